@@ -1,0 +1,71 @@
+# Two commands matter: `make demo` and `make test`. Both set everything up first. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+MANAGE := $(RUN) manage.py
+PORT ?= 8000
+export PORT
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps
+
+help:                 ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Tessera needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...")'
+	@echo "Making the virtual environment in $(VENV) ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements-demo.lock requirements-data.lock | $(VENV)/bin/python
+	@echo "Installing what Tessera and its demo need ..." >&2
+	@$(INSTALL) -r requirements-demo.lock
+	@$(INSTALL) -r requirements-data.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock requirements-data.lock | $(VENV)/bin/python
+	@echo "Installing what the tests need ..." >&2
+	@$(INSTALL) -r requirements-dev.lock
+	@$(INSTALL) -r requirements-data.lock
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo   ## set up, run the main job on real input, print the result, serve the console (ONCE=1: stop after)
+	@$(MANAGE) demo $(if $(ONCE),--once)
+
+serve: $(VENV)/.demo  ## start Postgres, Valkey, web server, workers and scheduler
+	@$(MANAGE) stack serve
+
+stop: $(VENV)/.demo   ## stop all that serve or demo started
+	@$(MANAGE) stack stop
+
+test: $(VENV)/.dev    ## the whole suite
+	@$(RUN) -m pytest -n 2 $(ARGS)
+
+check: $(VENV)/.dev   ## format, lint, types, import contracts, migrations, OpenAPI file, fast tests
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/typos --quiet 2>/dev/null || $(VENV)/bin/typos
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/mypy
+	@$(MANAGE) makemigrations --check --dry-run >/dev/null
+	@$(MANAGE) spectacular --file .data/openapi.yaml --validate --fail-on-warn
+	@diff -u docs/openapi.yaml .data/openapi.yaml || { echo "docs/openapi.yaml is out of date: run 'make openapi'"; exit 1; }
+	@$(RUN) -m pytest -n 2 -q -m "not slow and not browser" $(ARGS)
+
+openapi: $(VENV)/.dev ## write docs/openapi.yaml anew
+	@$(MANAGE) spectacular --file docs/openapi.yaml --validate --fail-on-warn
+
+bench: $(VENV)/.dev   ## every benchmark beside its baseline, in the same run (ONLY=name: one)
+	@$(RUN) -m bench $(if $(ONLY),--only $(ONLY))
+
+lock:                 ## compile the lock files anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra demo pyproject.toml -o requirements-demo.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
+	uv pip compile -q --no-deps --generate-hashes --no-header --no-emit-index-url --no-annotate requirements-data.in -o requirements-data.lock
+
+clean: stop           ## stop everything and remove what was made
+	rm -rf $(VENV) .data
+
+.PHONY: help demo serve stop test check openapi bench lock clean

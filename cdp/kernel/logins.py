@@ -1,0 +1,39 @@
+"""The database roles that processes log in as, and the purposes that each may take up.
+
+A login reads nothing personal by itself (`web` apart, which serves the console): it is a NOINHERIT member of its
+purposes and must name one to see rows. `owner` owns the tables and is used by migrations only.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from cdp.kernel.purposes import Purpose
+
+OWNER: Final = "owner"
+WEB: Final = "web"
+OPERATOR: Final = "operator"
+RIGHTS: Final = "rights"
+
+WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ingestion": "worker_ingestion",
+        "identity": "worker_identity",
+        "enrichment": "worker_enrichment",
+        "segments": "worker_segments",
+        "activation": "worker_activation",
+    }
+)
+
+PURPOSES_BY_LOGIN: Final[Mapping[str, frozenset[Purpose]]] = MappingProxyType(
+    {
+        WEB: frozenset({Purpose.SEGMENTATION, Purpose.ADVERTISING, Purpose.ANALYTICS}),
+        OPERATOR: frozenset(Purpose),
+        RIGHTS: frozenset(),
+        WORKER_BY_QUEUE["ingestion"]: frozenset({Purpose.COLLECTION}),
+        WORKER_BY_QUEUE["identity"]: frozenset({Purpose.IDENTITY}),
+        WORKER_BY_QUEUE["enrichment"]: frozenset({Purpose.ENRICHMENT}),
+        WORKER_BY_QUEUE["segments"]: frozenset({Purpose.SEGMENTATION, Purpose.LEARNING}),
+        WORKER_BY_QUEUE["activation"]: frozenset({Purpose.ADVERTISING}),
+    }
+)

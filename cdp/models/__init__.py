@@ -1,0 +1,37 @@
+"""The core tables, one word per thing (see docs/glossary.md)."""
+
+from cdp.models.events import Event, InboxBatch, Message, QuarantinedItem, Record
+from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
+from cdp.models.keys import ApiKey, Scope, WriteKey
+from cdp.models.outbox import Cause, OutboxRow, Stage
+from cdp.models.profiles import Profile, Trait
+from cdp.models.runs import Run, RunState
+from cdp.models.sources import Source, SourceKind
+from cdp.models.users import Member, User
+from cdp.models.workspaces import Workspace
+
+__all__ = [
+    "ApiKey",
+    "Cause",
+    "Event",
+    "Identifier",
+    "IdentifierTrait",
+    "InboxBatch",
+    "Member",
+    "Message",
+    "OutboxRow",
+    "Profile",
+    "QuarantinedItem",
+    "Record",
+    "Run",
+    "RunState",
+    "Scope",
+    "Sighting",
+    "Source",
+    "SourceKind",
+    "Stage",
+    "Trait",
+    "User",
+    "Workspace",
+    "WriteKey",
+]

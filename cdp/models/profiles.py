@@ -1,0 +1,61 @@
+"""A profile is a connected set of identifiers, derived from judgements, and its golden record."""
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from cdp.models.identifiers import Identifier
+from cdp.models.sources import Source
+from cdp.models.workspaces import Workspace
+
+
+class Profile(models.Model):
+    """Every identifier founds a profile with its own id. Of merged ones the oldest stays and the others redirect.
+
+    So an id follows from the set alone: it survives a re-run, and after an undo the old one is back.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    merged_into = models.ForeignKey("self", models.CASCADE, null=True, blank=True, verbose_name=_("merged into"))
+    permitted = models.PositiveSmallIntegerField(default=0, db_default=0)
+    permitted_until = models.DateTimeField(
+        null=True, help_text="past this nothing is permitted until it is decided anew"
+    )
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    class Meta:
+        db_table = "profile"
+        verbose_name = _("profile")
+        verbose_name_plural = _("profiles")
+        indexes = [
+            models.Index(fields=["permitted_until"], name="profile_by_expiry"),
+            models.Index(fields=["workspace", "id"], condition=models.Q(merged_into=None), name="profile_live"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Trait(models.Model):
+    """A value of the golden record, and where it came from."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    profile = models.ForeignKey(Profile, models.CASCADE, related_name="traits")
+    name = models.CharField(_("name"), max_length=128)
+    value = models.JSONField(_("value"))
+    source = models.ForeignKey(Source, models.CASCADE)
+    identifier = models.ForeignKey(Identifier, models.CASCADE)
+    observed_at = models.DateTimeField(_("observed at"))
+    confidence = models.FloatField(_("confidence"))
+    rule = models.CharField(_("rule"), max_length=20, help_text=_("why this value was chosen among the candidates"))
+
+    class Meta:
+        db_table = "trait"
+        verbose_name = _("trait")
+        verbose_name_plural = _("traits")
+        constraints = [models.UniqueConstraint(fields=["profile", "name"], name="trait_is_unique")]
+        indexes = [models.Index(fields=["workspace", "name"], name="trait_by_name")]
+
+    def __str__(self) -> str:
+        return self.name

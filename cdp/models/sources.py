@@ -1,0 +1,37 @@
+"""Where data comes from."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from cdp.models.workspaces import Workspace
+
+
+class SourceKind(models.TextChoices):
+    HTTP = "HTTP", _("tracking API")
+    FILE = "FILE", _("files")
+    ENRICHMENT = "ENRICHMENT", _("enrichment")
+    STEWARD = "STEWARD", _("data steward")
+
+
+class Source(models.Model):
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    name = models.SlugField(_("name"))
+    kind = models.CharField(_("kind"), max_length=20, choices=SourceKind)
+    default_region = models.CharField(_("default region"), max_length=2, blank=True)
+    trust = models.PositiveSmallIntegerField(
+        _("trust"), default=50, help_text=_("of two values of the same time, the more trusted source wins")
+    )
+    has_unique_people = models.BooleanField(
+        _("has each person once"), default=False, help_text=_("two records of this source are never the same person")
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        db_table = "source"
+        verbose_name = _("source")
+        verbose_name_plural = _("sources")
+        constraints = [models.UniqueConstraint(fields=["workspace", "name"], name="source_name_is_unique")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,181 @@
+"""The page to read first: the stages in order, each with its purpose, and how work moves from one to the next.
+
+    ingestion → identity → enrichment → segments → activation
+
+A stage takes a batch of subjects (ids, each with the cause why it is looked at), writes its results, and returns the
+subjects for the next stage. It knows no other stage. Here alone the order is known; the outbox is the ledger of what
+waits. Claim, work, result and hand-over are one transaction under the role of the stage's purpose, so a worker that
+is killed leaves everything as it was, and whatever runs twice finds nothing left to do.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import OperationalError, connection
+
+from activation import services as activation
+from cdp.ingestion import services as ingestion
+from cdp.kernel.purposes import Purpose
+from cdp.models import Cause, Stage, Workspace
+from consent import gate
+from enrichment import services as enrichment
+from identity import services as identity
+from segments import services as segments
+
+log = structlog.get_logger()
+
+Subjects = Mapping[int, Cause]
+NOTHING: Subjects = {}
+
+
+def nothing_due(*_: object, **__: object) -> Subjects:
+    return NOTHING
+
+
+@dataclass(frozen=True)
+class Step:
+    """`process` works on claimed subjects; `due` names those whose time has come though nothing arrived."""
+
+    purpose: Purpose
+    process: Callable[..., Subjects]
+    batch: int
+    due: Callable[..., Subjects] = nothing_due
+
+
+STEPS: Mapping[Stage, Step] = {
+    Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=200),
+    Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=5_000),
+    Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=2_000),
+    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=2_000, due=segments.due),
+    Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
+}
+ORDER = tuple(STEPS)
+
+
+def following(stage: Stage) -> Stage | None:
+    place = ORDER.index(stage) + 1
+    return ORDER[place] if place < len(ORDER) else None
+
+
+def advance(stage: Stage, *, workspace_id: int, now: datetime) -> int:
+    """Work one batch of a stage. Returns how many subjects it had: 0 when nothing waits or another worker is at it.
+
+    A batch that fails is tried again one subject at a time; the one that fails alone is set aside with its error.
+    """
+    try:
+        return _work(stage, STEPS[stage].batch, workspace_id, now)
+    except OperationalError:  # the database went away, or a deadlock: the batch is as it was, come again
+        raise
+    except Exception:
+        log.exception("pipeline.batch_failed", stage=stage, workspace=workspace_id)
+    try:
+        return _work(stage, 1, workspace_id, now)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a stage raises: it is kept beside the subject
+        return _set_aside(stage, workspace_id, now, error)
+
+
+def run_until_idle(stage: Stage, *, workspace_id: int, now: Callable[[], datetime], seconds: float = 30) -> int:
+    """Advance a stage until nothing waits, or `seconds` have passed: others want their turn."""
+    until = time.monotonic() + seconds
+    total = 0
+    while worked := advance(stage, workspace_id=workspace_id, now=now()):
+        total += worked
+        if time.monotonic() > until:
+            break
+    return total
+
+
+def drain(*, workspace_id: int, now: Callable[[], datetime], timeout: float) -> bool:
+    """Run every stage, and the sending after them, until nothing is left. False when `timeout` seconds did not do."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        worked = [run_until_idle(stage, workspace_id=workspace_id, now=now) for stage in ORDER]
+        sent = activation.send_due(workspace_id=workspace_id, now=now())
+        if not any(worked) and not sent and not waiting(workspace_id):
+            return True
+    return False
+
+
+def waiting(workspace_id: int) -> int:
+    """How many subjects wait for any stage."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM outbox WHERE workspace_id = %s AND failed_at IS NULL", [workspace_id])
+        return int(cursor.fetchone()[0])
+
+
+def open_workspaces() -> list[int]:
+    return list(Workspace.objects.filter(closed_at=None).order_by("pk").values_list("pk", flat=True))
+
+
+# -- one batch ------------------------------------------------------------------------------------------------------
+
+# One worker at a time for each stage of a workspace: what two would do to one person at once need never be asked.
+_TAKE_TURN = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+
+_CLAIM = """
+DELETE FROM outbox WHERE id IN (
+    SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+) RETURNING subject_id, cause
+"""
+
+_HAND_OVER = """
+INSERT INTO outbox (workspace_id, stage, subject_id, cause)
+SELECT %s, %s, subject, cause FROM unnest(%s::bigint[], %s::text[]) AS new (subject, cause)
+"""
+
+_SET_ASIDE = """
+UPDATE outbox SET failed_at = %s, error = %s WHERE id = (
+    SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
+    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+"""
+
+# When one subject has several causes, the one that tells most about what may have changed.
+_WEIGHTIEST = (Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.DEADLINE, Cause.EVENT)
+
+
+def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:
+    step = STEPS[stage]
+    with gate.permit(step.purpose, workspace_id=workspace_id) as permit:
+        if not _takes_turn(stage, workspace_id):
+            return 0
+        subjects = {**step.due(permit, now=now, most=most), **_claim(stage, most, workspace_id)}
+        if subjects:
+            onward = step.process(permit, subjects, now=now)
+            _hand_over(following(stage), workspace_id, onward)
+    return len(subjects)
+
+
+def _takes_turn(stage: Stage, workspace_id: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE_TURN, [ORDER.index(stage), workspace_id])
+        return bool(cursor.fetchone()[0])
+
+
+def _claim(stage: Stage, most: int, workspace_id: int) -> dict[int, Cause]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [stage, workspace_id, most])
+        rows: list[Any] = cursor.fetchall()
+    lightest_first = sorted(rows, key=lambda row: -_WEIGHTIEST.index(row[1]))
+    return {subject: Cause(cause) for subject, cause in lightest_first}
+
+
+def _hand_over(stage: Stage | None, workspace_id: int, subjects: Subjects) -> None:
+    if stage is None or not subjects:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_HAND_OVER, [workspace_id, stage, list(subjects), list(subjects.values())])
+
+
+def _set_aside(stage: Stage, workspace_id: int, now: datetime, error: Exception) -> int:
+    """Only the class of the error is kept: its text may hold personal data."""
+    with gate.permit(STEPS[stage].purpose, workspace_id=workspace_id), connection.cursor() as cursor:
+        cursor.execute(_SET_ASIDE, [now, type(error).__name__, stage, workspace_id])
+        return int(cursor.rowcount)

@@ -1,0 +1,58 @@
+"""Create the database, the roles and their memberships. Run once by a superuser; running it again changes nothing."""
+
+import secrets
+from collections.abc import Mapping
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from cdp.kernel.logins import OWNER, PURPOSES_BY_LOGIN
+from cdp.kernel.purposes import Purpose
+
+LOGINS = (OWNER, *PURPOSES_BY_LOGIN)
+
+
+def new_passwords() -> dict[str, str]:
+    return {login: secrets.token_urlsafe(24) for login in LOGINS}
+
+
+def provision(admin: psycopg.Connection[tuple[object, ...]], *, database: str, passwords: Mapping[str, str]) -> None:
+    """Make all roles and the database in the cluster of `admin`, a superuser connection in autocommit mode."""
+    for purpose in Purpose:
+        _ensure_role(admin, purpose.value, "NOLOGIN")
+    for login in LOGINS:
+        _ensure_role(admin, login, "LOGIN NOINHERIT")
+        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(login), sql.Literal(passwords[login])))
+    for login, purposes in PURPOSES_BY_LOGIN.items():
+        for purpose in purposes:
+            admin.execute(
+                sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE, ADMIN FALSE").format(
+                    sql.Identifier(purpose.value), sql.Identifier(login)
+                )
+            )
+    _ensure_database(admin, database)
+
+
+def _ensure_role(admin: psycopg.Connection[tuple[object, ...]], name: str, options: LiteralString) -> None:
+    if admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is None:
+        admin.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(name), sql.SQL(options)))
+
+
+def _ensure_database(admin: psycopg.Connection[tuple[object, ...]], database: str) -> None:
+    name = sql.Identifier(database)
+    if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone() is None:
+        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, sql.Identifier(OWNER)))
+    with psycopg.connect(admin.info.dsn, password=admin.info.password, dbname=database, autocommit=True) as inside:
+        inside.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS core AUTHORIZATION {}").format(sql.Identifier(OWNER)))
+    close_database(admin, database)
+
+
+def close_database(admin: psycopg.Connection[tuple[object, ...]], database: str) -> None:
+    """Nobody may make objects here but `owner`; temporary tables, by which views could be outwitted, included."""
+    name = sql.Identifier(database)
+    admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+    for login in LOGINS:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.Identifier(login)))
+    admin.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(name, sql.Identifier(Purpose.COLLECTION)))
+    admin.execute(sql.SQL("ALTER DATABASE {} SET search_path = core").format(name))

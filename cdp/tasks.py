@@ -1,0 +1,49 @@
+"""Wake-ups. The work lies in the outbox; a lost message costs at most the second until the next sweep."""
+
+import time
+from typing import Any
+
+from celery import shared_task
+from django.utils import timezone
+
+from activation import services as activation
+from cdp import pipeline
+from cdp.models import Stage
+
+SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
+
+_last_woken: dict[tuple[Stage, int], float] = {}
+
+
+def wake(stage: Stage, *, workspace_id: int) -> None:
+    """Tell the worker of a stage that something waits. Cheap enough for every request."""
+    moment = time.monotonic()
+    if moment - _last_woken.get((stage, workspace_id), 0) < SOONEST_AGAIN_SECONDS:
+        return
+    _last_woken[stage, workspace_id] = moment
+    advance.apply_async(kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60)
+
+
+def queue_of(stage: Stage) -> str:
+    return stage.value.lower()
+
+
+@shared_task(name="cdp.advance", acks_late=True, time_limit=3600)
+def advance(*, stage: str, workspace_id: int, **_: Any) -> None:
+    _run(Stage(stage), workspace_id)
+
+
+@shared_task(name="cdp.sweep", acks_late=True, time_limit=3600)
+def sweep(*, stage: str, **_: Any) -> None:
+    """Find what a lost message or a killed worker left behind, and what is due by the clock."""
+    for workspace_id in pipeline.open_workspaces():
+        _run(Stage(stage), workspace_id)
+
+
+def _run(stage: Stage, workspace_id: int) -> None:
+    worked = pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now)
+    following = pipeline.following(stage)
+    if worked and following:
+        wake(following, workspace_id=workspace_id)
+    if stage is Stage.ACTIVATION:
+        activation.send_due(workspace_id=workspace_id, now=timezone.now())

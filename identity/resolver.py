@@ -1,0 +1,1 @@
+"""Pure resolution of judgements to clusters."""

@@ -1,0 +1,59 @@
+"""Every test gets real Postgres. A test that touches it names `workspace`, or asks for a login with `as_login`."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+import pytest_django
+from django.conf import settings
+from django.db import connection
+
+from cdp.kernel.purposes import Purpose
+from cdp.models import Workspace
+from tests import databases
+from tests.factories import WorkspaceFactory
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """Each xdist worker has a database of its own, copied from a template that `owner` migrated."""
+    name = databases.default_name()
+    databases.create(name)
+    connection.close()
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+    databases.drop(name)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def workspace(db: None) -> Workspace:
+    """A workspace with the default purposes; the statements of the test belong to it."""
+    made = WorkspaceFactory()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(made.pk)])
+    return made
+
+
+@pytest.fixture
+def as_login(db: None) -> Iterator[Callable[[str], None]]:
+    """`as_login("web")`: from here on the test has the rights of that login and no others."""
+
+    def become(login: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('role', %s, true)", [login])
+
+    yield become
+    assert connection.needs_rollback or become("none") is None
+
+
+@pytest.fixture(params=[purpose for purpose in Purpose if purpose.is_gated])
+def gated_purpose(request: pytest.FixtureRequest) -> Purpose:
+    purpose: Purpose = request.param
+    return purpose
