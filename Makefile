@@ -5,8 +5,6 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
-PORT ?= 8000
-export PORT
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps
 
@@ -42,16 +40,20 @@ stop: $(VENV)/.demo   ## stop all that serve or demo started
 test: $(VENV)/.dev    ## the whole suite
 	@$(RUN) -m pytest -n 2 $(ARGS)
 
-check: $(VENV)/.dev   ## format, lint, types, import contracts, migrations, OpenAPI file, fast tests
-	@$(VENV)/bin/ruff format --check --quiet .
+check: lint           ## lint, then the fast tests
+	@$(RUN) -m pytest -n 2 -q -m "not slow and not browser" $(ARGS)
+
+lint: $(VENV)/.dev    ## format, lint, spelling, types, import contracts, dependencies, migrations, OpenAPI file
+	@$(VENV)/bin/ruff format --check --quiet --output-format concise . || { echo "Run '$(VENV)/bin/ruff format .'"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/typos --quiet 2>/dev/null || $(VENV)/bin/typos
+	@$(VENV)/bin/typos
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/mypy
-	@$(MANAGE) makemigrations --check --dry-run >/dev/null
-	@$(MANAGE) spectacular --file .data/openapi.yaml --validate --fail-on-warn
+	@$(VENV)/bin/vulture
+	@$(VENV)/bin/deptry . --no-ansi
+	@$(MANAGE) makemigrations --check --dry-run >/dev/null || { echo "Models changed without a migration: 'manage.py makemigrations APP --name SAY_WHAT'"; exit 1; }
+	@mkdir -p -m 700 .data && $(MANAGE) spectacular --file .data/openapi.yaml --validate --fail-on-warn
 	@diff -u docs/openapi.yaml .data/openapi.yaml || { echo "docs/openapi.yaml is out of date: run 'make openapi'"; exit 1; }
-	@$(RUN) -m pytest -n 2 -q -m "not slow and not browser" $(ARGS)
 
 openapi: $(VENV)/.dev ## write docs/openapi.yaml anew
 	@$(MANAGE) spectacular --file docs/openapi.yaml --validate --fail-on-warn
@@ -68,4 +70,4 @@ lock:                 ## compile the lock files anew (needs uv)
 clean: stop           ## stop everything and remove what was made
 	rm -rf $(VENV) .data
 
-.PHONY: help demo serve stop test check openapi bench lock clean
+.PHONY: help demo serve stop test check lint openapi bench lock clean

@@ -13,7 +13,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
     try:
         if command not in COMMANDS_WITHOUT_DATABASE:
-            embedded.adopt(embedded.command_login(command))
+            embedded.adopt(embedded.command_login(sys.argv[1:]))
     except TesseraError as error:
         sys.exit(f"{error.code}: {error.message}")
     from django.core.management import execute_from_command_line  # noqa: PLC0415  # settings need the stack
@@ -21,7 +21,8 @@ def main() -> None:
     execute_from_command_line(sys.argv)
 
 
-COMMANDS_WITHOUT_DATABASE = {None, "help", "compilemessages", "makemessages", "spectacular"}
+# `stack` starts or stops by itself what it needs.
+COMMANDS_WITHOUT_DATABASE = {None, "help", "compilemessages", "makemessages", "spectacular", "stack", "provision"}
 
 if __name__ == "__main__":
     main()

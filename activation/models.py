@@ -17,6 +17,11 @@ class Destination(models.Model):
     is_enabled = models.BooleanField(_("enabled"), default=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     failure = models.TextField(_("last failure"), blank=True)
+    leased_until = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="one sender at a time: what was removed must not be added by an older request",
+    )
 
     class Meta:
         db_table = "destination"
@@ -73,6 +78,7 @@ class SyncRun(models.Model):
         db_table = "sync_run"
         verbose_name = _("sync run")
         verbose_name_plural = _("sync runs")
+        indexes = [models.Index(fields=["audience"], condition=models.Q(finished_at=None), name="sync_run_open")]
 
     def __str__(self) -> str:
         return self.key
@@ -103,9 +109,9 @@ class AudienceMember(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["audience", "due_at"],
+                fields=["audience", "state", "due_at"],
                 condition=models.Q(state__in=["ADDING", "REMOVING"]),
-                name="audience_member_pending",
+                name="audience_member_due",
             ),
             models.Index(fields=["profile"], name="audience_member_by_profile"),
             models.Index(fields=["audience", "key"], name="audience_member_by_key"),

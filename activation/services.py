@@ -1,15 +1,157 @@
-"""Keep audiences."""
+"""Keep audiences: what destinations should hold is written into the ledger, and what is due is sent."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
+from typing import Any, Final
 
+from django.db import connection
+
+from activation import ledger, queries, registry, sync
+from activation.ledger import Wish
+from activation.models import Audience, Destination
+from cdp.kernel.errors import TesseraError
+from cdp.kernel.purposes import Purpose
 from cdp.models import Cause
+from cdp.models.secrets import encrypted
+from cdp.models.tenancy import workspace_scope
+from consent import gate
 from consent.gate import Advertising, Permit
+from segments.models import Segment
+
+MOST_SENDERS: Final = 16
+SECONDS_PER_CALL: Final = 20.0
+NOTHING: Final[Mapping[int, Cause]] = {}
 
 
 def reconcile(permit: Permit[Advertising], subjects: Mapping[int, Cause], *, now: datetime) -> Mapping[int, Cause]:
-    raise NotImplementedError
+    """Write into the ledger what the audiences should now hold of these profiles. Sends nothing.
+
+    A profile that left its segments, that was merged away or that withdrew has no wishes left: its keys are removed.
+    """
+    wishes = _wishes(permit, list(subjects))
+    ledger.take_turn(permit)
+    ledger.make_wishes_true(permit, wishes, subjects, now=now)
+    return NOTHING
 
 
 def send_due(*, workspace_id: int, now: datetime) -> int:
-    raise NotImplementedError
+    """Send what is due, to all destinations at once. Returns how many members were in the requests.
+
+    A destination that answers slowly holds up none but itself; one that fails is left alone until its rows are due
+    again. A call ends after a while, though more may be due: the next wake-up goes on.
+    """
+    until = time.monotonic() + SECONDS_PER_CALL
+    with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
+        waiting = queries.due_destinations(permit, now=now)
+    if not waiting:
+        return 0
+    sent = 0
+    under_way: dict[Future[sync.Report], sync.Assignment] = {}
+    with ThreadPoolExecutor(min(len(waiting), MOST_SENDERS), thread_name_prefix="sender") as senders:
+        while waiting or under_way:
+            for destination_id in waiting:
+                if assignment := _claim(workspace_id, destination_id, now):
+                    under_way[senders.submit(sync.send, assignment, now=now)] = assignment
+            waiting = []
+            for answered in wait(under_way, return_when=FIRST_COMPLETED).done:
+                assignment = under_way.pop(answered)
+                sent += len(assignment.members)
+                if _record(workspace_id, assignment, answered.result(), now) and time.monotonic() < until:
+                    waiting.append(assignment.destination_id)
+    return sent
+
+
+def create_destination(
+    *,
+    workspace_id: int,
+    slug: str,
+    kind: str,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    now: datetime,  # noqa: ARG001  # every service takes it
+) -> Destination:
+    """Connect a platform. Raises `UnknownKindError` or `DestinationConfigError` before anything is stored."""
+    registry.destination(kind, config, secrets)
+    with workspace_scope(workspace_id):
+        return Destination.objects.create(
+            workspace_id=workspace_id, slug=slug, kind=kind, config=dict(config), secrets=encrypted(secrets)
+        )
+
+
+def create_audience(
+    *,
+    workspace_id: int,
+    destination: Destination,
+    segment: Segment,
+    external_id: str,
+    identifier_types: Sequence[str],
+    now: datetime,
+) -> Audience:
+    """Keep a segment in step on a destination. Its members are handed to the stage in the same transaction.
+
+    A segment has one audience at a destination: asked for again, it is changed.
+    """
+    with workspace_scope(workspace_id):
+        made, _ = Audience.objects.update_or_create(
+            destination=destination,
+            segment=segment,
+            defaults={"external_id": external_id, "identifier_types": list(identifier_types)},
+            create_defaults={
+                "workspace_id": workspace_id, "external_id": external_id, "identifier_types": list(identifier_types)
+            },
+        )  # fmt: skip
+        refresh_audience(workspace_id=workspace_id, audience=made, now=now)
+    return made
+
+
+_HAND_OVER = """
+INSERT INTO outbox (workspace_id, stage, subject_id, cause)
+SELECT %(workspace)s, 'ACTIVATION', profile_id, 'DEFINITION' FROM (
+    SELECT profile_id FROM membership WHERE segment_id = %(segment)s AND left_at IS NULL
+    UNION
+    SELECT profile_id FROM audience_member WHERE audience_id = %(audience)s
+) AS concerned
+"""
+
+
+def refresh_audience(
+    *,
+    workspace_id: int,
+    audience: Audience,
+    now: datetime,  # noqa: ARG001  # every service takes it
+) -> int:
+    """Have everybody who is or was in an audience looked at again: after a change of what it sends."""
+    with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id), connection.cursor() as cursor:
+        cursor.execute(_HAND_OVER, {"workspace": workspace_id, "segment": audience.segment_id, "audience": audience.pk})
+        return int(cursor.rowcount)
+
+
+def _wishes(permit: Permit[Advertising], profiles: Sequence[int]) -> list[Wish]:
+    """Each key once for each profile, though two of its identifiers may come to the same."""
+    formats = {
+        audience.pk: registry.destination(audience.destination.kind, audience.destination.config).format_key
+        for audience in Audience.objects.select_related("destination")
+    }
+    wishes: dict[tuple[int, int, str], Wish] = {}
+    for audience_id, profile_id, identifier_type, value in queries.candidates(permit, profiles):
+        if key := formats[audience_id](identifier_type, value):
+            wishes.setdefault((audience_id, profile_id, key), Wish(audience_id, profile_id, identifier_type, key))
+    return list(wishes.values())
+
+
+def _claim(workspace_id: int, destination_id: int, now: datetime) -> sync.Assignment | None:
+    """A destination that cannot even be opened is paused, and the others go on."""
+    try:
+        with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
+            return sync.claim(permit, destination_id=destination_id, now=now)
+    except TesseraError as error:
+        with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
+            sync.pause(permit, destination_id=destination_id, code=error.code, now=now)
+        return None
+
+
+def _record(workspace_id: int, assignment: sync.Assignment, report: sync.Report, now: datetime) -> bool:
+    with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
+        return sync.record(permit, assignment, report, now=now)

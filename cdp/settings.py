@@ -9,6 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from cdp.console.theme import UNFOLD  # noqa: F401  # a setting, read by the theme
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -39,6 +41,8 @@ def read_list(name: str, default: str = "") -> list[str]:
 # -- secrets and addresses ------------------------------------------------------------------------------------------
 
 SECRET_KEY = read_text("SECRET_KEY", "unset: for commands without a database")
+if "DATABASE_URL" in os.environ and not os.environ.get("SECRET_KEY"):
+    raise ImproperlyConfigured("SECRET_KEY must be set where DATABASE_URL is: a long random text, the same everywhere")
 FIELD_ENCRYPTION_KEYS = read_list("FIELD_ENCRYPTION_KEYS")  # Fernet keys: the first encrypts, all decrypt
 IDENTIFIER_PEPPER = read_text("IDENTIFIER_PEPPER", SECRET_KEY)  # keys the digests of identifiers in the ledger
 DATA_DIR = Path(read_text("DATA_DIR") or BASE_DIR / ".data")
@@ -46,11 +50,12 @@ DEBUG = read_flag("DEBUG", default=False)
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = read_list("CSRF_TRUSTED_ORIGINS")
 PRIVATE_ADDRESSES_ALLOWED = read_flag("PRIVATE_ADDRESSES_ALLOWED", default=False)  # for outbound requests
+METRICS_TOKEN = read_text("METRICS_TOKEN")  # opens /metrics to other machines than this one
 
 # -- the application ------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # its other one would put its own site in place of ours
     "cdp.console.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -70,6 +75,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "cdp.api.problems.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -90,7 +96,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "libraries": {"console": "cdp.console.words"},
         },
     }
 ]
@@ -100,7 +107,9 @@ WSGI_APPLICATION = "cdp.wsgi.application"
 AUTH_USER_MODEL = "cdp.User"
 APPEND_SLASH = False  # a redirect makes the tracking SDKs lose data
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 2**20
+TRACKING_BODY_BYTES = read_number("TRACKING_BODY_BYTES", 8 * 2**20)  # of a tracking call, before and after gunzip
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -117,6 +126,8 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DUCKDB_MEMORY_LIMIT = read_text("DUCKDB_MEMORY_LIMIT", "2GB")  # of one process that compares records
+DUCKDB_THREADS = read_number("DUCKDB_THREADS", 2)
 
 # -- work in the background -----------------------------------------------------------------------------------------
 
@@ -158,13 +169,16 @@ SPECTACULAR_SETTINGS = {
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("fr", _("French"))]
 LOCALE_PATHS = [BASE_DIR / "cdp" / "locale"]
+FORMAT_MODULE_PATH = ["cdp.console.formats"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 
 # -- files and security ---------------------------------------------------------------------------------------------
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = read_text("STATIC_ROOT") or None  # for `collectstatic` and a web server in front; not needed
+STATICFILES_DIRS = [BASE_DIR / "cdp" / "console" / "static"]
+WHITENOISE_USE_FINDERS = True  # nothing to collect first
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = read_flag("SECURE_COOKIES", default=False)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
@@ -189,5 +203,11 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {name: {"level": "WARNING"} for name in ("splink", "celery.worker.strategy", "celery.app.trace")},
+    "loggers": {
+        **{name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")}
+        | {"splink": {"level": "ERROR"}},  # what it warns of, a model keeps in its metadata
+        "django.request": {
+            "level": "CRITICAL"
+        },  # it logs paths, which may name a person: cdp.api.problems logs instead
+    },
 }

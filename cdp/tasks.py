@@ -3,14 +3,16 @@
 import time
 from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
+BROKER_TIMEOUT_SECONDS = 2
 
 _last_woken: dict[tuple[Stage, int], float] = {}
 
@@ -22,6 +24,16 @@ def wake(stage: Stage, *, workspace_id: int) -> None:
         return
     _last_woken[stage, workspace_id] = moment
     advance.apply_async(kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60)
+
+
+def broker_answers() -> bool:
+    """Whether wake-ups can be sent. Without a broker nothing is lost: the work waits in the outbox."""
+    try:
+        with current_app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_TIMEOUT_SECONDS)
+    except (OperationalError, OSError):
+        return False
+    return True
 
 
 def queue_of(stage: Stage) -> str:

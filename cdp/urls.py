@@ -1,6 +1,15 @@
+"""All paths. The console is for people, everything else for machines and answers JSON (cdp/api/problems.py)."""
+
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+
+from cdp.api import health, tracking
 
 urlpatterns = [
+    path("api/v1/", include("cdp.api.urls")),
     path("console/", admin.site.urls),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("metrics", health.metrics),
+    *tracking.urlpatterns,
 ]

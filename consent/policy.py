@@ -1,1 +1,123 @@
-"""Pure decisions about consent."""
+"""Whether a person permits a purpose: the merge rule, without a framework.
+
+Postgres keeps the same rule as the mask of every person (consent/migrations), and a property test compares the two.
+This one explains: it says by which rule, and when the answer could next be another one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+PERMITTING: Final = frozenset({"GIVEN", "RENEWED"})
+DENYING: Final = frozenset({"REFUSED", "WITHDRAWN"})
+SILENT: Final = "UNKNOWN"
+
+
+class Rule(StrEnum):
+    """Why the answer is what it is; the sentences are in RULE_TEXTS."""
+
+    NOT_PURSUED = "not_pursued"
+    DENIED = "denied"
+    GRANTED_AFTER_DENIAL = "granted_after_denial"
+    GRANTED = "granted"
+    NOT_GRANTED = "not_granted"
+    SILENCE_REFUSES = "silence_refuses"
+    SILENCE_PERMITS = "silence_permits"
+
+
+RULE_TEXTS: Final = {
+    Rule.NOT_PURSUED: "the workspace does not pursue this purpose",
+    Rule.DENIED: "an identifier of the person refused or withdrew, and no verified one granted later",
+    Rule.GRANTED_AFTER_DENIAL: "a verified identifier granted after the last refusal of any other",
+    Rule.GRANTED: "an identifier of the person grants, and none refuses",
+    Rule.NOT_GRANTED: "something was asked or has lapsed, and no identifier grants",
+    Rule.SILENCE_REFUSES: "nobody said anything, and the purpose rests on consent",
+    Rule.SILENCE_PERMITS: "nobody said anything, and the purpose does not rest on consent",
+}
+
+
+ALLOWING: Final = frozenset({Rule.GRANTED, Rule.GRANTED_AFTER_DENIAL, Rule.SILENCE_PERMITS})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """On what ground the workspace pursues the purpose. None: it does not pursue it at all."""
+
+    legal_basis: str | None
+
+    @property
+    def silence_permits(self) -> bool:
+        return self.legal_basis != "CONSENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one identifier said about the purpose."""
+
+    identifier: int | str
+    state: str
+    occurred_at: datetime
+    expires_at: datetime | None = None
+    is_verified: bool = False
+
+    def grants_at(self, now: datetime) -> bool:
+        return self.state in PERMITTING and (self.expires_at is None or self.expires_at > now)
+
+    @property
+    def denies(self) -> bool:
+        return self.state in DENYING
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`changes_at` is when the answer could next change if nobody says anything: never later than it does."""
+
+    allowed: bool
+    rule: Rule
+    changes_at: datetime | None
+
+    @property
+    def reason(self) -> str:
+        return RULE_TEXTS[self.rule]
+
+
+def decide(policy: Policy, statements: Iterable[Statement], now: datetime) -> Decision:
+    """The answer for one person and one purpose, from what all identifiers of the person ever said about it."""
+    said = tuple(statements)
+    rule = _rule(policy, _latest(said, now), now)
+    return Decision(rule in ALLOWING, rule, _next_change(said, now))
+
+
+def _rule(policy: Policy, latest: Iterable[Statement], now: datetime) -> Rule:
+    if policy.legal_basis is None:
+        return Rule.NOT_PURSUED
+    heard = [statement for statement in latest if statement.state != SILENT]
+    grants = [statement for statement in heard if statement.grants_at(now)]
+    denied_at = max((statement.occurred_at for statement in heard if statement.denies), default=None)
+    verified_at = max((statement.occurred_at for statement in grants if statement.is_verified), default=None)
+    if denied_at is not None:
+        outranked = verified_at is not None and verified_at > denied_at
+        return Rule.GRANTED_AFTER_DENIAL if outranked else Rule.DENIED
+    if grants:
+        return Rule.GRANTED
+    if heard:
+        return Rule.NOT_GRANTED
+    return Rule.SILENCE_PERMITS if policy.silence_permits else Rule.SILENCE_REFUSES
+
+
+def _latest(said: Iterable[Statement], now: datetime) -> Iterable[Statement]:
+    """The last word of each identifier; of two at the same instant the one that permits less."""
+    past = [statement for statement in said if statement.occurred_at <= now]
+    past.sort(key=lambda each: (each.occurred_at, *_restraint(each, now)))
+    return {statement.identifier: statement for statement in past}.values()
+
+
+def _restraint(statement: Statement, now: datetime) -> tuple[bool, bool, bool, bool]:
+    return not statement.grants_at(now), statement.denies, statement.state != SILENT, not statement.is_verified
+
+
+def _next_change(said: Iterable[Statement], now: datetime) -> datetime | None:
+    instants = (at for each in said for at in (each.occurred_at, each.expires_at) if at is not None and at > now)
+    return min(instants, default=None)

@@ -12,7 +12,7 @@ if "DATABASE_URL" not in os.environ:
 os.environ.setdefault("SECRET_KEY", "for tests")
 os.environ.setdefault("FIELD_ENCRYPTION_KEYS", "5wP8mZ0sYwq3Jc9r8Q2n6hT4v1xB7kLdEoUaGfRiNtM=")
 
-from cdp.settings import *  # noqa: F403
+from cdp.settings import *  # noqa: F403  # all but what follows
 from cdp.settings import DATABASES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

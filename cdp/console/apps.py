@@ -1,5 +1,16 @@
+from importlib import import_module
+
 from django.contrib.admin.apps import AdminConfig
+
+PAGES = ("sources", "keys", "profiles", "quarantine", "runs", "users")
 
 
 class ConsoleConfig(AdminConfig):
+    """The pages of the core tables are here; every other app registers its own in its `admin` module."""
+
     default_site = "cdp.console.site.ConsoleSite"
+
+    def ready(self) -> None:
+        super().ready()
+        for page in PAGES:
+            import_module(f"cdp.console.{page}")

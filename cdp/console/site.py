@@ -1,6 +1,22 @@
+from django.http import HttpRequest
+from django.urls import URLPattern, URLResolver, path
+from django.utils.translation import gettext_lazy as _
+from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
+
+from cdp.console.workspaces import choose_workspace
 
 
 class ConsoleSite(UnfoldAdminSite):
     site_title = site_header = "Tessera"
-    index_title = "Tessera"
+    index_title = _("Home")
+
+    def get_urls(self) -> "list[URLPattern | URLResolver]":
+        own = [
+            path("language/", set_language, name="set_language"),
+            path("workspace/", self.admin_view(choose_workspace), name="choose_workspace"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.is_staff)

@@ -1,0 +1,211 @@
+"""What people permit: the ledger, the purposes that it is about, and the notices that people were shown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cdp.api.identifiers import read_identifier
+from cdp.api.keys import KeyedView, scope_of, workspace_of
+from cdp.api.openapi import REFUSALS
+from cdp.api.wakeups import wake_on_commit
+from cdp.kernel.errors import TesseraError
+from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
+from cdp.models import Scope, Stage
+from consent import queries, services
+from consent.models import ConsentState, Notice, PurposePolicy
+
+
+class Statement(serializers.Serializer[Any]):
+    identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
+    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    state = serializers.ChoiceField(ConsentState.values)
+    occurred_at = serializers.DateTimeField(help_text="never in the future")
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    is_verified = serializers.BooleanField(
+        required=False, default=False, help_text="the person was logged in, or confirmed by double opt-in"
+    )
+    notice = serializers.IntegerField(required=False, allow_null=True, default=None, help_text="id of the notice shown")
+    key = serializers.CharField(
+        required=False, max_length=100, default="", help_text="yours: the same key again records nothing"
+    )
+
+
+class Statements(serializers.Serializer[Any]):
+    consents = Statement(many=True, allow_empty=False)
+
+
+class RecordedBody(serializers.Serializer[Any]):
+    recorded = serializers.IntegerField()
+    duplicates = serializers.IntegerField(help_text="statements whose key was there already")
+
+
+class LedgerEntry(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    identifier_type = serializers.CharField()
+    purpose = serializers.CharField()
+    state = serializers.CharField()
+    occurred_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    is_verified = serializers.BooleanField()
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # a field of this name is not Field.source
+    notice = serializers.CharField(allow_null=True)
+    recorded_at = serializers.DateTimeField()
+
+
+class EffectiveConsent(serializers.Serializer[Any]):
+    purpose = serializers.CharField()
+    allowed = serializers.BooleanField()
+    rule = serializers.CharField()
+    why = serializers.ListField(child=serializers.CharField())
+    changes_at = serializers.DateTimeField(
+        allow_null=True, help_text="when the answer could next change if nobody says anything"
+    )
+
+
+class ConsentsBody(serializers.Serializer[Any]):
+    purposes = EffectiveConsent(many=True)
+    records = LedgerEntry(many=True, help_text="of all identifiers of the person, newest first")
+
+
+class PurposeBody(serializers.Serializer[Any]):
+    purpose = serializers.CharField()
+    legal_basis = serializers.CharField()
+    description = serializers.CharField()
+
+
+class PurposesBody(serializers.Serializer[Any]):
+    purposes = PurposeBody(many=True)
+
+
+class NoticeBody(serializers.Serializer[Any]):
+    id = serializers.IntegerField(read_only=True)
+    key = serializers.SlugField(max_length=50)
+    version = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+    locale = serializers.CharField(max_length=10)
+    text = serializers.CharField(max_length=200_000, trim_whitespace=False)
+    digest = serializers.CharField(read_only=True, help_text="SHA-256 of the text")
+    valid_from = serializers.DateTimeField()
+
+
+class NoticesBody(serializers.Serializer[Any]):
+    notices = NoticeBody(many=True)
+
+
+class ConsentsView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ, "POST": Scope.CONSENTS_WRITE}
+
+    @extend_schema(
+        operation_id="consents",
+        summary="What the person behind an identifier permits, and the ledger that it follows from",
+        parameters=[OpenApiParameter("identifier", str, required=True, description="`TYPE:VALUE`")],
+        responses={200: ConsentsBody, **REFUSALS},
+    )
+    def get(self, request: Request) -> Response:
+        named = read_identifier(request, request.query_params.get("identifier", ""))
+        with scope_of(request):
+            body = {
+                "purposes": effective_consents(workspace_of(request), named),
+                "records": queries.history(workspace_id=workspace_of(request), identifier=named),
+            }
+        return Response(ConsentsBody(body).data)
+
+    @extend_schema(
+        operation_id="record_consents",
+        summary="Record what people said: all of the batch or none of it",
+        request=Statements,
+        responses={200: RecordedBody, **REFUSALS},
+    )
+    def post(self, request: Request) -> Response:
+        asked = Statements(data=request.data)
+        asked.is_valid(raise_exception=True)
+        counts = services.record_consents(
+            workspace_id=workspace_of(request),
+            statements=_statements(request, asked.validated_data["consents"]),
+            now=timezone.now(),
+        )
+        # Every view feels a withdrawal already; this makes the audiences follow at once.
+        wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
+        return Response(RecordedBody(counts).data)
+
+
+class PurposesView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ}
+
+    @extend_schema(
+        operation_id="purposes",
+        summary="What the workspace uses data for, and on what ground",
+        responses={200: PurposesBody, **REFUSALS},
+    )
+    def get(self, request: Request) -> Response:
+        with scope_of(request):
+            purposes = list(PurposePolicy.objects.filter(workspace=workspace_of(request)).order_by("bit"))
+        return Response(PurposesBody({"purposes": purposes}).data)
+
+
+class NoticesView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ, "POST": Scope.CONSENTS_WRITE}
+
+    @extend_schema(operation_id="notices", summary="All notices", responses={200: NoticesBody, **REFUSALS})
+    def get(self, request: Request) -> Response:
+        with scope_of(request):
+            notices = list(Notice.objects.filter(workspace=workspace_of(request)).order_by("key", "version", "locale"))
+        return Response(NoticesBody({"notices": notices}).data)
+
+    @extend_schema(
+        operation_id="publish_notice",
+        summary="Keep a notice: the same one again changes nothing, another text of the same version is refused",
+        request=NoticeBody,
+        responses={200: NoticeBody, **REFUSALS},
+    )
+    def post(self, request: Request) -> Response:
+        asked = NoticeBody(data=request.data)
+        asked.is_valid(raise_exception=True)
+        notice = services.publish_notice(workspace_id=workspace_of(request), **asked.validated_data)
+        return Response(NoticeBody(notice).data)
+
+
+def effective_consents(workspace_id: int, identifier: Identifier) -> list[dict[str, object]]:
+    """The answer for every purpose. In the scope of the workspace."""
+    answers = queries.explain_all(workspace_id=workspace_id, identifier=identifier, now=timezone.now())
+    return [
+        {
+            "purpose": purpose.value,
+            "allowed": answer.allowed,
+            "rule": answer.decision.rule.value,
+            "why": [text for _, text in answer.rules],
+            "changes_at": answer.decision.changes_at,
+        }
+        for purpose, answer in answers.items()
+    ]
+
+
+def _statements(request: Request, given: Sequence[dict[str, Any]]) -> list[services.ConsentStatement]:
+    identifiers: list[Identifier] = []
+    faults = []
+    for place, statement in enumerate(given):
+        try:
+            identifiers.append(read_identifier(request, statement["identifier"]))
+        except TesseraError as error:
+            faults.append({"statement": place, "fault": error.code})
+    if faults:
+        raise services.InvalidStatementError(faults=faults)
+    return [_statement(identifier, each) for identifier, each in zip(identifiers, given, strict=True)]
+
+
+def _statement(identifier: Identifier, given: dict[str, Any]) -> services.ConsentStatement:
+    return services.ConsentStatement(
+        identifier=identifier,
+        purpose=given["purpose"],
+        state=given["state"],
+        occurred_at=given["occurred_at"],
+        expires_at=given["expires_at"],
+        is_verified=given["is_verified"],
+        notice_id=given["notice"],
+        key=given["key"],
+    )

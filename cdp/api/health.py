@@ -1,0 +1,126 @@
+"""For machines that watch: is the process alive, can it work, and how much waits."""
+
+import hmac
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from cdp import tasks
+from cdp.api.problems import problem
+from cdp.models import Stage, Workspace
+from cdp.models.tenancy import workspace_scope
+
+TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_WAITING = """
+SELECT stage, count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL)
+FROM outbox GROUP BY stage
+"""
+_QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL"
+# From the statistics of the partitions: counting would read every one of them.
+_EVENTS = """
+SELECT COALESCE(sum(GREATEST(part.reltuples, 0)), 0)::bigint
+FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid WHERE inhparent = 'core.event'::regclass
+"""
+
+
+@require_safe
+def live(_: HttpRequest) -> HttpResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def ready(_: HttpRequest) -> HttpResponse:
+    """503 when Postgres or the broker does not answer: nothing is lost, but nobody should send here."""
+    answers = {"database": database_answers(), "broker": tasks.broker_answers()}
+    if all(answers.values()):
+        return JsonResponse({"status": "ok", "services": answers})
+    return JsonResponse(problem("unavailable", "A service that is needed does not answer.", answers), status=503)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus text. Open to this machine alone, or to whoever has METRICS_TOKEN."""
+    if not _may_read_metrics(request):
+        return JsonResponse(problem("forbidden", "Send METRICS_TOKEN as `Authorization: Bearer TOKEN`."), status=403)
+    return HttpResponse("".join(_lines()), content_type=TEXT_FORMAT)
+
+
+def database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return False
+    return True
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    if settings.METRICS_TOKEN:
+        sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return hmac.compare_digest(sent.encode(), settings.METRICS_TOKEN.encode())
+    return _is_this_machine(request)
+
+
+def _is_this_machine(request: HttpRequest) -> bool:
+    """A proxy on this machine passes the requests of others on: what it forwards is not from here."""
+    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+        return False
+    try:
+        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def _lines() -> list[str]:
+    waiting, failed = _outbox()
+    return [
+        *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
+        *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
+        *_metric("cdp_ingestion_quarantined_items", "gauge", "Items refused and not replayed.", {"": _quarantined()}),
+        *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
+    ]
+
+
+def _metric(name: str, kind: str, text: str, values: Mapping[str, int]) -> list[str]:
+    return [
+        f"# HELP {name} {text}\n# TYPE {name} {kind}\n",
+        *(
+            f'{name}{{stage="{stage.lower()}"}} {value}\n' if stage else f"{name} {value}\n"
+            for stage, value in values.items()
+        ),
+    ]
+
+
+def _outbox() -> tuple[dict[str, int], dict[str, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING)
+        counted = {stage: (waiting, failed) for stage, waiting, failed in cursor.fetchall()}
+    every = {stage.value: counted.get(stage.value, (0, 0)) for stage in Stage}
+    return {stage: each[0] for stage, each in every.items()}, {stage: each[1] for stage, each in every.items()}
+
+
+def _quarantined() -> int:
+    """Row-level security shows one workspace at a time."""
+    return sum(
+        _quarantined_in(workspace)
+        for workspace in Workspace.objects.filter(closed_at=None).values_list("pk", flat=True)
+    )
+
+
+def _quarantined_in(workspace_id: int) -> int:
+    with workspace_scope(workspace_id), connection.cursor() as cursor:
+        cursor.execute(_QUARANTINED)
+        return int(cursor.fetchone()[0])
+
+
+def _events() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS)
+        return int(cursor.fetchone()[0])

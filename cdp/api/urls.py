@@ -1,0 +1,39 @@
+"""`/api/v1/…`: one module for each resource."""
+
+from django.urls import path
+from django.views.generic import View
+from rest_framework.views import APIView
+
+from cdp.api import consents, description, profiles, segments
+
+PERSON = "profiles/<path:identifier>"
+
+# The longer paths first: the value of an identifier may hold a slash.
+PROFILES: dict[str, type[APIView]] = {
+    f"{PERSON}/traits": profiles.TraitsView,
+    f"{PERSON}/identifiers": profiles.IdentifiersView,
+    f"{PERSON}/events": profiles.EventsView,
+    f"{PERSON}/segments": profiles.SegmentsView,
+    f"{PERSON}/consents": profiles.ConsentsView,
+    f"{PERSON}/history": profiles.HistoryView,
+    PERSON: profiles.ProfileView,
+}
+SEGMENTS: dict[str, type[APIView]] = {
+    "segments": segments.SegmentsView,
+    "segments/preview": segments.PreviewView,
+    "segments/<slug:slug>": segments.SegmentView,
+    "segments/<slug:slug>/versions": segments.VersionsView,
+    "segments/<slug:slug>/members": segments.MembersView,
+    "segments/<slug:slug>/why/<path:profile>": segments.WhyView,
+}
+CONSENT: dict[str, type[APIView]] = {
+    "consents": consents.ConsentsView,
+    "purposes": consents.PurposesView,
+    "notices": consents.NoticesView,
+}
+OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
+
+urlpatterns = [
+    *(path(route, view.as_view()) for routes in (PROFILES, SEGMENTS, CONSENT, OPEN) for route, view in routes.items()),
+    path("docs", description.docs),
+]

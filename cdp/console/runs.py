@@ -1,0 +1,101 @@
+"""Long pieces of work, and subjects that the pipeline set aside after an error."""
+
+from copy import copy
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from cdp.admin import LedgerAdmin, column, profile_link, workspace_of
+from cdp.models import OutboxRow, Run, RunState, Stage
+
+STATE_COLOURS = {
+    RunState.RUNNING.value: "info",
+    RunState.DONE.value: "success",
+    RunState.FAILED.value: "danger",
+    RunState.CANCELLED.value: "warning",
+}
+
+
+@admin.register(Run)
+class RunAdmin(LedgerAdmin):
+    list_display = ("kind", "subject", "coloured_state", "counts_in_words", "started_at", "finished_at")
+    list_filter = ("state", "kind")
+    search_fields = ("subject",)
+    ordering = ("-pk",)
+    fields = (
+        "kind", "subject", "state", "counts_in_words", "position", "error", "asked_by", "started_at", "heartbeat_at",
+        "finished_at",
+    )  # fmt: skip
+    readonly_fields = ("counts_in_words",)
+
+    @column(description=_("state"), label=STATE_COLOURS, ordering="state")
+    def coloured_state(self, run: Run) -> tuple[str, str]:
+        return run.state, str(run.get_state_display())
+
+    @column(description=_("counts"))
+    def counts_in_words(self, run: Run) -> str:
+        return ", ".join(f"{name} {number}" for name, number in run.counts.items())
+
+
+@admin.register(OutboxRow)
+class SetAsideAdmin(LedgerAdmin):
+    """Ids and the class of the error alone: what the subject holds is seen on its own page."""
+
+    list_display = ("shown_stage", "shown_subject", "shown_cause", "shown_error", "shown_failed_at")
+    list_filter = ("stage",)
+    ordering = ("pk",)
+    actions = ("put_back",)
+    fields = list_display
+    readonly_fields = list_display
+
+    def __init__(self, model: type[OutboxRow], admin_site: Any) -> None:
+        """The table holds all that waits; this page shows those alone that failed, and says so."""
+        super().__init__(model, admin_site)
+        self.opts = copy(model._meta)  # noqa: SLF001  # Django's documented name
+        self.opts.verbose_name, self.opts.verbose_name_plural = _("subject set aside"), _("subjects set aside")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).exclude(failed_at=None)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changes = super().get_changelist_instance(request)
+        changes.opts = self.opts
+        return changes
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        return super().changelist_view(request, {**(extra_context or {}), "opts": self.opts})
+
+    @column(description=_("stage"), ordering="stage")
+    def shown_stage(self, row: OutboxRow) -> str:
+        return row.get_stage_display()
+
+    @column(description=_("subject"))
+    def shown_subject(self, row: OutboxRow) -> Any:
+        """A batch, an identifier, or a profile: only the last has a page."""
+        has_page = row.stage not in {Stage.INGESTION, Stage.IDENTITY}
+        return profile_link(row.subject_id) if has_page else row.subject_id
+
+    @column(description=_("cause"), ordering="cause")
+    def shown_cause(self, row: OutboxRow) -> str:
+        return row.get_cause_display()
+
+    @column(description=_("error"), ordering="error")
+    def shown_error(self, row: OutboxRow) -> str:
+        return row.error
+
+    @column(description=_("set aside at"), ordering="failed_at")
+    def shown_failed_at(self, row: OutboxRow) -> Any:
+        return row.failed_at
+
+    def has_put_back_permission(self, request: HttpRequest) -> bool:
+        return workspace_of(request) is not None and request.user.has_perm("cdp.change_outboxrow")
+
+    @admin.action(description=_("Put back, to be tried again"), permissions=["put_back"])
+    def put_back(self, request: HttpRequest, rows: QuerySet[OutboxRow]) -> None:
+        number = rows.update(failed_at=None, error="")
+        told = ngettext("%d subject was put back.", "%d subjects were put back.", number) % number
+        self.message_user(request, told, messages.SUCCESS)

@@ -1,0 +1,49 @@
+"""Template filters of the console (`{% load console %}`): stored JSON in words."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy as _
+
+register = template.Library()
+
+RULES = {"most_recent": _("the most recent"), "steward": _("a steward said so")}
+
+
+@register.filter
+def plain(value: Any) -> str:
+    """A stored value without the quotes of JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def facts(value: Any) -> str:
+    """An object in one line."""
+    if not isinstance(value, Mapping):
+        return plain(value)
+    return " · ".join(f"{name}: {plain(_rounded(fact))}" for name, fact in value.items())
+
+
+def _rounded(fact: Any) -> Any:
+    return round(fact, 2) if isinstance(fact, float) else fact
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """1234567 → 1,234,567 or 1 234 567, as the language writes it."""
+    return number_format(number, force_grouping=True, use_l10n=True)
+
+
+@register.filter
+def in_language(text: Any, language: str) -> Any:
+    """A text that is stored in both languages."""
+    return text.get(language) or text.get("en", "") if isinstance(text, Mapping) else text
+
+
+@register.filter
+def rule_in_words(rule: str) -> Any:
+    """Why a value was chosen for the golden record."""
+    return RULES.get(rule, rule)

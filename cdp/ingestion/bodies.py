@@ -1,0 +1,163 @@
+"""From the bytes of a request to the JSON of single events. Pure.
+
+Strict parsers come first because they are fast. What clients really send and JSON forbids (NaN, lone surrogates, bytes
+that are no UTF-8) or Postgres cannot hold (NUL) is mended rather than refused: refusing costs the whole batch.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from cdp.kernel.errors import TesseraError
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+MOST_ITEMS: Final = 10_000  # past this nobody sent events in good faith, and naming each would cost more than they did
+
+_BOM = b"\xef\xbb\xbf"
+_SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2}|u0000)|.)",
+    re.DOTALL,
+)
+_REPLACEMENT = rb"\ufffd"
+_LONGEST_NUMBER = 300
+
+
+class InvalidJsonError(TesseraError):
+    """The body must be a JSON object in UTF-8."""
+
+    code = "invalid_json"
+
+
+class MissingBatchError(TesseraError):
+    """The body must have a list of events under `batch`."""
+
+    code = "missing_batch"
+
+
+class BodyTooLargeError(TesseraError):
+    """The body, or what it decompresses to, is too large: send smaller batches."""
+
+    code = "body_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A request, read as far as it concerns all its events. `items` are the single events as JSON."""
+
+    items: Sequence[bytes]
+    write_key: str | None
+    sent_at: object
+    shared: Mapping[str, object]  # context and integrations, which an event may override
+
+
+def read_envelope(body: bytes, *, most_bytes: int, is_batch: bool) -> Envelope:
+    """Whatever the headers say, gzip is known by its first bytes: senders mislabel in both directions."""
+    if body.startswith(GZIP_MAGIC):
+        body = _gunzip(body, most_bytes)
+    if len(body) > most_bytes:
+        raise BodyTooLargeError
+    fields = _fields(_mend_escapes(body.removeprefix(_BOM)))
+    write_key = read_item(fields["writeKey"]) if "writeKey" in fields else None
+    return Envelope(
+        items=_items(fields) if is_batch else [body],
+        write_key=write_key if isinstance(write_key, str) else None,
+        sent_at=read_item(fields["sentAt"]) if is_batch and "sentAt" in fields else None,
+        shared={name: read_item(fields[name]) for name in ("context", "integrations") if is_batch and name in fields},
+    )
+
+
+def read_item(raw: bytes | msgspec.Raw) -> object:
+    """Decode one event, mending what strict JSON refuses. Raises `InvalidJsonError` when nothing helps."""
+    raw = _mend_escapes(bytes(raw))
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return msgspec.json.decode(_mended(raw))
+
+
+def storable_json(value: object) -> str:
+    """JSON that Postgres takes as jsonb."""
+    return _mend_escapes(msgspec.json.encode(value)).decode()
+
+
+def _fields(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _read_fields(body)
+    except msgspec.ValidationError:
+        raise InvalidJsonError from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_fields(_mended(body))
+
+
+def _read_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise InvalidJsonError from None
+
+
+def _items(fields: Mapping[str, msgspec.Raw]) -> list[bytes]:
+    if "batch" not in fields:
+        raise MissingBatchError
+    try:
+        items = msgspec.json.decode(fields["batch"], type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        raise MissingBatchError from None
+    if len(items) > MOST_ITEMS:
+        raise BodyTooLargeError(f"A batch has at most {MOST_ITEMS} events.")
+    return [bytes(item) for item in items]
+
+
+def _gunzip(body: bytes, most_bytes: int) -> bytes:
+    """Never holds more than `most_bytes`, however well the body was packed. Members may follow each other."""
+    plain = bytearray()
+    while body.startswith(GZIP_MAGIC):
+        member = zlib.decompressobj(wbits=31)
+        try:
+            plain += member.decompress(body, most_bytes + 1 - len(plain))
+        except zlib.error:
+            raise InvalidJsonError("The body is damaged gzip.") from None
+        if len(plain) > most_bytes:
+            raise BodyTooLargeError
+        if not member.eof:
+            raise InvalidJsonError("The body is truncated gzip.")
+        body = member.unused_data
+    return bytes(plain)
+
+
+def _mend_escapes(body: bytes) -> bytes:
+    r"""Put U+FFFD for \u0000, which Postgres cannot hold, and for half of a surrogate pair, which is no character."""
+    if not _SUSPICIOUS.search(body):
+        return body
+    return _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], body)
+
+
+def _mended(body: bytes) -> bytes:
+    """The same value as strict JSON. Slow: only for what the strict parser refused."""
+    try:
+        value = json.loads(
+            body.decode(errors="replace"), strict=False,
+            parse_constant=_no_number, parse_int=_integer, parse_float=_fraction,
+        )  # fmt: skip
+    except (ValueError, RecursionError):
+        raise InvalidJsonError from None
+    return _mend_escapes(msgspec.json.encode(value))
+
+
+def _no_number(_: str) -> None:
+    """NaN and the infinities, which Python writes and JSON does not have."""
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else None
+
+
+def _fraction(digits: str) -> float | None:
+    number = float(digits)
+    return number if abs(number) != float("inf") else None

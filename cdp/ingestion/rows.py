@@ -1,0 +1,144 @@
+"""What a row of a file says under a mapping: a record of a source system, or an event. Pure."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cdp.ingestion import messages, normalise
+from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.mapping import SHARED_IDENTIFIERS, FileMapping
+from cdp.ingestion.messages import Fact, Node, RefusedEventError
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?")
+_SECONDS = re.compile(r"\d{9,13}(?:\.\d+)?")
+_SDK_IDS: Final = frozenset({"userId", "anonymousId", "previousId"})
+_NESTED: Final = ("properties", "traits", "context")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """A record as it is stored. `nodes` begins with the source's own key."""
+
+    key: str
+    nodes: tuple[Node, ...]
+    fields: str
+    digest: bytes
+    traits: Mapping[str, object]
+    observed_at: datetime
+
+
+def record_row(fields: Mapping[str, Any], mapping: FileMapping, *, region: str, now: datetime) -> RecordRow:
+    """Raises `RefusedEventError` for a row without a usable key."""
+    key = normalise.identifier_value(mapping.key_type, fields.get(mapping.key), region=region)
+    if key is None:
+        raise RefusedEventError("missing_key", f"The column {mapping.key!r} holds no key.")
+    written = storable_json(dict(sorted(fields.items())))
+    return RecordRow(
+        key=key,
+        nodes=((mapping.key_type, key), *_nodes(fields, mapping.identifiers, region)),
+        fields=written,
+        digest=hashlib.sha256(written.encode()).digest(),
+        traits=dict(_traits(fields, mapping, region)),
+        observed_at=_observed_at(fields, mapping) or now,
+    )
+
+
+def _nodes(fields: Mapping[str, Any], identifiers: Mapping[str, str], region: str) -> Iterator[Node]:
+    for kind, column in identifiers.items():
+        if value := normalise.identifier_value(kind, fields.get(column), region=region):
+            yield kind, value
+
+
+def _traits(fields: Mapping[str, Any], mapping: FileMapping, region: str) -> Iterator[tuple[str, object]]:
+    """Addresses identify and describe at once, so they are traits too, even where they identify nobody."""
+    wanted = mapping.traits
+    if wanted is None:
+        wanted = {name: name for name in fields if name not in mapping.meaningful}
+    shared = {kind: column for kind, column in mapping.identifiers.items() if kind in SHARED_IDENTIFIERS}
+    for trait, column in {**shared, **wanted}.items():
+        if len(trait) > messages.LONGEST_TRAIT_NAME:
+            raise RefusedEventError("trait_name_too_long", f"A trait's name has at most {messages.LONGEST_TRAIT_NAME}.")
+        if trait and (value := normalise.trait_value(trait, fields.get(column), region=region)) is not None:
+            yield trait, value
+
+
+def _observed_at(fields: Mapping[str, Any], mapping: FileMapping) -> datetime | None:
+    given = _time(fields.get(mapping.observed_at))
+    if given is None:
+        return None
+    read = messages.moment(given)
+    if read is None:
+        raise RefusedEventError("invalid_timestamp", f"The column {mapping.observed_at!r} holds no time in ISO 8601.")
+    return read
+
+
+def event_fact(
+    fields: Mapping[str, Any],
+    mapping: FileMapping | None,
+    *,
+    source_id: int,
+    region: str,
+    has_types: bool,
+    now: datetime,
+) -> Fact:
+    """Without a mapping, or for a row that is written as SDKs send events, the names of SDKs hold.
+
+    A row without a message id has one made of its content: loaded again, in this file or another, it is the same event.
+    Raises `RefusedEventError`.
+    """
+    if mapping is None or not _SDK_IDS.isdisjoint(fields):
+        nodes: tuple[Node, ...] = ()
+        given = dict(fields)
+    else:
+        nodes = tuple(_nodes(fields, mapping.identifiers, region))
+        given = _as_call(fields, mapping, has_types=has_types)
+    event = messages.checked(given, kind="track", has_other_ids=bool(nodes))
+    event.setdefault(
+        "messageId", "row-" + hashlib.sha256(storable_json(dict(sorted(fields.items()))).encode()).hexdigest()
+    )
+    return messages.fact(event, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes)
+
+
+def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool) -> dict[str, Any]:
+    """The row as an SDK would have sent it."""
+    kind = normalise.text(fields.get(mapping.type)) or "track"
+    said = {name: fields[name] for name in _NESTED if isinstance(fields.get(name), dict)}
+    values = dict(_values(fields, mapping, has_types=has_types))
+    place = "traits" if kind in {"identify", "group"} else "properties"
+    said[place] = {**values, **said.get(place, {})}
+    return {
+        **said,
+        "type": kind,
+        "event" if kind == "track" else "name": fields.get(mapping.event),
+        "messageId": fields.get(mapping.key),
+        "timestamp": _time(fields.get(mapping.observed_at)),
+        "userId": fields.get(mapping.identifiers.get("user_id", "")),
+        "anonymousId": fields.get(mapping.identifiers.get("anonymous_id", "")),
+    }
+
+
+def _values(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool) -> Iterator[tuple[str, Any]]:
+    wanted = mapping.properties
+    if wanted is None:
+        wanted = {name: name for name in fields if name not in mapping.meaningful and name not in _NESTED}
+    for name, column in wanted.items():
+        value = fields.get(column)
+        if value is not None and value != "":
+            yield name, value if has_types else _number(value)
+
+
+def _number(text: str) -> str | int | float:
+    """CSV has no numbers. What is written as one is one, but not `0800`, which is a code."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    return float(text) if "." in text else int(text)
+
+
+def _time(value: object) -> object:
+    """None where nothing is said. Digits alone are seconds or milliseconds since 1970."""
+    if not isinstance(value, str):
+        return value
+    return float(value) if _SECONDS.fullmatch(value.strip()) else value.strip() or None

@@ -1,0 +1,97 @@
+"""`consent explain`, `consent record`: what a person permits, why, and what they say now."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from cdp.ingestion.normalise import identifier_value
+from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
+from cdp.management.command import TesseraCommand
+from cdp.models import Workspace
+from cdp.models.tenancy import workspace_scope
+from consent import queries, services
+from consent.models import ConsentState
+
+STATES = [state.value.lower() for state in ConsentState]
+
+
+class Command(TesseraCommand):
+    help = "Explain what a person permits, or record what a person says."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        actions = self.add_actions(parser)
+        explain = actions.add_parser("explain", help="may a person's data be used for a purpose, and why")
+        record = actions.add_parser("record", help="record what a person says")
+        for action in (explain, record):
+            action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
+            action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
+        record.add_argument("--state", required=True, choices=STATES)
+        record.add_argument("--at", default="", metavar="TIME", help="when it was said, ISO 8601; default: now")
+        record.add_argument("--expires", default="", metavar="TIME", help="ISO 8601")
+        record.add_argument("--verified", action="store_true", help="logged in, or confirmed by double opt-in")
+        record.add_argument("--key", default="", help="the same key again records nothing")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        workspace_id = self.workspace_id(options)
+        identifier = _identifier(workspace_id, options["identifier"])
+        if options["action"] == "explain":
+            self.emit(_explained(workspace_id, identifier, Purpose(options["purpose"])))
+        else:
+            self.emit(_recorded(workspace_id, identifier, options))
+
+
+def _explained(workspace_id: int, identifier: Identifier, purpose: Purpose) -> dict[str, Any]:
+    with workspace_scope(workspace_id):
+        answer = queries.explain(workspace_id=workspace_id, identifier=identifier, purpose=purpose, now=timezone.now())
+    return {
+        "allowed": answer.allowed,
+        "purpose": purpose.value,
+        "legal_basis": answer.legal_basis,
+        "profile": answer.profile_id,
+        "changes_at": answer.decision.changes_at,
+        "why": [
+            *({"kind": "rule", "rule": rule, "text": text} for rule, text in answer.rules),
+            *({"kind": "ledger", **asdict(row)} for row in answer.records),
+        ],
+    }
+
+
+def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    now = timezone.now()
+    statement = services.ConsentStatement(
+        identifier=identifier,
+        purpose=options["purpose"],
+        state=options["state"].upper(),
+        occurred_at=_time(options["at"]) or now,
+        expires_at=_time(options["expires"]),
+        is_verified=options["verified"],
+        key=options["key"],
+    )
+    return asdict(services.record_consents(workspace_id=workspace_id, statements=[statement], now=now))
+
+
+def _identifier(workspace_id: int, text: str) -> Identifier:
+    named = Identifier.parse(text)
+    region = Workspace.objects.values_list("default_region", flat=True).get(pk=workspace_id)
+    value = identifier_value(named.type, named.value, region=region)
+    if value is None:
+        raise CommandError(f"The value of this {named.type} identifies nobody.", returncode=2)
+    return Identifier(named.type, value)
+
+
+def _time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise CommandError("Write times in ISO 8601 with their zone, such as 2026-11-21T12:00:00Z.", returncode=2)
+    return moment

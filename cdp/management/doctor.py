@@ -1,0 +1,114 @@
+"""Is this installation well? Every check says what it saw, so that a bad one says what to mend."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from cdp import tasks
+from cdp.kernel.logins import OWNER
+from consent import catalogue
+from consent.catalogue import Check
+
+LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
+LONGEST_WAIT: Final = timedelta(minutes=5)
+LEAST_FREE_BYTES: Final = 500 * 2**20
+
+
+def examine(now: Callable[[], datetime]) -> list[Check]:
+    """All checks. Without a database there is nothing more to look at than that."""
+    database = _database()
+    checks = [database, _broker(), _disk(settings.DATA_DIR)]
+    return [*checks, *_of_database(now)] if database.ok else checks
+
+
+def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
+    yield _migrations()
+    yield _login()
+    yield from (Check(f"catalogue.{check.name}", check.ok, check.detail) for check in catalogue.inspect())
+    yield _clock(now)
+    yield _waiting(now())
+    yield _set_aside()
+
+
+def _database() -> Check:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT version()")
+            (version,) = cursor.fetchone()
+    except DatabaseError as error:
+        return Check("database", ok=False, detail=f"Postgres does not answer ({type(error).__name__})")
+    return Check("database", ok=True, detail=" ".join(version.split()[:2]))
+
+
+def _broker() -> Check:
+    answers = tasks.broker_answers()
+    return Check("broker", answers, "answers" if answers else "does not answer: work waits for the next sweep")
+
+
+def _disk(directory: Path) -> Check:
+    free = shutil.disk_usage(_existing(directory)).free
+    return Check("disk", free >= LEAST_FREE_BYTES, f"{free // 2**20} MiB free for {directory}")
+
+
+def _existing(directory: Path) -> Path:
+    return next(place for place in (directory, *directory.absolute().parents) if place.exists())
+
+
+def _migrations() -> Check:
+    executor = MigrationExecutor(connection)
+    missing = [str(step) for step, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    return Check("migrations", not missing, _listed(missing) or "all applied")
+
+
+def _login() -> Check:
+    """Above the wall no check means anything: neither this process nor any other of Tessera logs in there."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT session_user, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user")
+        login, is_above = cursor.fetchone()
+    return Check("login", not is_above and login != OWNER, f"logged in as {login}")
+
+
+def _clock(now: Callable[[], datetime]) -> Check:
+    before = now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (there,) = cursor.fetchone()
+    here = before + (now() - before) / 2
+    difference = abs(there - here)
+    detail = f"Postgres's clock differs by {difference.total_seconds():.3f} s"
+    return Check("clock", difference <= LARGEST_CLOCK_DIFFERENCE, detail)
+
+
+_OLDEST = "SELECT stage, count(*), min(created_at) FROM outbox WHERE failed_at IS NULL GROUP BY stage ORDER BY stage"
+_SET_ASIDE = "SELECT stage, count(*), min(error) FROM outbox WHERE failed_at IS NOT NULL GROUP BY stage ORDER BY stage"
+
+
+def _waiting(now: datetime) -> Check:
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST)
+        rows = cursor.fetchall()
+    late = any(now - since > LONGEST_WAIT for _, _, since in rows)
+    told = [f"{stage.lower()}: {count} wait, the oldest for {_seconds(now - since)} s" for stage, count, since in rows]
+    return Check("queue", not late, _listed(told) or "nothing waits")
+
+
+def _set_aside() -> Check:
+    with connection.cursor() as cursor:
+        cursor.execute(_SET_ASIDE)
+        told = [f"{stage.lower()}: {count} set aside ({error})" for stage, count, error in cursor.fetchall()]
+    return Check("set_aside", not told, _listed(told) or "nothing was set aside")
+
+
+def _seconds(wait: timedelta) -> int:
+    return max(0, int(wait.total_seconds()))
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return "; ".join(parts)

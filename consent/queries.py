@@ -1,0 +1,138 @@
+"""What the ledger says about an identifier and the person behind it. Called in the scope of a workspace."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
+from cdp.models.digests import identifier_digest
+from consent.models import PurposePolicy
+from consent.policy import Decision, Policy, Statement, decide
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """`identifier_id` is None while no event or record brought the identifier: consent may come first."""
+
+    id: int
+    identifier_id: int | None
+    identifier_type: str
+    purpose: str
+    state: str
+    occurred_at: datetime
+    expires_at: datetime | None
+    is_verified: bool
+    source: str | None
+    notice: str | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`decision` follows from the ledger; `allowed` is what the gate does with it at this moment.
+
+    `rules` are those that made the answer, each with its sentence.
+    """
+
+    allowed: bool
+    profile_id: int | None
+    legal_basis: str | None
+    decision: Decision
+    rules: tuple[tuple[str, str], ...]
+    records: tuple[LedgerRow, ...]
+
+
+LATE_MEANS_CLOSED = (
+    "late_means_closed",
+    "a consent ran out or began since the last decision: until it is decided anew nothing is permitted",
+)
+NOBODY_YET = ("nobody_yet", "no event or record brought this identifier yet: the answer is for when one does")
+
+_PERSON = """
+SELECT i.profile_id, i.permitted, i.permitted_until FROM identifier i
+WHERE i.workspace_id = %s AND i.type = %s AND i.digest = %s
+"""
+
+# All that the person's identifiers said; or the identifier alone, when nobody is known to have it.
+_LEDGER = """
+WITH person AS (
+    SELECT other.id, other.type, other.digest
+    FROM identifier this JOIN identifier other ON other.profile_id = this.profile_id
+    WHERE this.workspace_id = %(workspace)s AND this.type = %(type)s AND this.digest = %(digest)s
+    UNION ALL
+    SELECT NULL, %(type)s, %(digest)s WHERE NOT EXISTS (
+        SELECT 1 FROM identifier WHERE workspace_id = %(workspace)s AND type = %(type)s AND digest = %(digest)s
+    )
+)
+SELECT r.id, p.id, r.identifier_type, r.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified, s.name,
+       n.key || ' ' || n.version, r.recorded_at
+FROM person p
+JOIN consent_record r ON r.workspace_id = %(workspace)s AND r.identifier_type = p.type AND r.identifier_digest = p.digest
+LEFT JOIN source s ON s.id = r.source_id
+LEFT JOIN notice n ON n.id = r.notice_id
+ORDER BY r.occurred_at DESC, r.id DESC
+"""
+
+
+def history(*, workspace_id: int, identifier: Identifier) -> tuple[LedgerRow, ...]:
+    """All that the person behind the identifier ever said, newest first."""
+    digest = identifier_digest(identifier.type, identifier.value)
+    with connection.cursor() as cursor:
+        cursor.execute(_LEDGER, {"workspace": workspace_id, "type": identifier.type, "digest": digest})
+        return tuple(LedgerRow(*row) for row in cursor.fetchall())
+
+
+def explain(*, workspace_id: int, identifier: Identifier, purpose: Purpose, now: datetime) -> Explanation:
+    """May the workspace use the person's data for the purpose, and why."""
+    rows = history(workspace_id=workspace_id, identifier=identifier)
+    return _explained(workspace_id, identifier, purpose, rows, now)
+
+
+def explain_all(*, workspace_id: int, identifier: Identifier, now: datetime) -> dict[Purpose, Explanation]:
+    rows = history(workspace_id=workspace_id, identifier=identifier)
+    return {purpose: _explained(workspace_id, identifier, purpose, rows, now) for purpose in Purpose}
+
+
+def _explained(
+    workspace_id: int, identifier: Identifier, purpose: Purpose, rows: Sequence[LedgerRow], now: datetime
+) -> Explanation:
+    concerning = tuple(row for row in rows if row.purpose == purpose)
+    basis = _legal_basis(workspace_id, purpose)
+    decision = decide(Policy(basis), [_statement(row) for row in concerning], now)
+    person = _person(workspace_id, identifier)
+    allowed, remarks = _at_the_gate(person, purpose, decision, now)
+    profile_id = person[0] if person else None
+    return Explanation(
+        allowed, profile_id, basis, decision, ((decision.rule.value, decision.reason), *remarks), concerning
+    )
+
+
+def _at_the_gate(
+    person: tuple[int, int, datetime | None] | None, purpose: Purpose, decision: Decision, now: datetime
+) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    if person is None:
+        return decision.allowed, (NOBODY_YET,)
+    _, permitted, until = person
+    if until is not None and until <= now:
+        return False, (LATE_MEANS_CLOSED,)
+    return bool(permitted & purpose.bit), ()
+
+
+def _statement(row: LedgerRow) -> Statement:
+    return Statement(row.identifier_id or 0, row.state, row.occurred_at, row.expires_at, row.is_verified)
+
+
+def _legal_basis(workspace_id: int, purpose: Purpose) -> str | None:
+    policies = PurposePolicy.objects.filter(workspace_id=workspace_id, purpose=purpose)
+    return policies.values_list("legal_basis", flat=True).first()
+
+
+def _person(workspace_id: int, identifier: Identifier) -> tuple[int, int, datetime | None] | None:
+    digest = identifier_digest(identifier.type, identifier.value)
+    with connection.cursor() as cursor:
+        cursor.execute(_PERSON, [workspace_id, identifier.type, digest])
+        found: tuple[int, int, datetime | None] | None = cursor.fetchone()
+    return found

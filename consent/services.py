@@ -1,0 +1,262 @@
+"""What people say is recorded here, and workspaces begin here: without purposes a workspace permits nothing."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from django.db import OperationalError, connection, transaction
+
+from cdp.kernel.errors import TesseraError
+from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
+from cdp.models import Workspace
+from cdp.models.digests import identifier_digest
+from cdp.models.tenancy import workspace_scope
+from consent.models import ConsentState, LegalBasis, Notice, PurposePolicy
+
+T = TypeVar("T")
+
+MOST_STATEMENTS: Final = 10_000
+LONGEST_KEY: Final = 100
+ATTEMPTS: Final = 3
+LOST_A_RACE: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+
+
+class TooManyStatementsError(TesseraError):
+    """A batch holds at most 10,000 statements: send several."""
+
+    code = "too_many_statements"
+
+
+class InvalidStatementError(TesseraError):
+    """A statement of the batch cannot be recorded, so none was: `details` says which and why."""
+
+    code = "invalid_statement"
+
+
+class KeyReusedError(TesseraError):
+    """A key stands for one statement for ever, and this one was given to another: nothing was recorded."""
+
+    code = "consent_key_reused"
+
+
+class NoticeExistsError(TesseraError):
+    """Another text was kept as this version of the notice. A notice that people saw never changes: give the next version."""
+
+    code = "notice_exists"
+
+
+class ClosedWorkspaceError(TesseraError):
+    """The workspace of this name was closed. Choose another one."""
+
+    code = "workspace_closed"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentStatement:
+    """One identifier said something about one purpose. The identifier is normalised already.
+
+    Without a `key` of the sender, the content is the key: the same statement again records nothing.
+    """
+
+    identifier: Identifier
+    purpose: str
+    state: str
+    occurred_at: datetime
+    expires_at: datetime | None = None
+    is_verified: bool = False
+    notice_id: int | None = None
+    key: str = ""
+
+    @property
+    def digest(self) -> bytes:
+        return identifier_digest(self.identifier.type, self.identifier.value)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What must agree between two statements with the same key."""
+        about = (self.identifier.type, self.digest, str(self.purpose), str(self.state))
+        return (*about, self.occurred_at, self.expires_at, self.is_verified)
+
+    def with_key(self) -> "ConsentStatement":
+        if self.key:
+            return self
+        return replace(self, key=f"content:{hashlib.sha256(repr(self.content).encode()).hexdigest()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    recorded: int
+    duplicates: int
+
+
+# -- the ledger -----------------------------------------------------------------------------------------------------
+
+# Sorted by key: two batches that hold the same keys wait for each other in one order.
+_RECORD = """
+INSERT INTO consent_record (workspace_id, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at,
+                            is_verified, notice_id, key, source_id)
+SELECT %s, new.*, %s
+FROM unnest(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::boolean[],
+            %s::bigint[], %s::text[])
+     AS new (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, notice_id, key)
+ORDER BY key
+ON CONFLICT (workspace_id, key) DO NOTHING
+"""
+
+_KEPT = """
+SELECT key, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified
+FROM consent_record WHERE workspace_id = %s AND key = ANY(%s)
+"""
+
+
+def record_consents(
+    *, workspace_id: int, statements: Sequence[ConsentStatement], now: datetime, source: int | None = None
+) -> Recorded:
+    """Record all of the statements or none. Triggers decide anew for the people concerned in the same transaction.
+
+    `source` is the id of the source that reports them. Raises `InvalidStatementError`, `KeyReusedError` and
+    `TooManyStatementsError`.
+    """
+    if len(statements) > MOST_STATEMENTS:
+        raise TooManyStatementsError(given=len(statements))
+    _refuse_invalid(statements, now)
+    keyed = [statement.with_key() for statement in statements]
+    return _trying_again(lambda: _record(workspace_id, keyed, source))
+
+
+def withdraw(*, workspace_id: int, identifier: Identifier, purpose: Purpose, now: datetime, key: str = "") -> Recorded:
+    """The person behind the identifier no longer permits the purpose."""
+    said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, is_verified=False, key=key)
+    return record_consents(workspace_id=workspace_id, statements=[said], now=now)
+
+
+def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:
+    distinct = {statement.key: statement for statement in statements}
+    with workspace_scope(workspace_id), connection.cursor() as cursor:
+        _refuse_unknown_notices(workspace_id, statements)
+        cursor.execute(_RECORD, [workspace_id, source, *_columns(list(distinct.values()))])
+        recorded = int(cursor.rowcount)
+        _refuse_reused_keys(workspace_id, statements)
+    return Recorded(recorded=recorded, duplicates=len(statements) - recorded)
+
+
+def _columns(statements: Sequence[ConsentStatement]) -> list[list[Any]]:
+    return [
+        [each.identifier.type for each in statements],
+        [each.digest for each in statements],
+        [str(each.purpose) for each in statements],
+        [str(each.state) for each in statements],
+        [each.occurred_at for each in statements],
+        [each.expires_at for each in statements],
+        [each.is_verified for each in statements],
+        [each.notice_id for each in statements],
+        [each.key for each in statements],
+    ]
+
+
+def _refuse_unknown_notices(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
+    """The foreign key alone would take the notice of another workspace: it is checked without row-level security."""
+    named = {statement.notice_id for statement in statements} - {None}
+    known = set(Notice.objects.filter(workspace_id=workspace_id, pk__in=named).values_list("pk", flat=True))
+    _refuse([(place, "unknown_notice") for place, each in enumerate(statements) if each.notice_id in named - known])
+
+
+def _refuse_reused_keys(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
+    """A sender that gives its withdrawal the key of its grant must hear of it: silence would keep the grant."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KEPT, [workspace_id, [statement.key for statement in statements]])
+        kept = {key: (kind, bytes(digest), *rest) for key, kind, digest, *rest in cursor.fetchall()}
+    reused = [place for place, statement in enumerate(statements) if kept[statement.key] != statement.content]
+    if reused:
+        raise KeyReusedError(statements=reused)
+
+
+def _refuse_invalid(statements: Sequence[ConsentStatement], now: datetime) -> None:
+    _refuse([(place, fault) for place, each in enumerate(statements) if (fault := _fault_of(each, now))])
+
+
+def _refuse(faults: Sequence[tuple[int, str]]) -> None:
+    if faults:
+        raise InvalidStatementError(faults=[{"statement": place, "fault": fault} for place, fault in faults])
+
+
+def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
+    """The name of what is wrong; the value stays out of it."""
+    occurred_at, expires_at = statement.occurred_at, statement.expires_at
+    if statement.purpose not in set(Purpose):
+        return "unknown_purpose"
+    if statement.state not in ConsentState.values:
+        return "unknown_state"
+    if occurred_at > now:
+        return "occurred_in_the_future"
+    if expires_at is not None and expires_at <= occurred_at:
+        return "expires_before_it_occurred"
+    if len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64:
+        return "too_long"
+    return None
+
+
+def _trying_again(work: Callable[[], T]) -> T:
+    """A merge of the same people may be at work: who loses the race for the rows begins anew."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work()
+        except OperationalError as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if state not in LOST_A_RACE or attempt == ATTEMPTS or connection.in_atomic_block:
+                raise
+    raise AssertionError  # pragma: no cover  # the last attempt returns or raises
+
+
+# -- notices --------------------------------------------------------------------------------------------------------
+
+
+def publish_notice(
+    *, workspace_id: int, key: str, version: int, locale: str, text: str, valid_from: datetime
+) -> Notice:
+    """Keep what people are shown. The same text again is the same notice; another text raises `NoticeExistsError`."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with workspace_scope(workspace_id):
+        kept, _ = Notice.objects.get_or_create(
+            workspace_id=workspace_id,
+            key=key,
+            version=version,
+            locale=locale,
+            defaults={"text": text, "digest": digest, "valid_from": valid_from},
+        )
+    if kept.digest != digest:
+        raise NoticeExistsError(key=key, version=version, locale=locale)
+    return kept
+
+
+# -- workspaces -----------------------------------------------------------------------------------------------------
+
+# Showing people advertisements needs their consent; the rest rests on the interest that the workspace can show.
+DEFAULT_BASES: Final = {
+    purpose: LegalBasis.CONSENT if purpose is Purpose.ADVERTISING else LegalBasis.LEGITIMATE_INTEREST
+    for purpose in Purpose
+}
+
+
+def open_workspace(*, slug: str, name: str, now: datetime) -> Workspace:
+    """Make the workspace with its default purposes. One that is there already stays as it is."""
+    with transaction.atomic():
+        workspace, is_new = Workspace.objects.get_or_create(slug=slug, defaults={"name": name})
+        if workspace.closed_at is not None:
+            raise ClosedWorkspaceError(slug=slug)
+        if is_new:
+            workspace.created_at = now  # Django puts its own clock when it inserts
+            workspace.save(update_fields=["created_at"])
+            with workspace_scope(workspace.pk):
+                PurposePolicy.objects.bulk_create(_default_purposes(workspace))
+    return workspace
+
+
+def _default_purposes(workspace: Workspace) -> list[PurposePolicy]:
+    return [
+        PurposePolicy(workspace=workspace, purpose=purpose, bit=purpose.bit, legal_basis=basis)
+        for purpose, basis in DEFAULT_BASES.items()
+    ]

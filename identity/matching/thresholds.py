@@ -1,0 +1,55 @@
+"""From scored pairs to the prior that they imply, and to the weights above which to link or to ask."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Weights = npt.NDArray[np.float64]
+
+PRECISION_OVER_RECALL: Final = 0.5  # the beta of F-beta: a wrong merge costs more than a missed one
+WORTH_ASKING: Final = 0.1  # the probability from which a steward is asked
+_STEPS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From `upper` a pair is linked; from `lower` a steward is asked. Weights are log2 of the odds."""
+
+    lower: float
+    upper: float
+
+
+def log_odds(probability: float) -> float:
+    return math.log2(probability / (1 - probability))
+
+
+def probabilities(weights: Weights) -> Weights:
+    return 1 / (1 + np.exp2(-weights))
+
+
+def implied_prior(weights: Weights, prior: float, pairs: float) -> float:
+    """The share of matches among all `pairs` that explains the `weights` best; those were made with `prior`.
+
+    A guess of the recall of certain rules stands behind the first prior; here the scores themselves speak.
+    """
+    evidence = weights - log_odds(prior)
+    for _ in range(_STEPS):
+        prior = max(float(probabilities(evidence + log_odds(prior)).sum()) / pairs, 0.5 / pairs)
+    return prior
+
+
+def choose(weights: Weights) -> Thresholds:
+    """Where the expected F-beta is best, if the probabilities are right. No label is needed."""
+    worth_asking = log_odds(WORTH_ASKING)
+    if not weights.size:
+        return Thresholds(lower=worth_asking, upper=-worth_asking)
+    ordered = np.sort(weights)[::-1]
+    matches = probabilities(ordered)
+    found = np.cumsum(matches)
+    beta = PRECISION_OVER_RECALL**2
+    score = (1 + beta) * found / (np.arange(1, ordered.size + 1) + beta * found[-1])
+    upper = float(ordered[int(np.argmax(score))])
+    return Thresholds(lower=min(worth_asking, upper), upper=upper)

@@ -1,0 +1,112 @@
+"""Who is in a segment, who would be, and why."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from consent.gate import Permit, Segmentation
+from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
+from segments.language.compile import compile_rules
+from segments.models import Membership, Segment, SegmentVersion
+
+
+def members_of(segment: Segment, *, after: int = 0, limit: int = 1_000) -> Sequence[int]:
+    """Profiles that are in the segment, a page in order of id: those after `after`."""
+    open_ones = Membership.objects.filter(segment=segment, left_at=None, profile_id__gt=after)
+    return list(open_ones.order_by("profile_id").values_list("profile_id", flat=True)[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVersion:
+    id: int
+    definition: str
+    """Canonical JSON as text: the same text is the same rule."""
+
+
+def live_versions(workspace_id: int) -> Mapping[int, LiveVersion]:
+    """Of each segment that serves."""
+    live = Segment.objects.filter(workspace_id=workspace_id, archived_at=None, live_version__isnull=False)
+    rows = live.order_by("pk").values_list("pk", "live_version_id", "live_version__definition")
+    return {segment: LiveVersion(version or 0, json.dumps(definition)) for segment, version, definition in rows}
+
+
+def definition_of(segment: Segment) -> Node:
+    """The tree of the live version."""
+    return parse_json(SegmentVersion.objects.values_list("definition", flat=True).get(pk=segment.live_version_id or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everybody who matches a rule, in order of id."""
+
+    members: Sequence[int]
+
+    @property
+    def digest(self) -> str:
+        """Equal exactly when the members are: SHA-256 of the sorted ids, one a line."""
+        return hashlib.sha256(b"".join(b"%d\n" % member for member in self.members)).hexdigest()
+
+
+_MATCHING = "SELECT profile_id FROM ({answers}) AS answers WHERE is_in ORDER BY profile_id"
+_SAMPLE = """
+WITH matching AS MATERIALIZED (SELECT profile_id FROM ({answers}) AS answers WHERE is_in)
+SELECT (SELECT count(*) FROM matching), ARRAY(SELECT profile_id FROM matching ORDER BY profile_id LIMIT %(most)s)
+"""
+
+
+def matching(_: Permit[Segmentation], tree: Node, *, now: datetime) -> Found:
+    """Who matches at `now`, computed over everybody whom the purpose may see."""
+    query = compile_rules({0: tree}, for_subjects=False)
+    rows = _rows(_MATCHING.format(answers=query.sql), {**query.parameters, "now": now})
+    return Found([row[0] for row in rows])
+
+
+def count_and_sample(_: Permit[Segmentation], tree: Node, *, now: datetime, most: int) -> tuple[int, list[int]]:
+    query = compile_rules({0: tree}, for_subjects=False)
+    [(count, sample)] = _rows(_SAMPLE.format(answers=query.sql), {**query.parameters, "now": now, "most": most})
+    return count, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A condition of a rule, whether it holds for the profile, and when that could change if nothing happens."""
+
+    condition: str
+    sentence: str
+    is_true: bool
+    next_change_at: datetime | None
+
+
+def reasons(
+    _: Permit[Segmentation], tree: Node, *, profile_id: int, now: datetime, locale: str
+) -> tuple[bool, Sequence[Reason]] | None:
+    """Whether the profile is in, and each condition; None for a profile that the purpose may not see."""
+    leaves = list(leaves_of(tree))
+    rows = _answers_for_one([tree, *leaves], profile_id, now)
+    if not rows:
+        return None
+    found = [_reason(leaf, rows[place], locale) for place, leaf in enumerate(leaves, start=1)]
+    return rows[0][0], found
+
+
+def _reason(leaf: Leaf, answer: tuple[bool, datetime | None], locale: str) -> Reason:
+    return Reason(to_text(leaf), explain(leaf, locale), *answer)
+
+
+def _answers_for_one(
+    rules: Iterable[Node], profile_id: int, now: datetime
+) -> Mapping[int, tuple[bool, datetime | None]]:
+    query = compile_rules(dict(enumerate(rules)), for_subjects=True)
+    subjects = {"profiles": [profile_id], "instants": [now]}
+    return {rule: (is_in, change) for rule, _, is_in, change in _rows(query.sql, {**query.parameters, **subjects})}
+
+
+def _rows(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())

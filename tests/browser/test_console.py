@@ -1,0 +1,193 @@
+"""The console in a real browser, served as in production: WSGI, DEBUG off, logged in to the database as `web`."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from cdp import embedded
+from tests import databases
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+DATABASE = f"{os.environ.get('TEST_DATABASE', 'test_tessera')}_browser"
+PASSWORD = "a long password"
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+
+FILL = """
+import django; django.setup()
+import json
+from datetime import UTC, datetime
+from django.db import connection, transaction
+from tests.factories import WorkspaceFactory
+from tests.factories.filled import console_user, fill
+
+with transaction.atomic(), connection.cursor() as cursor:
+    workspace = WorkspaceFactory(slug="shop", name="Maison")
+    cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(workspace.pk)])
+    filled = fill(workspace, console_user(workspace), datetime.now(UTC))
+    print(json.dumps({"profile": filled.people[0].profile_id, "segment": filled.segment.pk}))
+"""
+
+
+@dataclass
+class Console:
+    """A browser that is logged in, and everything it complained about."""
+
+    page: Page
+    address: str
+    profile: int
+    segment: int
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.address + path)
+        self.page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[str, dict[str, int]]]:
+    stack = embedded.default_stack()
+    stack.start()
+    with databases.fresh_database(DATABASE):
+        filled = subprocess.run(
+            [sys.executable, "-c", FILL], env=environment(stack.database_url("postgres", DATABASE)), cwd=embedded.CHECKOUT,
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        port = free_port()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "cdp.wsgi:application"],
+            env=environment(stack.database_url("web", DATABASE)), cwd=embedded.CHECKOUT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            await_answer(f"http://127.0.0.1:{port}/console/login/")
+            yield f"http://127.0.0.1:{port}", json.loads(filled.stdout)
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def environment(database_url: str) -> dict[str, str]:
+    stack = embedded.default_stack()
+    secrets = {name: stack.credentials[name] for name in ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS")}
+    addresses = {"DATABASE_URL": database_url, "BROKER_URL": stack.broker_url}
+    return {**os.environ, **secrets, **addresses, "DJANGO_SETTINGS_MODULE": "cdp.settings", "DEBUG": "false"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_answer(address: str) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            assert time.monotonic() < until, "the web server did not start"
+            time.sleep(0.2)
+        else:
+            return
+
+
+@pytest.fixture(scope="module")
+def browser(served) -> Iterator[BrowserContext]:
+    """Logged in once, as nobody would log in before each page."""
+    address, _ = served
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        context = chromium.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+        page = context.new_page()
+        page.goto(f"{address}/console/")
+        page.fill("[name=username]", "steward")
+        page.fill("[name=password]", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_url(f"{address}/console/")
+        page.close()
+        yield context
+        chromium.close()
+
+
+@pytest.fixture
+def console(served, browser) -> Iterator[Console]:
+    address, filled = served
+    browser.clear_cookies(name="django_language")
+    page = browser.new_page()
+    console = Console(page, address, **filled)
+    listen(console)
+    console.open("/console/")
+    yield console
+    page.close()
+    assert console.complaints == []
+
+
+def listen(console: Console) -> None:
+    """Errors in the browser, answers that are errors, and requests that leave the machine."""
+    told = console.complaints.append
+    page = console.page
+    page.on("console", lambda message: message.type in {"error", "warning"} and told(message.text))
+    page.on("pageerror", lambda error: told(str(error)))
+    page.on("response", lambda response: response.status >= 400 and told(f"{response.status} {response.url}"))
+    page.on("request", lambda request: request.url.startswith((console.address, "data:")) or told(request.url))
+
+
+def test_steward__who_logs_in__finds_home_and_a_person(console):
+    assert console.page.inner_text("a.console-tile >> nth=0 >> strong") == "3"
+
+    console.open(f"/console/cdp/profile/{console.profile}/change/")
+
+    assert "Ada Lovelace" in console.page.inner_text(".console-person")
+    console.page.click("text=by which conditions?")
+    console.page.wait_for_selector("text=Order Completed” happened")
+
+
+def test_steward__who_switches_to_french__reads_french(console):
+    console.page.click("text=steward")
+    console.page.click("button:has-text('Français')")
+    console.page.wait_for_load_state("networkidle")
+
+    assert "Événements conservés" in console.page.inner_text("#content")
+    console.open(f"/console/cdp/profile/{console.profile}/change/")
+    assert "Pourquoi il s’agit d’une seule personne" in console.page.inner_text("#content")
+
+
+def test_marketer__who_changes_a_rule__sees_the_count_and_a_mistake_marked(console):
+    console.open(f"/console/segments/segment/{console.segment}/change/")
+
+    console.page.fill("#id_definition", 'trait "city" = "London"')
+    console.page.click("#preview")
+    console.page.wait_for_selector("#count")
+    assert console.page.inner_text("#count") == "1"
+
+    console.page.fill("#id_definition", 'trait "city" equals "London"')
+    console.page.click("#preview")
+    console.page.wait_for_selector(".console-mark")
+    assert console.page.inner_text(".console-mark") == "equals"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "cdp/profile/", "cdp/source/add/", "segments/learnedmodel/1/change/", "activation/audience/1/change/",
+        "identity/reviewpair/1/change/", "cdp/quarantineditem/1/change/", "consent/consentrecord/", "cdp/user/add/",
+    ],
+)  # fmt: skip
+def test_page__in_the_browser__opens_without_a_complaint(path, console):
+    console.open(f"/console/{path}")
+
+    assert console.page.is_visible("#content")

@@ -1,0 +1,121 @@
+"""What every destination keeps to, whatever platform it speaks to."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activation import registry
+from activation.destination import Answer, Failure, MemberKey, Operation, sha256_hex
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SECRETS = {"webhook": {"signing_key": "hidden-4711"}}
+
+pytestmark = pytest.mark.parametrize("kind", registry.KINDS)
+keys_of_people = st.lists(
+    st.integers(0, 10**6).map(lambda n: MemberKey("email", sha256_hex(str(n)))), min_size=1, max_size=30, unique=True
+)
+
+
+def destination(kind):
+    return registry.destination(kind, registry.example(kind), SECRETS[kind])
+
+
+def one_request(kind):
+    return destination(kind).build_requests(Operation.ADD, "loyal", [MemberKey("email", sha256_hex("a@example.com"))])[
+        0
+    ]
+
+
+def test_kind__is_the_name_that_it_is_registered_under(kind):
+    assert destination(kind).kind == kind
+
+
+@given(value=st.text())
+def test_key__is_a_digest_or_nothing(kind, value):
+    key = destination(kind).format_key("email", value)
+
+    assert key is None or (len(key) <= 64 and value not in {key, ""})
+    assert key == destination(kind).format_key("email", value)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\t\n"])
+def test_key__of_nothing__is_none(kind, nothing):
+    assert destination(kind).format_key("email", nothing) is None
+
+
+@given(keys=keys_of_people)
+@pytest.mark.parametrize("operation", Operation)
+def test_requests__carry_every_key_once_within_the_limits(kind, operation, keys):
+    requests = destination(kind).build_requests(operation, "loyal", keys)
+
+    assert sorted(row for request in requests for row in request.rows) == list(range(len(keys)))
+    assert all(len(request.rows) <= destination(kind).limits.rows for request in requests)
+    assert all(len(request.body) <= destination(kind).limits.bytes for request in requests)
+    for request in requests:
+        assert all(keys[row].key.encode() in request.body for row in request.rows)
+
+
+def test_requests__of_a_full_batch__keep_to_the_limits(kind):
+    limits = destination(kind).limits
+    keys = [MemberKey("email", sha256_hex(str(number))) for number in range(limits.rows + 1)]
+
+    requests = destination(kind).build_requests(Operation.ADD, "a" * 200, keys)
+
+    assert [len(request.rows) for request in requests] == [limits.rows, 1]
+    assert all(len(request.body) <= limits.bytes for request in requests)
+
+
+@given(keys=keys_of_people)
+def test_requests__for_the_same_keys__are_the_same(kind, keys):
+    first, again = (destination(kind).build_requests(Operation.ADD, "loyal", keys) for _ in range(2))
+
+    assert first == again
+
+
+def test_adding_and_removing__are_told_apart(kind):
+    keys = [MemberKey("email", sha256_hex("a@example.com"))]
+    add, remove = (destination(kind).build_requests(operation, "loyal", keys)[0] for operation in Operation)
+
+    assert (add.method, add.url, add.body) != (remove.method, remove.url, remove.body)
+
+
+def test_request__holds_no_secret_until_it_is_authorised(kind):
+    request = one_request(kind)
+    proof = destination(kind).authorise(request, idempotency_key="k", now=NOW)
+
+    assert proof
+    assert "hidden-4711" not in f"{request.url}{request.headers}{request.body!r}"
+
+
+@pytest.mark.parametrize(
+    ("status", "failures"),
+    [
+        (429, {Failure.RETRY}),
+        (500, {Failure.RETRY}),
+        (503, {Failure.RETRY}),
+        (401, {Failure.REFRESH, Failure.ABORT_DESTINATION}),
+        (403, {Failure.ABORT_DESTINATION, Failure.REFRESH}),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"{}"])
+def test_failure__is_of_a_class_whatever_the_body(kind, status, failures, body):
+    outcome = destination(kind).parse(one_request(kind), Answer(status, {}, body))
+
+    assert outcome.failure in failures
+    assert outcome.code
+
+
+@given(
+    status=st.integers(200, 599), body=st.binary(max_size=50) | st.from_type(type(None)).map(json.dumps).map(str.encode)
+)
+def test_answer__whatever_it_is__is_a_failure_or_a_result_for_every_row(kind, status, body):
+    request = one_request(kind)
+
+    outcome = destination(kind).parse(request, Answer(status, {}, body))
+
+    assert outcome.failure or len(outcome.rows) == len(request.rows)
+    assert len(outcome.code) <= 64
+    assert all(len(result.code) <= 64 for result in outcome.rows)

@@ -1,0 +1,104 @@
+"""`manage.py consent` and `manage.py workspaces`, as scripts use them: one JSON object, under the operator's login."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from cdp.kernel.purposes import Purpose
+from cdp.models import Workspace
+from consent.models import ConsentRecord, ConsentState
+from consent.services import InvalidStatementError
+from tests.factories import IdentifierFactory, say
+
+
+@pytest.fixture
+def run(workspace, as_login):
+    """Call a command in the workspace and read the JSON that it prints."""
+
+    def call(*arguments: str) -> dict:
+        as_login("operator")
+        out = StringIO()
+        call_command(*arguments, "--workspace", workspace.slug, "--json", stdout=out)
+        return json.loads(out.getvalue())
+
+    return call
+
+
+def test_explain__names_the_rule_and_the_ledger_rows(run, workspace):
+    person = IdentifierFactory(workspace=workspace, value="ada@example.com")
+    say(person, Purpose.ADVERTISING, ConsentState.REFUSED)
+
+    told = run("consent", "explain", "--identifier", "email:ADA@example.com", "--purpose", "advertising")
+
+    assert told["allowed"] is False
+    assert (told["legal_basis"], told["profile"], told["changes_at"]) == ("CONSENT", person.pk, None)
+    rule, row = told["why"]
+    assert (rule["kind"], rule["rule"]) == ("rule", "denied")
+    assert (row["kind"], row["state"], row["identifier_id"]) == ("ledger", "REFUSED", person.pk)
+    assert "value" not in row
+
+
+def test_explain__of_nobody_known__answers_by_the_legal_basis(run):
+    told = run("consent", "explain", "--identifier", "crm:id:4711", "--purpose", "analytics")
+
+    assert told["allowed"] is True
+    assert [each["rule"] for each in told["why"]] == ["silence_permits", "nobody_yet"]
+
+
+def test_record__twice_with_a_key__records_once(run):
+    said = ("--identifier", "phone:06 12 34 56 78", "--purpose", "advertising", "--state", "given", "--verified")
+    given = ("consent", "record", *said, "--at", "2026-01-01T00:00:00Z", "--key", "1")
+
+    assert run(*given) == {"recorded": 1, "duplicates": 0}
+    assert run(*given) == {"recorded": 0, "duplicates": 1}
+    told = run("consent", "explain", "--identifier", "phone:+33612345678", "--purpose", "advertising")
+    assert told["allowed"] is True
+
+
+def test_record__of_what_has_not_happened_yet__is_refused(run, as_login):
+    with pytest.raises(InvalidStatementError):
+        run(
+            "consent", "record", "--identifier", "email:ada@example.com", "--purpose", "analytics",
+            "--state", "withdrawn", "--at", "2999-01-01T00:00:00Z",
+        )  # fmt: skip
+
+    as_login("none")
+    assert not ConsentRecord.objects.exists()
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00"])
+def test_record__at_a_time_that_is_none__is_a_wrong_argument(run, time):
+    with pytest.raises(CommandError) as refused:
+        run("consent", "record", "--identifier", "crm:id:1", "--purpose", "analytics", "--state", "given", "--at", time)
+
+    assert refused.value.returncode == 2
+
+
+def test_explain__of_a_value_that_identifies_nobody__is_a_wrong_argument(run):
+    with pytest.raises(CommandError) as refused:
+        run("consent", "explain", "--identifier", "email:null", "--purpose", "analytics")
+
+    assert refused.value.returncode == 2
+
+
+def test_workspaces__create_twice_and_list(run, workspace, as_login):
+    made = run("workspaces", "create", "shop", "--name", "The shop")
+    again = run("workspaces", "create", "shop")
+    listed = run("workspaces", "list")["workspaces"]
+
+    assert again == made
+    assert (made["workspace"], made["name"], made["closed_at"]) == ("shop", "The shop", None)
+    assert [each["workspace"] for each in listed] == sorted([workspace.slug, "shop"])
+    as_login("none")
+    assert Workspace.objects.get(slug="shop").purposepolicy_set.count() == len(Purpose)
+
+
+@pytest.mark.parametrize("slug", ["two words", "UPPER/slash", ""])
+def test_workspaces__with_a_slug_that_is_none__are_refused(run, slug, as_login):
+    with pytest.raises(CommandError):
+        run("workspaces", "create", slug)
+
+    as_login("none")
+    assert Workspace.objects.count() == 1

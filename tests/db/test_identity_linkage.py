@@ -1,0 +1,185 @@
+"""Batch record linkage of a workspace: from records in Postgres to judgements, people and open questions."""
+
+import itertools
+import json
+
+import pytest
+from django.core.management import call_command
+
+from cdp.kernel.purposes import Purpose
+from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, RunState, Stage, Trait
+from cdp.models.digests import identifier_digest
+from consent.models import ConsentState
+from identity import linkage
+from identity import services as identity
+from identity.matching.accuracy import pairwise
+from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
+from tests.factories import SourceFactory, febrl, say
+
+pytestmark = pytest.mark.slow
+
+PEOPLE = 250
+
+
+def load(workspace, name, people, now, *, is_unique=True):
+    """Identifier → entity."""
+    source = SourceFactory(workspace=workspace, name=name, has_unique_people=is_unique)
+    kind = f"{name}:id"
+    made = Identifier.objects.bulk_create(
+        Identifier(workspace=workspace, type=kind, value=f"{place}", digest=identifier_digest(kind, f"{place}"))
+        for place, _ in enumerate(people)
+    )
+    IdentifierTrait.objects.bulk_create(
+        IdentifierTrait(
+            workspace=workspace, identifier=identifier, source=source, name=trait, value=value, observed_at=now
+        )
+        for identifier, (_, traits) in zip(made, people, strict=True)
+        for trait, value in traits.items()
+    )
+    return {identifier.pk: entity for identifier, (entity, _) in zip(made, people, strict=True)}
+
+
+@pytest.fixture
+def entities(workspace, now):
+    chosen = {entity for entity, _ in itertools.islice(febrl.people("4a"), PEOPLE)}
+    crm = [row for row in febrl.people("4a") if row[0] in chosen]
+    shop = [row for row in febrl.people("4b") if row[0] in chosen]
+    return {**load(workspace, "crm", crm, now), **load(workspace, "webshop", shop, now)}
+
+
+@pytest.fixture
+def resolve(workspace, now):
+    def resolve():
+        return linkage.resolve(workspace_id=workspace.pk, clock=lambda: now)
+
+    return resolve
+
+
+def people():
+    return dict(Identifier.objects.values_list("pk", "profile_id"))
+
+
+def test_resolve__two_sources_of_the_same_people__finds_them(workspace, entities, resolve, now):
+    result = resolve()
+
+    assert pairwise(people(), entities).f1 >= 0.99
+    assert result["judgements"] == Judgement.objects.count() >= PEOPLE - 5
+    assert result["clusters"] == len(set(people().values()))
+    assert result["review"] == ReviewPair.objects.count()
+    assert Profile.objects.exclude(merged_into=None).count() == 2 * PEOPLE - result["clusters"]
+    run = Run.objects.get()
+    assert (run.state, run.counts["pairs"], run.finished_at) == (RunState.DONE, result["pairs"], now)
+    judgement = Judgement.objects.first()
+    assert (judgement.kind, judgement.model, judgement.run_id) == (
+        JudgementKind.PROBABILISTIC, LinkageModel.objects.get(), run.pk
+    )  # fmt: skip
+    assert {"given_name", "surname", "date_of_birth"} <= judgement.evidence.keys()
+    handed_on = OutboxRow.objects.filter(stage=Stage.ENRICHMENT)
+    assert set(handed_on.values_list("cause", flat=True)) == {Cause.MERGE}
+    assert not Trait.objects.filter(profile__merged_into__isnull=False).exists()
+    assert Trait.objects.filter(name="surname").count() >= result["clusters"] * 0.9
+
+
+def test_resolve__again__writes_nothing(entities, resolve):
+    resolve()
+    before = people(), Judgement.objects.count(), ReviewPair.objects.count(), OutboxRow.objects.count()
+
+    again = resolve()
+
+    assert (people(), Judgement.objects.count(), ReviewPair.objects.count(), OutboxRow.objects.count()) == before
+    assert again["judgements"] == 0
+    assert LinkageModel.objects.count() == 1
+
+
+def test_resolve__no_two_records_of_one_source_with_unique_people__are_judged(entities, resolve):
+    resolve()
+
+    types = Judgement.objects.values_list("left__type", "right__type").distinct()
+    assert {frozenset(pair) for pair in types} == {frozenset({"crm:id", "webshop:id"})}
+
+
+def test_resolve__after_an_undo__does_not_merge_again(workspace, entities, resolve, now):
+    resolve()
+    judgement = Judgement.objects.order_by("pk").first()
+    identity.undo_merge(
+        workspace_id=workspace.pk, left_id=judgement.left_id, right_id=judgement.right_id, author=None, now=now
+    )
+
+    again = resolve()
+
+    assert again["judgements"] == 0
+    assert Judgement.objects.filter(retracts=judgement).count() == 1
+    pair = ReviewPair.objects.filter(left=judgement.left_id, right=judgement.right_id)
+    assert not pair.exists()
+
+
+def test_resolve__person_who_objects__is_not_compared(entities, resolve):
+    objector = Identifier.objects.get(type="crm:id", value="0")
+    say(objector, Purpose.IDENTITY, ConsentState.REFUSED)
+
+    resolve()
+
+    assert people()[objector.pk] == objector.pk
+    assert not Judgement.objects.filter(left=objector).exists()
+    assert not ReviewPair.objects.filter(left=objector).exists()
+
+
+def test_resolve__with_a_newer_model__replaces_the_judgements_of_the_older(workspace, entities, resolve, now):
+    resolve()
+    before = people()
+
+    trained = linkage.train(workspace_id=workspace.pk, seed=7, now=now)
+    resolve()
+
+    assert trained["model"] == 2
+    current = Judgement.objects.filter(retracts=None, retraction=None, verdict=Verdict.SAME)
+    assert set(current.values_list("model__version", flat=True)) == {2}
+    assert people() == before
+
+
+def test_resolve__question_that_a_steward_answered__is_not_asked_again(workspace, entities, resolve, now):
+    resolve()
+    model = LinkageModel.objects.get()
+    upper = model.metadata["thresholds"]["upper"]
+    LinkageModel.objects.create(
+        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
+        metadata={**model.metadata, "thresholds": {"lower": upper, "upper": 1000.0}},
+    )  # fmt: skip
+    asked = resolve()["review"]
+    pair = ReviewPair.objects.order_by("-weight").first()
+    identity.judge(
+        workspace_id=workspace.pk, left_id=pair.left_id, right_id=pair.right_id, verdict=Verdict.NOT_SAME, author=None,
+        evidence={}, now=now,
+    )  # fmt: skip
+
+    again = resolve()
+
+    assert asked >= PEOPLE - 5
+    assert again["review"] == asked - 1
+    assert people() == {one: one for one in people()}
+
+
+def test_resolve__that_fails__leaves_a_failed_run_and_nothing_else(entities, resolve, monkeypatch):
+    def fail(*_: object, **__: object):
+        raise OSError("disk")
+
+    monkeypatch.setattr(linkage.scoring, "score_batch", fail)
+
+    with pytest.raises(OSError, match="disk"):
+        resolve()
+
+    assert list(Run.objects.values_list("state", "error")) == [(RunState.FAILED, "OSError")]
+    assert not Judgement.objects.exists()
+    assert not LinkageModel.objects.exists()
+
+
+def test_command__train_and_resolve__print_one_object(workspace, entities, capsys):
+    call_command("identity", "train", "--json", workspace=workspace.slug)
+    trained = json.loads(capsys.readouterr().out)
+    call_command("identity", "resolve", "--json", workspace=workspace.slug)
+    resolved = json.loads(capsys.readouterr().out)
+
+    assert trained["model"] == 1
+    assert trained["seconds"] > 0
+    assert resolved.keys() == {"pairs", "judgements", "review", "clusters", "seconds"}
+    assert resolved["clusters"] == len(set(people().values()))

@@ -1,0 +1,293 @@
+"""Memberships: entered by arrivals, left at deadlines, ended by consent and merges, given back by an undo."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from cdp.kernel.purposes import Purpose
+from cdp.models import Cause, OutboxRow, Stage
+from consent import gate
+from consent.models import ConsentState
+from segments import membership, queries, services
+from segments.language import compile as compiler
+from segments.models import Deadline, Membership, Segment
+from tests.factories import SourceFactory, say
+from tests.factories.segments import forget, happen, history, know, merge, people, split
+
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def source(workspace):
+    return SourceFactory(workspace=workspace)
+
+
+def create(workspace, rule: str, now: datetime, slug: str = "segment") -> Segment:
+    return services.create_segment(workspace_id=workspace.pk, slug=slug, name="", definition=rule, author=None, now=now)
+
+
+def evaluate(workspace, subjects, now):
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        return dict(membership.evaluate(permit, subjects, now=now))
+
+
+def work(workspace, now):
+    """What the pipeline does when deadlines may have come."""
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        return dict(membership.evaluate(permit, membership.due(permit, now=now, most=100), now=now))
+
+
+def waiting(workspace, stage: Stage = Stage.ACTIVATION) -> list[tuple[int, str]]:
+    return list(
+        OutboxRow.objects.filter(stage=stage, workspace=workspace).order_by("id").values_list("subject_id", "cause")
+    )
+
+
+def test_arrival__that_completes_the_rule__enters_once(workspace, source, now):
+    [ada] = people(1, workspace)
+    segment = create(workspace, 'count of "Order" in last 2 days >= 2', now)
+    happen(ada, source, "Order", now - DAY)
+    assert evaluate(workspace, {ada.pk: Cause.EVENT}, now) == {}
+
+    happen(ada, source, "Order", now)
+    first = evaluate(workspace, {ada.pk: Cause.EVENT}, now)
+    again = evaluate(workspace, {ada.pk: Cause.EVENT}, now)
+
+    assert first == {ada.pk: Cause.EVENT}
+    assert again == {}
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.EVENT, None, "")]
+    assert Membership.objects.get().version_id == segment.live_version_id
+    assert Deadline.objects.get().due_at == now + DAY  # when the older of the two leaves the window
+
+
+def test_deadline__reached_by_a_punctual_and_a_late_worker__ends_at_the_deadline(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    create(workspace, 'done "Order" in last 1 day', now)
+
+    assert work(workspace, now + DAY - timedelta(microseconds=1)) == {}
+    assert Membership.objects.get().left_at is None
+    assert work(workspace, now + 3 * DAY) == {ada.pk: Cause.DEADLINE}
+
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.DEFINITION, now + DAY, Cause.DEADLINE)]
+    assert not Deadline.objects.exists()
+
+
+def test_deadlines__missed_by_a_worker_that_was_away__are_caught_up_in_order(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    happen(ada, source, "Order", now + 3 * DAY)
+    create(workspace, 'done "Order" in last 1 day', now)
+
+    work(workspace, now + 10 * DAY)
+
+    assert history(Membership.objects.all()) == [
+        (ada.pk, now, Cause.DEFINITION, now + DAY, Cause.DEADLINE),
+        (ada.pk, now + 3 * DAY, Cause.DEADLINE, now + 4 * DAY, Cause.DEADLINE),
+    ]
+
+
+def test_arrival__after_a_missed_deadline__does_not_hide_the_exit(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    create(workspace, 'done "Order" in last 1 day', now)
+    happen(ada, source, "Order", now + 2 * DAY)
+
+    evaluate(workspace, {ada.pk: Cause.EVENT}, now + 2 * DAY + SECOND)
+
+    periods = history(Membership.objects.all())
+    assert periods[0] == (ada.pk, now, Cause.DEFINITION, now + DAY, Cause.DEADLINE)
+    assert periods[1] == (ada.pk, now + 2 * DAY, Cause.DEADLINE, None, "")
+
+
+def test_deadline__missed_in_one_segment__does_not_take_another_back_in_time(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    create(workspace, 'done "Order" in last 1 day', now, "recent")
+    happen(ada, source, "View", now + 2 * DAY)
+    viewers = create(workspace, 'done "View"', now + 2 * DAY, "viewers")
+
+    work(workspace, now + 2 * DAY)
+
+    assert history(Membership.objects.filter(segment=viewers)) == [(ada.pk, now + 2 * DAY, Cause.DEFINITION, None, "")]
+
+
+def test_absence__comes_true_by_time_alone(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    segment = create(workspace, 'not done "Order" in last 30 days', now)
+    assert queries.members_of(segment) == []
+
+    work(workspace, now + 30 * DAY)
+
+    assert history(Membership.objects.all()) == [(ada.pk, now + 30 * DAY, Cause.DEADLINE, None, "")]
+
+
+def test_late_event__that_lies_in_the_past__moves_the_deadline(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now - 20 * SECOND)
+    create(workspace, 'done "Order" in last 1 minute', now)
+
+    happen(ada, source, "Order", now - 10 * SECOND)
+    evaluate(workspace, {ada.pk: Cause.EVENT}, now)
+
+    assert Deadline.objects.get().due_at == now + 50 * SECOND
+
+
+def test_trait__that_is_forgotten__ends_the_membership(workspace, source, now):
+    [ada] = people(1, workspace)
+    know(ada, source, country="FR")
+    create(workspace, 'trait "country" = "FR"', now)
+
+    forget(ada, "country")
+    evaluate(workspace, {ada.pk: Cause.EVENT}, now + DAY)
+
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.DEFINITION, now + DAY, Cause.EVENT)]
+
+
+def test_withdrawal__ends_every_membership_with_consent_as_the_cause(workspace, source, now):
+    ada, grace = people(2, workspace)
+    for person in (ada, grace):
+        happen(person, source, "Order", now)
+    segment = create(workspace, 'done "Order" in last 9 days', now)
+
+    say(ada, Purpose.SEGMENTATION, ConsentState.WITHDRAWN)
+    told = evaluate(workspace, {ada.pk: Cause.CONSENT}, now + SECOND)
+
+    assert told == {ada.pk: Cause.CONSENT}
+    assert queries.members_of(segment) == [grace.pk]
+    assert history(Membership.objects.filter(profile=ada.pk)) == [
+        (ada.pk, now, Cause.DEFINITION, now + SECOND, Cause.CONSENT)
+    ]
+    assert [row.profile_id for row in Deadline.objects.all()] == [grace.pk]
+
+
+def test_consent__that_changes_no_membership__is_still_told_to_activation(workspace, now):
+    [ada] = people(1, workspace)
+
+    assert evaluate(workspace, {ada.pk: Cause.CONSENT}, now) == {ada.pk: Cause.CONSENT}
+
+
+def test_expired_permission__is_decided_anew_before_deadlines_are_read(workspace, source, now):
+    [ada] = people(1, workspace)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE profile SET permitted_until = now() - interval '1 second' WHERE id = %s", [ada.pk])
+
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        assert membership.due(permit, now=now, most=10) == {}
+
+    ada.refresh_from_db()
+    assert waiting(workspace, Stage.SEGMENTS)[-1] == (ada.pk, Cause.CONSENT)
+
+
+def test_merge__then_undo__gives_the_former_rows_back(workspace, source, now):
+    ada, other = people(2, workspace)
+    happen(other, source, "Order", now - 3 * DAY)
+    happen(ada, source, "Order", now)
+    once = create(workspace, 'count of "Order" = 1', now, "once")
+    twice = create(workspace, 'count of "Order" = 2', now, "twice")
+    before = history(Membership.objects.all())
+
+    merge(ada, other)
+    told = evaluate(workspace, {ada.pk: Cause.MERGE, other.pk: Cause.MERGE}, now + DAY)
+
+    assert told == {ada.pk: Cause.MERGE, other.pk: Cause.MERGE}
+    assert queries.members_of(once) == []
+    assert queries.members_of(twice) == [ada.pk]
+
+    split(other)
+    evaluate(workspace, {ada.pk: Cause.SPLIT, other.pk: Cause.SPLIT}, now + 2 * DAY)
+
+    assert history(Membership.objects.filter(segment=once)) == before
+    assert history(Membership.objects.filter(segment=twice)) == [
+        (ada.pk, now + DAY, Cause.MERGE, now + 2 * DAY, Cause.SPLIT)
+    ]
+
+
+def test_undo__does_not_reopen_what_ended_before_the_merge(workspace, source, now):
+    ada, other = people(2, workspace)
+    happen(other, source, "Order", now)
+    create(workspace, 'done "Order" in last 1 day', now)
+    work(workspace, now + DAY)
+    merge(ada, other)
+    evaluate(workspace, {ada.pk: Cause.MERGE, other.pk: Cause.MERGE}, now + 2 * DAY)
+
+    split(other)
+    happen(other, source, "Order", now + 3 * DAY)
+    evaluate(workspace, {ada.pk: Cause.SPLIT, other.pk: Cause.SPLIT}, now + 3 * DAY)
+
+    assert history(Membership.objects.all()) == [
+        (other.pk, now, Cause.DEFINITION, now + DAY, Cause.DEADLINE),
+        (other.pk, now + 3 * DAY, Cause.SPLIT, None, ""),
+    ]
+
+
+def test_new_version__swaps_members_and_tells_only_the_difference(workspace, source, now):
+    stays, goes, comes = people(3, workspace)
+    know(stays, source, country="FR", city="Lille")
+    know(goes, source, country="FR")
+    know(comes, source, city="Lille")
+    segment = create(workspace, 'trait "country" = "FR"', now)
+    OutboxRow.objects.all().delete()
+
+    published = services.publish(segment=segment, definition='trait "city" = "Lille"', author=None, now=now + DAY)
+
+    assert (published.entered, published.left, published.members) == (1, 1, 2)
+    assert queries.members_of(segment) == [stays.pk, comes.pk]
+    assert waiting(workspace) == [(goes.pk, Cause.DEFINITION), (comes.pk, Cause.DEFINITION)]
+    assert history(Membership.objects.filter(profile=goes.pk)) == [
+        (goes.pk, now, Cause.DEFINITION, now + DAY, Cause.DEFINITION)
+    ]
+    segment.refresh_from_db()
+    assert (segment.live_version, segment.live_version.number) == (published.version, 2)
+
+
+def test_new_version__after_a_missed_deadline__leaves_the_exit_where_it_was(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    segment = create(workspace, 'done "Order" in last 1 day', now)
+
+    services.publish(segment=segment, definition='done "Order" in last 2 hours', author=None, now=now + 2 * DAY)
+
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.DEFINITION, now + DAY, Cause.DEADLINE)]
+    assert (ada.pk, Cause.DEADLINE) in waiting(workspace)
+
+
+def test_archived_segment__loses_its_members_and_waits_for_nothing(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    segment = create(workspace, 'done "Order" in last 1 day', now)
+
+    assert services.archive(segment=segment, now=now + SECOND) == 1
+
+    assert work(workspace, now + 9 * DAY) == {}
+    assert evaluate(workspace, {ada.pk: Cause.EVENT}, now + 9 * DAY) == {}
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.DEFINITION, now + SECOND, Cause.DEFINITION)]
+
+
+def test_due__gives_the_oldest_deadlines_first_and_no_more_than_asked(workspace, source, now):
+    ada, grace, joan = people(3, workspace)
+    for person, days in ((ada, 3), (grace, 1), (joan, 2)):
+        happen(person, source, "Order", now - 4 * DAY + days * DAY)
+    create(workspace, 'done "Order" in last 10 days', now)
+
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        found = membership.due(permit, now=now + 20 * DAY, most=2)
+
+    assert list(found.items()) == [(grace.pk, Cause.DEADLINE), (joan.pk, Cause.DEADLINE)]
+
+
+def test_evaluation__of_more_rules_than_fit_one_query__splits_them(workspace, source, now, monkeypatch):
+    monkeypatch.setattr(compiler, "MAX_COLUMNS", 8)
+    [ada] = people(1, workspace)
+    know(ada, source, number=7)
+    for place in range(3):
+        rule = " or ".join(f'count of "E{place}x{n}" in last {n + 1} days > {n + 1}' for n in range(2))
+        create(workspace, f'{rule} or trait "number" = 7', now, f"s{place}")
+
+    assert evaluate(workspace, {ada.pk: Cause.EVENT}, now) == {}
+    forget(ada, "number")
+    assert evaluate(workspace, {ada.pk: Cause.EVENT}, now) == {ada.pk: Cause.EVENT}
+    assert Membership.objects.filter(left_at=now, left_cause=Cause.EVENT).count() == 3

@@ -1,0 +1,205 @@
+"""A workspace that has something on every page of the console."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from activation.models import Audience, AudienceMember, Destination, MemberState, SyncRun
+from cdp.kernel.purposes import Purpose
+from cdp.models import (
+    Cause,
+    Event,
+    Identifier,
+    IdentifierTrait,
+    Member,
+    OutboxRow,
+    Profile,
+    QuarantinedItem,
+    Run,
+    RunState,
+    Source,
+    SourceKind,
+    Stage,
+    Trait,
+    User,
+    Workspace,
+    WriteKey,
+)  # fmt: skip
+from cdp.models.keys import digest_of
+from cdp.models.secrets import encrypted
+from consent.models import ConsentState, Notice
+from enrichment.models import Lookup
+from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
+from segments.language import parse_text, to_json
+from segments.models import LearnedModel, Membership, Score, Segment, SegmentVersion
+from tests.factories import IdentifierFactory, SourceFactory, say
+
+PLOT = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle cx="10" cy="10" r="6"/></svg>'
+NAMES = (("Ada", "Lovelace", "London"), ("Émilie", "du Châtelet", "Lunéville"), ("Sophie", "Germain", "Paris"))
+
+
+@dataclass(frozen=True)
+class Filled:
+    user: User
+    source: Source
+    people: list[Identifier]
+    merged: Identifier
+    judgement: Judgement
+    pair: ReviewPair
+    segment: Segment
+    audience: Audience
+    destination: Destination
+
+
+def console_user(workspace: Workspace, name: str = "steward", **more: Any) -> User:
+    user = User.objects.create_user(name, password="a long password", is_staff=True, **{"is_superuser": True, **more})
+    Member.objects.create(user=user, workspace=workspace)
+    return user
+
+
+def fill(workspace: Workspace, user: User, now: datetime, people: int = 3) -> Filled:
+    crm = SourceFactory(workspace=workspace, name="crm", kind=SourceKind.FILE, trust=80)
+    shop = SourceFactory(workspace=workspace, name="shop")
+    provider = SourceFactory(workspace=workspace, name="postcodes", kind=SourceKind.ENRICHMENT)
+    WriteKey.objects.create(source=shop, digest=digest_of(f"secret of {workspace.pk}"), hint="wk_4711")
+    persons = [_person(workspace, crm, shop, number, now) for number in range(people)]
+    merged, judgement = _merge_into(persons[0], crm, user, now)
+    model = LinkageModel.objects.create(
+        workspace=workspace, version=1, settings={"comparisons": []}, frequencies={}, metadata={"seed": 7}
+    )
+    pair = ReviewPair.objects.create(
+        workspace=workspace, left=persons[1], right=persons[2], weight=3.4, model=model,
+        evidence={"given_name": 1.25, "city": -2.0},
+    )  # fmt: skip
+    segment = _segment(workspace, persons, user, now)
+    destination, audience = _audience(workspace, segment, persons, now)
+    _machinery(workspace, shop, provider, persons, user, now)
+    return Filled(user, shop, persons, merged, judgement, pair, segment, audience, destination)
+
+
+def _person(workspace: Workspace, crm: Source, shop: Source, number: int, now: datetime) -> Identifier:
+    given_name, surname, city = NAMES[number % len(NAMES)]
+    person = IdentifierFactory(workspace=workspace, value=f"{given_name.lower()}{number}@example.com")
+    traits = {"given_name": given_name, "surname": surname, "city": city, "email": person.value}
+    for name, value in traits.items():
+        for source, told in ((crm, value), (shop, value.upper())):
+            IdentifierTrait.objects.create(
+                workspace=workspace, identifier=person, source=source, name=name, value=told, observed_at=now
+            )
+        Trait.objects.create(
+            workspace=workspace, profile_id=person.profile_id, name=name, value=value, source=crm, identifier=person,
+            observed_at=now, confidence=1.0, rule="most_recent",
+        )  # fmt: skip
+    for order in range(3):
+        Event.objects.create(
+            workspace=workspace, source=shop, identifier=person, message_id=f"{number}-{order}", kind="track",
+            name="Order Completed", occurred_at=now - timedelta(days=order), received_at=now, seen_with=[],
+            properties={"amount": 12.5 * (order + 1), "order_id": f"o-{number}-{order}"}, context={},
+        )  # fmt: skip
+    if number % 2 == 0:
+        say(person, Purpose.ADVERTISING, ConsentState.GIVEN)
+    return person
+
+
+def _merge_into(survivor: Identifier, crm: Source, user: User, now: datetime) -> tuple[Identifier, Judgement]:
+    workspace = survivor.workspace
+    merged = IdentifierFactory(workspace=workspace, type="crm:id", value="4711")
+    judgement = Judgement.objects.create(
+        workspace=workspace, left=survivor, right=merged, verdict=Verdict.SAME, kind=JudgementKind.STEWARD, weight=20,
+        evidence={"said": "by telephone"}, author=user,
+    )  # fmt: skip
+    Profile.objects.filter(pk=merged.pk).update(merged_into=survivor.profile_id)
+    Identifier.objects.filter(pk=merged.pk).update(profile_id=survivor.profile_id)
+    merged.refresh_from_db()
+    return merged, judgement
+
+
+def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: datetime) -> Segment:
+    segment = Segment.objects.create(workspace=workspace, slug="buyers", name="Buyers", computed_at=now)
+    definition = to_json(parse_text('done "Order Completed" in last 30 days'))
+    version = SegmentVersion.objects.create(
+        workspace=workspace, segment=segment, number=1, definition=definition, author=user
+    )
+    Segment.objects.filter(pk=segment.pk).update(live_version=version)
+    for person in persons:
+        Membership.objects.create(
+            workspace=workspace, segment=segment, profile_id=person.profile_id, version=version, entered_at=now,
+            entered_cause=Cause.EVENT,
+        )  # fmt: skip
+    segment.refresh_from_db()
+    groups = [
+        {
+            "group": "loyal",
+            "name": {"en": "Loyal", "fr": "Fidèles"},
+            "words": {"en": "They buy often.", "fr": "Achats fréquents."},
+            "size": 2,
+        }
+    ]
+    model = LearnedModel.objects.create(
+        workspace=workspace, slug="value-groups", version=1, specification={"k": [2, 3]}, result={"groups": groups},
+        plot=PLOT,
+    )  # fmt: skip
+    Score.objects.create(
+        workspace=workspace, model_slug=model.slug, profile_id=persons[0].profile_id, group="loyal", model=model,
+        computed_at=now,
+    )  # fmt: skip
+    return segment
+
+
+def _audience(
+    workspace: Workspace, segment: Segment, persons: list[Identifier], now: datetime
+) -> tuple[Destination, Audience]:
+    destination = Destination.objects.create(
+        workspace=workspace, slug="newsletter", kind="webhook", config={"url": "https://hooks.example.com/x"},
+        secrets=encrypted({"secret": "hidden-from-everybody"}),
+    )  # fmt: skip
+    audience = Audience.objects.create(
+        workspace=workspace, destination=destination, segment=segment, external_id="buyers", identifier_types=["email"]
+    )
+    run = SyncRun.objects.create(
+        workspace=workspace, audience=audience, operation="ADD", key=f"run-{workspace.pk}", members=len(persons),
+        started_at=now, finished_at=now,
+    )  # fmt: skip
+    for number, person in enumerate(persons):
+        AudienceMember.objects.create(
+            workspace=workspace, audience=audience, profile_id=person.profile_id, identifier_type="email",
+            key=digest_of(person.value), state=MemberState.REJECTED if number == 2 else MemberState.PRESENT,
+            reason="unknown_member" if number == 2 else "", due_at=now, run=run, changed_at=now,
+        )  # fmt: skip
+    return destination, audience
+
+
+def _machinery(
+    workspace: Workspace, shop: Source, provider: Source, persons: list[Identifier], user: User, now: datetime
+) -> None:
+    for number, code in enumerate(("no_identifier", "future_event")):
+        QuarantinedItem.objects.create(
+            workspace=workspace, source=shop, received_at=now, place=f"batch, item {number}", code=code,
+            message="It cannot be understood.", raw='{"event": "Order <b>Completed</b>"}', digest=bytes([number]) * 32,
+        )  # fmt: skip
+    Run.objects.create(
+        workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
+        asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,
+    )  # fmt: skip
+    OutboxRow.objects.create(workspace=workspace, stage=Stage.IDENTITY, subject_id=persons[0].pk, cause=Cause.EVENT)
+    OutboxRow.objects.create(
+        workspace=workspace, stage=Stage.SEGMENTS, subject_id=persons[1].profile_id, cause=Cause.EVENT, failed_at=now,
+        error="ZeroDivisionError",
+    )  # fmt: skip
+    Lookup.objects.create(
+        workspace=workspace,
+        source=provider,
+        identifier=persons[0],
+        provider_version="2026-01",
+        is_found=True,
+        looked_up_at=now,
+    )
+    Notice.objects.create(
+        workspace=workspace,
+        key="newsletter",
+        version=1,
+        locale="en",
+        text="May we write?",
+        digest="0" * 64,
+        valid_from=now,
+    )

@@ -1,0 +1,203 @@
+"""Laws of consent, on real Postgres: the masks that its triggers keep are what the pure rule decides."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cdp.kernel.purposes import Purpose
+from cdp.models import Identifier, Profile, Workspace
+from cdp.models.digests import identifier_digest
+from consent.models import ConsentRecord, ConsentState, PurposePolicy
+from consent.policy import Policy, Statement, decide
+from tests.factories import IdentifierFactory
+
+PEOPLE = 3  # identifiers of one profile
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # for the pure laws; Postgres has a clock of its own
+SPOKEN_OF = (Purpose.SEGMENTATION, Purpose.ADVERTISING)  # one rests on interest, one on consent
+
+on_postgres = partial(
+    settings, max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+# Days from now. Few values, so that many words fall on one instant.
+said = st.fixed_dictionaries(
+    {
+        "identifier": st.integers(0, PEOPLE - 1),
+        "purpose": st.sampled_from(SPOKEN_OF),
+        "state": st.sampled_from(ConsentState.values),
+        "day": st.integers(-4, 2),
+        "lasts": st.none() | st.integers(1, 6),
+        "is_verified": st.booleans(),
+    }
+)
+ledgers = st.lists(said, max_size=10)
+
+
+@contextmanager
+def example() -> Iterator[None]:
+    """What one example writes is gone after it."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def statement_of(word: dict, now: datetime) -> Statement:
+    occurred_at = now + timedelta(days=word["day"])
+    expires_at = occurred_at + timedelta(days=word["lasts"], hours=1) if word["lasts"] else None
+    return Statement(word["identifier"], word["state"], occurred_at, expires_at, word["is_verified"])
+
+
+def write(ledger: list[dict], identifiers: list[Identifier], now: datetime, first_key: int = 0) -> None:
+    for key, word in enumerate(ledger, first_key):
+        statement, identifier = statement_of(word, now), identifiers[word["identifier"]]
+        ConsentRecord.objects.create(
+            workspace_id=identifier.workspace_id,
+            identifier_type=identifier.type,
+            identifier_digest=identifier_digest(identifier.type, identifier.value),
+            purpose=word["purpose"],
+            state=statement.state,
+            occurred_at=statement.occurred_at,
+            expires_at=statement.expires_at,
+            is_verified=statement.is_verified,
+            key=str(key),
+        )
+
+
+def merged(workspace: Workspace) -> list[Identifier]:
+    identifiers = IdentifierFactory.create_batch(PEOPLE, workspace=workspace)
+    move(identifiers, identifiers[0].pk)
+    return identifiers
+
+
+def move(identifiers: list[Identifier], profile_id: int) -> None:
+    Identifier.objects.filter(pk__in=[each.pk for each in identifiers]).update(profile_id=profile_id)
+
+
+def masks(identifiers: list[Identifier]) -> list[tuple[int, datetime | None]]:
+    found = Identifier.objects.filter(pk__in=[each.pk for each in identifiers]).order_by("pk")
+    return list(found.values_list("permitted", "permitted_until"))
+
+
+def expected(workspace: Workspace, ledger: list[dict], now: datetime) -> tuple[int, datetime | None]:
+    mask, changes = 0, []
+    for policy in PurposePolicy.objects.filter(workspace=workspace):
+        statements = [statement_of(word, now) for word in ledger if word["purpose"] == policy.purpose]
+        decision = decide(Policy(policy.legal_basis), statements, now)
+        mask |= policy.bit if decision.allowed else 0
+        changes += [decision.changes_at] if decision.changes_at else []
+    return mask, min(changes, default=None)
+
+
+@on_postgres()
+@given(ledger=ledgers)
+def test_masks__of_any_ledger__are_what_the_rule_decides(workspace, ledger):
+    with example():
+        now = timezone.now()
+        identifiers = merged(workspace)
+
+        write(ledger, identifiers, now)
+
+        decided = expected(workspace, ledger, now)
+        assert masks(identifiers) == [decided] * PEOPLE
+        survivor = Profile.objects.get(pk=identifiers[0].pk)
+        assert (survivor.permitted, survivor.permitted_until) == decided
+
+
+@on_postgres(max_examples=60)
+@given(ledger=ledgers, order=st.randoms(use_true_random=False))
+def test_masks__whatever_comes_first__are_the_same(workspace, ledger, order):
+    """The ledger before the identifiers, after them, and in another order."""
+    now = timezone.now()
+    shuffled = order.sample(ledger, len(ledger))
+    with example():
+        identifiers = merged(workspace)
+        write(ledger, identifiers, now)
+        one_way = masks(identifiers)
+    with example():
+        strangers = IdentifierFactory.build_batch(PEOPLE, workspace=workspace)
+        write(shuffled, strangers, now)
+        for stranger in strangers:
+            stranger.save()
+        move(strangers, strangers[0].pk)
+        other_way = masks(strangers)
+
+    assert other_way == one_way
+
+
+@on_postgres()
+@given(ledger=ledgers, withdrawal=said, state=st.sampled_from(["WITHDRAWN", "REFUSED"]))
+def test_withdrawal__added_to_any_ledger__never_permits_more(workspace, ledger, withdrawal, state):
+    withdrawal = {**withdrawal, "state": state}
+    with example():
+        now = timezone.now()
+        identifiers = merged(workspace)
+        write(ledger, identifiers, now)
+        (before, _), *_ = masks(identifiers)
+
+        write([withdrawal], identifiers, now, first_key=len(ledger))
+
+        (after, _), *_ = masks(identifiers)
+        assert after & ~before == 0
+
+
+@given(ledger=ledgers, withdrawal=said, days=st.integers(-5, 10))
+def test_decide__with_one_withdrawal_more__never_permits_more_at_any_time(ledger, withdrawal, days):
+    statements = [statement_of(word, NOON) for word in ledger]
+    withdrawn = statement_of({**withdrawal, "state": "WITHDRAWN"}, NOON)
+    at = NOON + timedelta(days=days)
+
+    for basis in ("CONSENT", "LEGITIMATE_INTEREST"):
+        if decide(Policy(basis), [*statements, withdrawn], at).allowed:
+            assert decide(Policy(basis), statements, at).allowed
+
+
+@given(ledger=ledgers, days=st.integers(0, 10))
+def test_decide__before_it_says_it_may_change__does_not(ledger, days):
+    statements = [statement_of(word, NOON) for word in ledger]
+    policy = Policy("LEGITIMATE_INTEREST")
+    decision = decide(policy, statements, NOON)
+    later = NOON + timedelta(days=days)
+
+    if decision.changes_at is None or later < decision.changes_at:
+        assert decide(policy, statements, later).allowed == decision.allowed
+
+
+@on_postgres(max_examples=60)
+@given(ledger=ledgers)
+def test_merge_then_undo__of_any_ledger__restores_the_masks(workspace, ledger):
+    with example():
+        now = timezone.now()
+        identifiers = IdentifierFactory.create_batch(PEOPLE, workspace=workspace)
+        write(ledger, identifiers, now)
+        apart = masks(identifiers)
+
+        move(identifiers, identifiers[0].pk)
+        together = masks(identifiers)
+        for identifier in identifiers:
+            move([identifier], identifier.pk)
+
+        assert together == [expected(workspace, ledger, now)] * PEOPLE
+        assert masks(identifiers) == apart
+
+
+@pytest.mark.parametrize("purpose", SPOKEN_OF)
+def test_expired_grant__when_it_is_decided_anew__permits_nothing(workspace, purpose):
+    """A consent that has run out is not silence, which would permit under legitimate interest."""
+    person = IdentifierFactory(workspace=workspace)
+    now = timezone.now()
+    word = {"identifier": 0, "purpose": purpose, "state": "GIVEN", "day": -4, "lasts": 1, "is_verified": False}
+
+    write([word], [person], now)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT core.refresh_expired_permissions(10)")
+
+    ((mask, until),) = masks([person])
+    assert mask & purpose.bit == 0
+    assert until is None

@@ -1,0 +1,158 @@
+"""Cleaning, recognising columns, accuracy, thresholds: the parts of matching that need no training."""
+
+import math
+
+import numpy as np
+import pytest
+
+from identity.matching import accuracy, columns, engine, features, thresholds
+
+
+@pytest.fixture
+def duck():
+    with engine.connect(memory_limit="256MB", threads=1) as connection:
+        yield connection
+
+
+def cleaned(duck, *records):
+    rows = [(place, None, *(record.get(trait) for trait in features.TRAITS)) for place, record in enumerate(records)]
+    engine.load(duck, rows)
+    relation = duck.execute("SELECT * FROM record ORDER BY unique_id")
+    names = [column[0] for column in relation.description]
+    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("trait", "given", "column", "expected"),
+    [
+        ("given_name", "  Éloïse-Marie ", "given_name", "eloise marie"),
+        ("given_name", "unknown", "given_name", None),
+        ("surname", "N/A", "surname", None),
+        ("surname", "Иванова", "surname", "иванова"),
+        ("full_name", "Ada King Lovelace", "given_name", "ada"),
+        ("full_name", "Ada King Lovelace", "surname", "lovelace"),
+        ("date_of_birth", "19081209", "dob", "19081209"),
+        ("date_of_birth", "1908-12-09", "dob", "19081209"),
+        ("date_of_birth", "9/12/1908", "dob", "19081209"),
+        ("date_of_birth", "yesterday", "dob", None),
+        ("email", " Ada@Example.COM ", "email", "ada@example.com"),
+        ("email", "info@example.com", "email", None),
+        ("email", "ada at example", "email", None),
+        ("phone", "+33 6 12 34 56 78", "phone", "612345678"),
+        ("phone", "12", "phone", None),
+        ("street", "12 bis Rue de la Paix", "house_number", "12"),
+        ("street", "12 Rue de la Paix", "street_name", "rue de la paix"),
+        ("postcode", "SW1A 1AA", "postcode", "sw1a1aa"),
+        ("organisation", "The Acme Co. Ltd", "organisation", "acme"),
+        ("organisation", "Limited", "organisation", "limited"),
+        ("website", "https://www.Example.com/shop", "website", "example.com"),
+    ],
+)
+def test_clean__of_a_value__is_what_can_be_compared(duck, trait, given, column, expected):
+    assert cleaned(duck, {trait: given})[0][column] == expected
+
+
+def test_clean__dates_with_a_month_first__are_told_by_the_others(duck):
+    found = cleaned(duck, {"date_of_birth": "12/31/1908"}, {"date_of_birth": "02/03/1910"})
+
+    assert [record["dob"] for record in found] == ["19081231", "19100203"]
+
+
+def test_clean__twice__gives_the_same(duck):
+    first = cleaned(duck, {"given_name": "Éloïse", "street": "12 Rue X", "organisation": "Acme Ltd"})[0]
+
+    again = cleaned(duck, {name: first[name] for name in ("given_name", "street", "organisation")})[0]
+
+    assert again == first
+
+
+def test_recognise__by_name__knows_the_common_ones():
+    names = [
+        "rec_id",
+        " given_name",
+        "Last Name",
+        "dob",
+        "emailAddress",
+        "zip",
+        "suburb",
+        "address_1",
+        "soc_sec_id",
+        "entity",
+    ]
+
+    found = columns.recognise(names, [], excluded={"rec_id", "entity"})
+
+    assert found == {
+        "given_name": " given_name", "surname": "Last Name", "date_of_birth": "dob", "email": "emailAddress",
+        "postcode": "zip", "city": "suburb", "street": "address_1", "national_id": "soc_sec_id",
+    }  # fmt: skip
+
+
+def test_recognise__by_contents__where_the_name_says_nothing():
+    sample = [
+        {"a": "ada@x.fr", "b": "1815-12-10", "c": "+44 20 7946 0000", "d": "www.x.fr", "e": "blue"},
+        {"a": "bob@x.fr", "b": "1900-01-02", "c": "020 7946 0001", "d": "", "e": "red"},
+        {"a": None, "b": "1999-09-09", "c": "0207946002", "d": "https://y.fr", "e": "red"},
+    ]
+    sample[0]["b"] = "1915-12-10"
+
+    assert columns.recognise("abcde", sample) == {"email": "a", "date_of_birth": "b", "website": "d", "phone": "c"}
+
+
+def test_recognise__the_truth__is_never_looked_at():
+    assert columns.recognise(["email"], [{"email": "a@x.fr"}] * 2, excluded={"email"}) == {}
+
+
+CLUSTERS = {1: "a", 2: "a", 3: "a", 4: "b", 5: "c"}
+TRUTH = {1: "x", 2: "x", 3: "y", 4: "y", 5: "z"}
+
+
+def test_pairwise__counts_pairs():
+    found = accuracy.pairwise(CLUSTERS, TRUTH)
+
+    assert (found.precision, found.recall) == (1 / 3, 1 / 2)
+    assert found.as_dict() == {"precision": 0.333333, "recall": 0.5, "f1": 0.4}
+
+
+def test_b_cubed__counts_records():
+    found = accuracy.b_cubed(CLUSTERS, TRUTH)
+
+    assert found.precision == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1 + 1) / 5)
+    assert found.recall == pytest.approx((1 + 1 + 1 / 2 + 1 / 2 + 1) / 5)
+
+
+def test_accuracy__of_nobody__is_perfect():
+    assert accuracy.pairwise({}, {}).f1 == 1.0
+
+
+def test_accuracy__without_any_right_pair__has_no_f1():
+    assert accuracy.pairwise({1: "a", 2: "a", 3: "b", 4: "c"}, {1: "x", 2: "y", 3: "z", 4: "z"}).f1 == 0.0
+
+
+def test_thresholds__of_two_clear_groups__lie_between_them():
+    chosen = thresholds.choose(np.array([12.0, 11.0, 10.0, 9.0, -8.0, -9.0]))
+
+    assert chosen == thresholds.Thresholds(lower=thresholds.log_odds(0.1), upper=9.0)
+
+
+def test_thresholds__where_nothing_is_clear__still_link_the_likelier_half():
+    """A fixed probability of 0.95 would link none of these."""
+    chosen = thresholds.choose(np.array([1.5, 1.4, 1.3, -3.0, -3.1]))
+
+    assert chosen.upper == 1.3
+
+
+def test_thresholds__of_no_pairs__link_nothing_doubtful():
+    assert thresholds.choose(np.array([])).upper == pytest.approx(-thresholds.log_odds(0.1))
+
+
+def test_implied_prior__of_clear_scores__is_the_share_of_matches():
+    """Ten sure matches among a thousand pairs, scored with a prior ten times too small."""
+    weights = np.array([20.0] * 10 + [-30.0] * 90)
+
+    assert thresholds.implied_prior(weights, 0.001, 1000) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_log_odds__of_a_half__is_nought():
+    assert thresholds.log_odds(0.5) == 0.0
+    assert math.isclose(thresholds.probabilities(np.array([3.0]))[0], 8 / 9)
