@@ -173,10 +173,11 @@ def _held(wishes: Sequence[Wish]) -> dict[tuple[int, str, str], int]:
         return {(audience, kind, key): run for audience, kind, key, run in cursor.fetchall()}
 
 
-def give_up_additions(rows: Sequence[int], *, now: datetime) -> None:
-    """These may not be added any more."""
-    _execute(_UNWANT_ROWS, {"rows": rows, "now": now})
+def give_up_additions(rows: Sequence[int], *, now: datetime) -> int:
+    """These may not be added any more. Returns how many they were."""
+    given_up = _execute(_UNWANT_ROWS, {"rows": rows, "now": now}) if rows else 0
     strike_out(rows, now=now)
+    return given_up
 
 
 def strike_out(rows: Sequence[int], *, now: datetime) -> int:

@@ -158,9 +158,7 @@ def _weed(
         )
     }
     lost = [found.id for found in rows if (found.profile_id, found.key) not in wanted]
-    if lost:
-        ledger.give_up_additions(lost, now=now)
-    return len(lost) + ledger.adopt(ids, now=now)
+    return ledger.give_up_additions(lost, now=now) + ledger.adopt(ids, now=now)
 
 
 def _new_run(permit: Permit[Advertising], batch: NextBatch, operation: Operation, members: int, now: datetime) -> int:

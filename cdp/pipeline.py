@@ -158,7 +158,7 @@ _WEIGHTIEST = (Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.
 
 
 def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:
-    step = STEPS[stage]
+    step, began = STEPS[stage], time.monotonic()
     with gate.permit(step.purpose, workspace_id=workspace_id) as permit:
         if not _takes_turn(stage, workspace_id):
             return 0
@@ -166,6 +166,9 @@ def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:
         if subjects:
             onward = step.process(permit, subjects, now=now)
             _hand_over(following(stage), workspace_id, onward)
+    if subjects:
+        seconds = round(time.monotonic() - began, 3)
+        log.info("pipeline.advanced", stage=stage, workspace=workspace_id, subjects=len(subjects), seconds=seconds)
     return len(subjects)
 
 

@@ -92,7 +92,7 @@ def programs(port: int, data: Path) -> Iterator[Program]:
         "--no-ws", "--log-level", "warning", "cdp.wsgi:application",
     )  # fmt: skip
     celery = (str(scripts / "celery"), "--app", "cdp.celery")
-    quiet = ("--loglevel", "WARNING")
+    quiet = ("--loglevel", "INFO")  # what Celery says itself is quieted by LOGGING
     yield Program("web", (str(scripts / "granian"), *web), WEB)
     for queue, login in WORKER_BY_QUEUE.items():
         worker = (

@@ -38,6 +38,7 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
     """Learn from the records of all who permit it, and keep the frozen model as the next version."""
     with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
         engine.load(duck, records(rules, most=SAMPLE))
+        engine.number_by_content(duck)
         frozen = training.train(duck, seed=seed)
     mine = LinkageModel.objects.filter(workspace_id=permit.workspace_id)
     return LinkageModel.objects.create(

@@ -11,7 +11,7 @@ class ConsoleSite(UnfoldAdminSite):
     site_title = site_header = "Tessera"
     index_title = _("Home")
 
-    def get_urls(self) -> "list[URLPattern | URLResolver]":
+    def get_urls(self) -> list[URLPattern | URLResolver]:
         own = [
             path("language/", set_language, name="set_language"),
             path("workspace/", self.admin_view(choose_workspace), name="choose_workspace"),

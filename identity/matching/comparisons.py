@@ -212,9 +212,18 @@ _SESSIONS: Final[tuple[Rule, ...]] = (
     ("national_id",),
     ("surname", "postcode"),
     ("street",),
-    ("organisation",),
-    ("website",),
     ("postcode",),
+)
+# Companies of one name or one website have many sites, each a company of its own: only name and place together mean one.
+_SESSIONS_OF_COMPANIES: Final[tuple[Rule, ...]] = (
+    ("organisation", "postcode"),
+    ("organisation", "street"),
+    ("website", "postcode"),
+    ("website", "street"),
+    ("phone", "organisation"),
+    ("email", "organisation"),
+    ("organisation", "city"),
+    ("national_id",),
 )
 # So strict that what agrees on them is one person almost always: the prior rests on them.
 _CERTAIN: Final[tuple[Rule, ...]] = (
@@ -245,7 +254,8 @@ def blocking_rules(columns: Columns) -> list[Rule]:
 
 
 def sessions(columns: Columns) -> list[Rule]:
-    return usable(_SESSIONS, columns)
+    of_people = {"given_name", "surname"} & columns
+    return usable(_SESSIONS_OF_COMPANIES if "organisation" in columns and not of_people else _SESSIONS, columns)
 
 
 def certain_rules(columns: Columns) -> list[Rule]:

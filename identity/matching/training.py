@@ -28,6 +28,7 @@ PAIRS_PER_RECORD: Final = 20  # a blocking rule that would make more is left out
 MOST_PAIRS_OF_SMALL_DATA: Final = 500_000
 RAREST: Final = 1e-6  # no level is rarer among strangers than this, whatever the sample says
 SELDOM: Final = 1e-3  # nor is any level impossible for one person
+UNSEEN: Final = 5e-3  # a level that no match of the training had: rare among matches, and if rare among all, silent
 
 log = logging.getLogger(__name__)
 
@@ -167,12 +168,12 @@ def _without_matches(seen: dict[str, Any], learned: dict[str, Any]) -> dict[str,
         match = level.get("m_probability")
         stranger = max(RAREST, (before.get("u_probability", 0.0) - prior * (match or 0.0)) / (1 - prior))
         level["u_probability"] = stranger
-        level["m_probability"] = max(match, min(SELDOM, stranger * 100)) if match else stranger
+        level["m_probability"] = max(match, min(SELDOM, stranger * 100)) if match else min(stranger, UNSEEN)
     return learned
 
 
 def _unseen(learned: dict[str, Any]) -> list[str]:
-    """Levels that no training pair fell into: they weigh nothing."""
+    """Levels that no match of the training had: what they weigh is assumed."""
     return [
         f"{comparison['output_column_name']}: {level['label_for_charts']}"
         for comparison in learned["comparisons"]

@@ -58,6 +58,7 @@ def _logs(values: Values) -> Values:
     return logs
 
 
+# Ordered by what they did and not by id: the same customers give the same groups in another installation.
 # An amount may be a JSON number or a text that reads as one; anything else is no money.
 _PURCHASES = r"""
 SELECT profile_id,
@@ -67,7 +68,7 @@ SELECT profile_id,
                          THEN (properties ->> %(money)s)::numeric END), 0)::float8
 FROM event
 WHERE workspace_id = %(workspace)s AND name = %(event)s AND occurred_at <= %(at)s
-GROUP BY profile_id ORDER BY profile_id
+GROUP BY profile_id ORDER BY 2, 3, 4, profile_id
 """
 
 

@@ -140,6 +140,14 @@ def test_second_sender__while_the_first_is_at_it__sends_nothing(fair, receiver):
     assert receiver.counts["loyal"].adds == 2
 
 
+def test_claim__of_a_destination_that_another_saw_free_too__is_refused(fair):
+    fair.members(1)
+    assert claim(fair)
+    fair.members(1)
+
+    assert claim(fair) is None
+
+
 def test_slow_sender__whose_lease_another_took__does_not_end_that_lease(fair):
     fair.members(1)
     slow = claim(fair)

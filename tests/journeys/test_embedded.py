@@ -14,17 +14,9 @@ import pytest
 
 from cdp.embedded import CHECKOUT, DATABASE, Stack
 from cdp.kernel.logins import OWNER, WEB
+from tests.stacks import forget
 
 pytestmark = pytest.mark.slow
-
-
-def forget(stack):
-    """Stop it and remove what it keeps outside of its home."""
-    stack.stop()
-    if stack.state != stack.home:
-        shutil.rmtree(stack.state, ignore_errors=True)
-    if stack.sockets.parent != stack.state:
-        shutil.rmtree(stack.sockets, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
