@@ -1,6 +1,7 @@
 """From judgements to people: a pure function of the set of judgements, whatever order they came in.
 
-Positive judgements are taken from the strongest to the weakest, and each unites two clusters unless a guard refuses.
+Positive judgements are taken from the strongest to the weakest, and each unites two clusters unless a guard refuses:
+of two claims that cannot both be true, a steward's holds, and else the one with more evidence.
 A refusal is part of the result, with its reason. The id of a person is the smallest identifier id of the cluster, so
 it follows from the cluster alone, and whoever undoes a merge gets the old ids back.
 """
@@ -21,7 +22,7 @@ THINNEST_BRIDGE: Final = 0.2
 
 
 class Kind(StrEnum):
-    """Who judged. Of two judgements on one pair the stronger counts, and stronger ones are taken first."""
+    """Who judged. Of two judgements on one pair the stronger kind's counts."""
 
     PROBABILISTIC = "PROBABILISTIC"
     DETERMINISTIC = "DETERMINISTIC"
@@ -37,7 +38,8 @@ class Reason(StrEnum):
 
     SHARED = "SHARED"  # one of the two identifiers is held by several people
     NOT_SAME = "NOT_SAME"  # somebody said that the two sides are not one person
-    LIMIT = "LIMIT"  # the person would have too many identifiers of a type, or altogether
+    LIMIT = "LIMIT"  # the person would have too many identifiers of a type
+    SIZE = "SIZE"  # the person would have too many identifiers altogether
     BRIDGE = "BRIDGE"  # too few of the records on the two sides resemble each other
 
 
@@ -66,9 +68,27 @@ class Resolution:
 def resolve(
     identifiers: Mapping[int, str], judgements: Iterable[Judgement], limits: Mapping[str, int] = DEFAULT_LIMITS
 ) -> Resolution:
-    """Cluster `identifiers` (id → type). Judgements on identifiers that are not among them are left out."""
+    """Cluster `identifiers` (id → type). Judgements on identifiers that are not among them are left out.
+
+    A mailbox or telephone that turns out to be claimed by two people belongs to neither: it is shared, and all is
+    resolved anew without what it says.
+    """
     heard = [one for one in prevailing(judgements) if one.left in identifiers and one.right in identifiers]
     shared = shared_identifiers(identifiers, heard, limits)
+    while True:
+        resolution = _united(identifiers, heard, limits, shared)
+        contested = _contested(resolution.refusals, identifiers, heard) - shared
+        if not contested:
+            return resolution
+        shared |= contested
+
+
+def _united(
+    identifiers: Mapping[int, str],
+    heard: Collection[Judgement],
+    limits: Mapping[str, int],
+    shared: frozenset[int],
+) -> Resolution:
     clusters = _Clusters(identifiers, heard, limits)
     refusals = []
     for judgement in sorted((one for one in heard if one.is_same), key=_strongest_first):
@@ -79,6 +99,20 @@ def resolve(
         if reason:
             refusals.append(Refusal(judgement.left, judgement.right, reason))
     return Resolution(clusters.people(), tuple(refusals))
+
+
+def _contested(
+    refusals: Iterable[Refusal], identifiers: Mapping[int, str], heard: Iterable[Judgement]
+) -> frozenset[int]:
+    """Shareable identifiers of which a person who was seen with them could not have them."""
+    seen = {(one.left, one.right) for one in heard if one.kind is Kind.DETERMINISTIC}
+    return frozenset(
+        end
+        for refusal in refusals
+        if refusal.reason is Reason.LIMIT and (refusal.left, refusal.right) in seen
+        for end in (refusal.left, refusal.right)
+        if identifiers[end] in SHAREABLE_TYPES
+    )
 
 
 def prevailing(judgements: Iterable[Judgement]) -> list[Judgement]:
@@ -125,8 +159,9 @@ def _authority(judgement: Judgement) -> tuple[int, bool, float]:
     return judgement.kind.strength, not judgement.is_same, judgement.weight
 
 
-def _strongest_first(judgement: Judgement) -> tuple[int, float, int, int]:
-    return -judgement.kind.strength, -judgement.weight, judgement.left, judgement.right
+def _strongest_first(judgement: Judgement) -> tuple[bool, float, int, int]:
+    """A mailbox that two were seen with is less evidence than a name, a birth date and an address that agree."""
+    return judgement.kind is not Kind.STEWARD, -judgement.weight, judgement.left, judgement.right
 
 
 def uniting(ledger: Sequence[Judgement], left: int, right: int) -> list[int]:
@@ -198,6 +233,8 @@ class _Clusters:
     def _objection(self, left: int, right: int, kind: Kind, accounts: int) -> Reason | None:
         if right in self.foes.get(left, ()):
             return Reason.NOT_SAME
+        if self.size[left] + self.size[right] > self.limits.get(ANY_TYPE, len(self.parent)):
+            return Reason.SIZE
         if self._exceeds_limit(left, right, accounts):
             return Reason.LIMIT
         if kind is Kind.PROBABILISTIC and self._is_thin(left, right):
@@ -210,8 +247,6 @@ class _Clusters:
         return one + other if joins_two_of_a_kind(judgement, self.identifiers) else max(one, other)
 
     def _exceeds_limit(self, left: int, right: int, accounts: int) -> bool:
-        if self.size[left] + self.size[right] > self.limits.get(ANY_TYPE, len(self.parent)):
-            return True
         if left not in self.types or right not in self.types:
             return False
         together = self.types[left] + self.types[right]

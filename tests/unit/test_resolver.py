@@ -59,11 +59,11 @@ def test_resolve__mailbox_that_a_steward_took_from_one__is_not_shared():
     assert resolution.refusals == ()
 
 
-def test_resolve__two_users_over_a_chain__are_kept_apart_by_the_limit():
+def test_resolve__two_users_over_a_chain__are_kept_apart_where_it_is_contested():
     resolution = resolve(TYPES, [seen(USER_1, MAIL, 31), seen(MAIL, PHONE, 31), seen(USER_2, PHONE)])
 
-    assert people(resolution) == {USER_1: {USER_1, MAIL, PHONE}}
-    assert resolution.refusals == (Refusal(USER_2, PHONE, Reason.LIMIT),)
+    assert people(resolution) == {USER_1: {USER_1, MAIL}}
+    assert resolution.refusals == (Refusal(MAIL, PHONE, Reason.SHARED), Refusal(USER_2, PHONE, Reason.SHARED))
 
 
 def test_resolve__limit_of_the_workspace__replaces_the_default():
@@ -76,7 +76,7 @@ def test_resolve__limit_of_all_types_together__stops_growth():
     resolution = resolve(TYPES, [seen(MAIL, PHONE), seen(PHONE, CRM_1)], {ANY_TYPE: 2})
 
     assert people(resolution) == {MAIL: {MAIL, PHONE}}
-    assert resolution.refusals == (Refusal(PHONE, CRM_1, Reason.LIMIT),)
+    assert resolution.refusals == (Refusal(PHONE, CRM_1, Reason.SIZE),)
 
 
 def test_resolve__not_same__is_not_crossed_over_others_either():
@@ -136,3 +136,13 @@ def test_resolve__two_accounts_that_a_steward_calls_one__may_have_what_both_had(
 
     assert together.clusters == {1: 1, 2: 1, 3: 1, 4: 1}
     assert resolve(types, apart).clusters == {1: 1, 2: 1, 3: 3, 4: 3}
+
+
+def test_resolve__mailbox_that_two_people_turn_out_to_claim__belongs_to_neither():
+    types = {1: "user_id", 2: "user_id", 3: "email", 4: "crm:id"}
+    the_mailbox_of_a_relative = [seen(2, 3), seen(3, 4)]
+
+    resolution = resolve(types, [*the_mailbox_of_a_relative, alike(1, 4, 80.0)])
+
+    assert resolution.clusters == {1: 1, 2: 2, 3: 3, 4: 1}
+    assert resolution.refusals == (Refusal(2, 3, Reason.SHARED), Refusal(3, 4, Reason.SHARED))
