@@ -23,7 +23,9 @@ def wake(stage: Stage, *, workspace_id: int) -> None:
     if moment - _last_woken.get((stage, workspace_id), 0) < SOONEST_AGAIN_SECONDS:
         return
     _last_woken[stage, workspace_id] = moment
-    advance.apply_async(kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60)
+    advance.apply_async(
+        kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60, retry=False
+    )
 
 
 def broker_answers() -> bool:

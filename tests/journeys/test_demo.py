@@ -12,7 +12,7 @@ import pytest
 from cdp import supervisor
 from cdp.demo.client import wait_until
 from cdp.embedded import CHECKOUT, Stack
-from tests.stacks import forget
+from tests.stacks import environment_of, forget
 
 NUMBERS = ("people", "enrichment", "segments", "audiences")
 
@@ -35,16 +35,11 @@ def demos(stack):
     return [play(stack), play(stack)]
 
 
-def environment(stack: Stack) -> dict[str, str]:
-    ours = {"DATABASE_URL", "BROKER_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "PORT"}
-    return {name: value for name, value in os.environ.items() if name not in ours} | {"DATA_DIR": str(stack.home)}
-
-
 def begin(stack: Stack, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "manage.py", "demo", "--once"],
-            cwd=CHECKOUT, env=environment(stack), stdout=subprocess.DEVNULL, stderr=file,
+            cwd=CHECKOUT, env=environment_of(stack), stdout=subprocess.DEVNULL, stderr=file,
         )  # fmt: skip
 
 
