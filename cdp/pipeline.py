@@ -113,7 +113,7 @@ def waiting(workspace_id: int) -> int:
 
 
 def totals(workspace_id: int) -> dict[str, int]:
-    """How much there is, by what each stage makes: `drain` prints the difference."""
+    """How much there is now of what the stages make."""
     with gate.permit(Purpose.ANALYTICS, workspace_id=workspace_id), connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM profile), (SELECT count(*) FROM membership)"

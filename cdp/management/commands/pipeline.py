@@ -1,4 +1,4 @@
-"""`pipeline drain`: work in this process, whatever the workers do, until nothing is left."""
+"""`pipeline drain`: work in this process, whatever the workers do, until nothing is left; then say what there is."""
 
 import time
 from typing import Any
@@ -21,7 +21,6 @@ class Command(TesseraCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         workspace_id = self.workspace_id(options)
         began = time.monotonic()
-        before = pipeline.totals(workspace_id)
         done = pipeline.drain(workspace_id=workspace_id, now=timezone.now, timeout=options["timeout"])
         after = pipeline.totals(workspace_id)
         self.emit(
