@@ -22,10 +22,7 @@ class Command(TesseraCommand):
         workspace_id = self.workspace_id(options)
         began = time.monotonic()
         done = pipeline.drain(workspace_id=workspace_id, now=timezone.now, timeout=options["timeout"])
-        after = pipeline.totals(workspace_id)
-        self.emit(
-            {name: after[name] - before[name] for name in after} | {"seconds": round(time.monotonic() - began, 3)}
-        )
+        self.emit({**pipeline.totals(workspace_id), "seconds": round(time.monotonic() - began, 3)})
         if not done:
             left = pipeline.waiting(workspace_id)
             raise CommandError(f"{left} subjects still wait after {options['timeout']:g} s: run it again to go on.")
