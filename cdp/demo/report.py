@@ -1,6 +1,7 @@
 """The result of the demo, for a person and for a program."""
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 WIDTH = 100
@@ -55,7 +56,8 @@ def _segments(segments: list[Mapping[str, Any]], learned: Mapping[str, Any]) -> 
     return [
         *_title("Who is in which segment"),
         *lines,
-        f"  learned from recency, frequency and money: {learned['k']} groups ({learned['why']})",
+        f"  learned from recency, frequency and money: {learned['k']} groups",
+        *wrap(learned["why"], WIDTH, initial_indent="    ", subsequent_indent="    "),
         *groups,
         f"  the picture: {learned['plot']}",
     ]

@@ -43,8 +43,9 @@ LEARNING: Final = """\
 model: rfm
 event: Order Completed
 money: revenue
-k: {min: 2, max: 8}
+k: {{min: 2, max: 8}}
 seed: 20261121
+at: {day}
 """
 
 
@@ -108,7 +109,7 @@ class Story:
 
     def learn(self) -> dict[str, Any]:
         file = self.directory / "rfm.yaml"
-        file.write_text(LEARNING)
+        file.write_text(LEARNING.format(day=self.setting.state.day))
         with self.timed("groups learned from recency, frequency, money", 0, "customers") as timing:
             learned = self.command("segments", "learn", str(file))
             timing["items"] = sum(group["size"] for group in learned["chosen"]["groups"])
