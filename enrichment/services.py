@@ -24,6 +24,7 @@ TRUST_IN_PROVIDERS = 30  # less than a source of the workspace's own: a provider
 
 def enrich(permit: Permit[Enrichment], subjects: Mapping[int, Cause], *, now: datetime) -> Mapping[int, Cause]:
     """Look up what is not known yet about these profiles. All of them go on, whatever the providers said."""
+    golden.take_turn(permit)
     learnt: set[int] = set()
     for provider in registry.providers():
         learnt |= _consult(permit, provider, subjects.keys(), now)

@@ -36,6 +36,18 @@ WHERE (trait.value, trait.source_id, trait.identifier_id, trait.observed_at, tra
 """
 
 
+# Whoever moves identifiers (the pipeline's worker, a batch of record linkage) and whoever adds values to them wait for
+# each other: at the same moment neither would see what the other writes. One person would be resolved twice, or a value
+# stay behind on a person whose identifier it is no longer.
+_TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('identity.golden'), %s)"
+
+
+def take_turn(permit: Permit[Identity] | Permit[Enrichment]) -> None:
+    """Before anything is read that the golden record depends on. The turn ends with the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE_TURN, [permit.workspace_id])
+
+
 def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: Iterable[int]) -> None:
     """Choose anew for these profiles. What has no candidate any more goes; what is unchanged is not written.
 

@@ -48,15 +48,10 @@ class SameIdentifierError(TesseraError):
 
 # -- the stage ------------------------------------------------------------------------------------------------------
 
-# One at a time for each workspace: the pipeline's worker and a batch of record linkage must not resolve one person at
-# once, each without what the other writes.
-_TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('identity.link'), %s)"
-
 
 def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: datetime) -> Mapping[int, Cause]:
     """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now."""
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE_TURN, [permit.workspace_id])
+    golden.take_turn(permit)
     with plans.by_key():
         touched = _link(permit, subjects, now)
     golden.refresh_traits(permit, touched)
