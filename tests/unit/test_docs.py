@@ -219,9 +219,3 @@ def test_makefile__explains_every_target():
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
 
     assert {line.split()[0] for line in done.stdout.splitlines()} == make_targets()
-
-
-def test_documents__speak_of_the_project_alone():
-    words = re.compile(r"(?i)/work/|\.\./shared|\bthis session\b|\bAI\b|language model")
-
-    assert [page.name for page in PAGES if words.search(page.read_text())] == []
