@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -63,7 +63,6 @@ class Child:
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     pause: float = 0.0
-    restarts: int = field(default=0)
 
     def watch(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -75,7 +74,6 @@ class Child:
             self._start()
 
     def _start(self) -> None:
-        self.restarts += self.process is not None
         self.pause = min(max(1.0, self.pause * 2), LONGEST_PAUSE_SECONDS) if self.process is not None else 0.0
         self.started = time.monotonic()
         with self.log.open("ab") as log:

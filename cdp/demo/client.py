@@ -58,23 +58,17 @@ class TesseraClient:
         )  # fmt: skip
         sent = 0
         for batch in _batches(rows, CONSENTS_PER_REQUEST):
-            self._post("consents", {"consents": batch})
+            self._call("POST", "consents", {"consents": batch})
             sent += len(batch)
         return sent
 
     def segments_of(self, identifier: str) -> set[str]:
-        answer = self._get(f"profiles/{quote(identifier, safe=':')}/segments")
+        answer = self._call("GET", f"profiles/{quote(identifier, safe=':')}/segments")
         return {row["slug"] for row in answer["segments"]}
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer: dict[str, Any] = http.request(
-            "POST", f"{self._url}/api/v1/{path}", json=body, headers=self._headers, allow_private=True
-        ).json()
-        return answer
-
-    def _get(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = http.request(
-            "GET", f"{self._url}/api/v1/{path}", headers=self._headers, allow_private=True
+            method, f"{self._url}/api/v1/{path}", json=body, headers=self._headers, allow_private=True
         ).json()
         return answer
 

@@ -1,7 +1,6 @@
 """What the demo asks of the database for its result, each question under the purpose that may know the answer."""
 
 import json
-from itertools import combinations
 from typing import Any
 
 from django.db import connection
@@ -10,6 +9,7 @@ from cdp.demo.people import Row, number_of
 from cdp.kernel.purposes import Purpose
 from consent import gate
 from consent.gate import Permit
+from identity.matching import accuracy
 
 
 def profile_of(identifier_type: str, value: str, *, workspace_id: int) -> int:
@@ -25,21 +25,12 @@ def people(crm: list[Row], webshop: list[Row], *, workspace_id: int) -> dict[str
         kinds = dict(_ask(permit, _JUDGEMENTS_BY_KIND))
         ((review,),) = _ask(permit, "SELECT count(*) FROM review_pair WHERE judgement_id IS NULL")
     found = dict(rows)
-    truth = {row["rec_id"]: number_of(row) for row in (*crm, *webshop)}
+    truth = {row["rec_id"]: number_of(row) for row in (*crm, *webshop) if row["rec_id"] in found}
     return {
         "records": len(found), "profiles": len(set(found.values())), "truth": len(set(truth.values())),
         "deterministic": kinds.get("DETERMINISTIC", 0), "probabilistic": kinds.get("PROBABILISTIC", 0),
-        "review": review, **pairwise(found, truth),
+        "review": review, **accuracy.pairwise(found, truth).as_dict(),
     }  # fmt: skip
-
-
-def pairwise(found: dict[str, int], truth: dict[str, int]) -> dict[str, float]:
-    """Pairs that are together in `found`, against the pairs that are one person in `truth`."""
-    claimed, real = _pairs(found), _pairs({key: truth[key] for key in found})
-    right = len(claimed & real)
-    precision = right / len(claimed) if claimed else 1.0
-    recall = right / len(real) if real else 1.0
-    return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / (precision + recall or 1)}
 
 
 def enrichment(*, workspace_id: int) -> dict[str, Any]:
@@ -87,7 +78,7 @@ def addresses_of(identifier: str, *, workspace_id: int) -> set[str]:
 
 
 def two_strangers(*, workspace_id: int) -> tuple[int, int]:
-    """Two identifiers of the CRM of different people, both in the audience `lapsed`."""
+    """E-mail addresses (identifier ids) of two different people, both in the audience `lapsed`."""
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
         (left,), (right,) = _ask(permit, _STRANGERS)
     return int(left), int(right)
@@ -122,13 +113,6 @@ def pending_members(*, workspace_id: int) -> int:
     """How many audience members wait to be sent."""
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
         return int(_ask(permit, "SELECT count(*) FROM audience_member WHERE state IN ('ADDING', 'REMOVING')")[0][0])
-
-
-def _pairs(clusters: dict[str, int]) -> set[tuple[str, str]]:
-    groups: dict[int, list[str]] = {}
-    for key in sorted(clusters):
-        groups.setdefault(clusters[key], []).append(key)
-    return {pair for group in groups.values() for pair in combinations(group, 2)}
 
 
 def _ask(_: Permit[Any], query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -154,16 +154,16 @@ class Story:
 
     def wrong_merge(self) -> dict[str, Any]:
         """A steward merges two strangers, sees the mistake, and undoes it."""
-        self.settle()
+        self.drain()
         pair = questions.two_strangers(workspace_id=self.workspace_id)
         before = self.picture(pair)
         began = time.monotonic()
         self.judge(pair, Verdict.SAME)
         wait_until(lambda: self.are_one(pair), "the merge", SOON_SECONDS)
-        self.settle()
+        self.drain()
         self.undo(pair)
         wait_until(lambda: not self.are_one(pair), "the undo", SOON_SECONDS)
-        self.settle()
+        self.drain()
         wait_until(lambda: self.picture(pair) == before, "everything as before", SOON_SECONDS)
         return act(
             "two strangers were merged by mistake; undone: ids, traits, memberships and audiences as before",
@@ -218,8 +218,6 @@ class Story:
 
     def drain(self) -> None:
         wait_until(self._idle, "the pipeline", DRAIN_SECONDS)
-
-    settle = drain
 
     def _idle(self) -> bool:
         return not pipeline.waiting(self.workspace_id) and not questions.pending_members(workspace_id=self.workspace_id)

@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+Record = TypeVar("Record", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Accuracy:
         return {name: round(getattr(self, name), 6) for name in ("precision", "recall", "f1")}
 
 
-def pairwise(clusters: Mapping[int, Hashable], truth: Mapping[int, Hashable]) -> Accuracy:
+def pairwise(clusters: Mapping[Record, Hashable], truth: Mapping[Record, Hashable]) -> Accuracy:
     """Of the pairs put together, how many belong together; of those that belong together, how many were put so."""
     right = _pairs(Counter((clusters[one], entity) for one, entity in truth.items()))
     return Accuracy(
@@ -28,7 +31,7 @@ def pairwise(clusters: Mapping[int, Hashable], truth: Mapping[int, Hashable]) ->
     )
 
 
-def b_cubed(clusters: Mapping[int, Hashable], truth: Mapping[int, Hashable]) -> Accuracy:
+def b_cubed(clusters: Mapping[Record, Hashable], truth: Mapping[Record, Hashable]) -> Accuracy:
     """The same from the view of each record: what share of its cluster is right, what share of its entity is there."""
     both = Counter((clusters[one], entity) for one, entity in truth.items())
     of_cluster = Counter(clusters[one] for one in truth)
