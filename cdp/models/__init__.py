@@ -1,5 +1,6 @@
 """The core tables, one word per thing (see docs/glossary.md)."""
 
+from cdp.models.connections import Connection
 from cdp.models.events import Event, InboxBatch, Message, QuarantinedItem, Record
 from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
 from cdp.models.keys import ApiKey, Scope, WriteKey
@@ -13,6 +14,7 @@ from cdp.models.workspaces import Workspace
 __all__ = [
     "ApiKey",
     "Cause",
+    "Connection",
     "Event",
     "Identifier",
     "IdentifierTrait",

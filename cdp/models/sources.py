@@ -11,6 +11,14 @@ class SourceKind(models.TextChoices):
     FILE = "FILE", _("files")
     ENRICHMENT = "ENRICHMENT", _("enrichment")
     STEWARD = "STEWARD", _("data steward")
+    WEBHOOK = "WEBHOOK", _("signed webhook")
+    TYPEFORM = "TYPEFORM", "Typeform"
+    SURVEYMONKEY = "SURVEYMONKEY", "SurveyMonkey"
+    SALESFORCE = "SALESFORCE", "Salesforce"
+    HUBSPOT = "HUBSPOT", "HubSpot"
+    GA4 = "GA4", "Google Analytics 4"
+    KAFKA = "KAFKA", "Kafka"
+    STREAM = "STREAM", _("Valkey or Redis stream")
 
 
 class Source(models.Model):
