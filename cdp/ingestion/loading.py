@@ -5,7 +5,7 @@ it is unfinished a second call resumes it; afterwards it finds duplicates only.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ from cdp.ingestion.sources import KnownSource, source_named
 from cdp.ingestion.storing import Encounter, Observation
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Run, RunState
+from cdp.models import Cause, Run, RunState
 from consent import gate
 from consent.gate import Collection, Permit
 
@@ -57,7 +57,7 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class Written:
     accepted: int
-    touched: frozenset[int]
+    touched: Mapping[int, Cause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +220,13 @@ def _readable(load: Load, rows: Sequence[Row], now: datetime) -> tuple[list[Any]
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', subject, 'EVENT' FROM unnest(%s::bigint[]) AS touched (subject)
+SELECT %s, 'IDENTITY', subject, cause FROM unnest(%s::bigint[], %s::text[]) AS touched (subject, cause)
 """
 
 
-def _hand_over(permit: Permit[Collection], touched: frozenset[int]) -> None:
+def _hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, sorted(touched)])
+        cursor.execute(_HAND_OVER, [permit.workspace_id, list(touched), list(touched.values())])
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -263,8 +263,8 @@ def _write_records(
 ) -> Written:
     changed, accepted = _changed(source, records)
     if not changed:
-        return Written(accepted, frozenset())
-    ids = storing.resolve(permit, {node for record in changed for node in record.nodes})
+        return Written(accepted, {})
+    ids = storing.resolve(permit, {node for record in changed for node in record.nodes}).known
     _upsert_records(permit, source, changed, ids, now)
     observations = (
         Observation(record.nodes[0], source.id, name, value, record.observed_at)
@@ -273,7 +273,7 @@ def _write_records(
     )
     storing.observe(permit, observations, ids)
     storing.sight(permit, [Encounter(record.nodes, source.id, record.observed_at) for record in changed], ids)
-    return Written(accepted, frozenset(ids.values()))
+    return Written(accepted, dict.fromkeys(sorted(ids.values()), Cause.LEARNT))
 
 
 def _changed(source: KnownSource, records: Sequence[RecordRow]) -> tuple[list[RecordRow], int]:
