@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
@@ -113,7 +114,8 @@ def read_accepted(item: msgspec.Raw, body: InboxBody) -> Call:
     return messages.accepted_call(item, kind=body.type, shared=body.shared)
 
 
-_APPEND = "SELECT core.append_to_inbox(%s, %s, %s, %s)"
+# The body as the bytes that it is: written out as text, as Django would, it has twice the length.
+_APPEND = "SELECT core.append_to_inbox(%s, %s, %s, %b)"
 
 
 def _append(source: KnownSource, received_at: datetime, body: bytes) -> None:
@@ -134,5 +136,6 @@ def _append(source: KnownSource, received_at: datetime, body: bytes) -> None:
 
 
 def _execute(row: Sequence[Any]) -> None:
-    with connection.cursor() as cursor:
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(_APPEND, row)
