@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 
 PATHS: Final = ("/v1/", "/pixel/", "/beacon/")
 ALLOWED_METHODS: Final = "GET, POST"
@@ -24,7 +25,7 @@ def share(request: HttpRequest, answer: Answer) -> Answer:
     if origin:
         answer["Access-Control-Allow-Origin"] = origin
         answer["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-        answer["Vary"] = "Origin"
+        patch_vary_headers(answer, ["Origin"])
     return answer
 
 

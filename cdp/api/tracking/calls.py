@@ -61,8 +61,8 @@ def accept(request: HttpRequest, *, body: bytes, path_kind: str, query_key: str 
         )
     except answers.ERRORS as error:
         return answers.refused(error)
-    except DatabaseError:
-        log.exception("ingestion.append_failed")
+    except DatabaseError as error:
+        log.error("ingestion.append_failed", error=type(error).__name__)  # noqa: TRY400  # its text may quote the event
         return answers.not_stored()
     if accepted.accepted:
         transaction.on_commit(partial(wake_ingestion, accepted.workspace_id))
