@@ -46,7 +46,7 @@ def accept_call(
     `address` is asked where an event says that it comes straight from the device of its person. Raises also
     `UnknownWriteKeyError`, `RateLimitedError` and `OverloadedError`, and then keeps nothing.
     """
-    backpressure.refuse_while_pressed()
+    backpressure.refuse_while_pressed(received_at)
     envelope = accepting.read_request(body=body, path_kind=path_kind)
     source = source_of([key for key in (header_key, envelope.write_key, query_key) if key])
     if source.limit:

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
+from django.utils import timezone
 from structlog.testing import CapturedCall, CapturingLogger
 
 from cdp import embedded
@@ -21,7 +22,7 @@ def measured(monkeypatch):
     """What each limit is used up to, by name; measured anew at each question."""
     used = {}
     monkeypatch.setattr(
-        backpressure, "readings", lambda: [Reading(name, part, f"{name}!") for name, part in used.items()]
+        backpressure, "readings", lambda _: [Reading(name, part, f"{name}!") for name, part in used.items()]
     )
     monkeypatch.setattr(backpressure, "FRESH_SECONDS", 0)
     return used
@@ -29,7 +30,7 @@ def measured(monkeypatch):
 
 def is_refused():
     try:
-        refuse_while_pressed()
+        refuse_while_pressed(timezone.now())
     except OverloadedError:
         return True
     return False
@@ -42,7 +43,7 @@ def waiting_since(workspace, age, stage=Stage.INGESTION, **more):
 
 
 def reading(name):
-    return {reading.name: reading for reading in readings()}[name]
+    return {reading.name: reading for reading in readings(timezone.now())}[name]
 
 
 def test_call__while_the_oldest_waits_too_long__is_503_and_keeps_nothing(client, workspace, write_key):
@@ -102,7 +103,7 @@ def test_readings__are_there_for_those_who_ask(login, workspace, as_login, setti
     settings.MOST_DATABASE_BYTES = 2**40
     as_login(login)
 
-    assert {reading.name for reading in readings()} == {"waiting", "inbox", "database"}
+    assert {reading.name for reading in readings(timezone.now())} == {"waiting", "inbox", "database"}
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_reading__of_the_inbox__counts_the_batches_of_all_workspaces(committed_b
 
 
 def test_reading__of_the_database__is_there_where_its_size_is_limited(workspace, settings):
-    assert "database" not in {reading.name for reading in readings()}
+    assert "database" not in {reading.name for reading in readings(timezone.now())}
 
     settings.MOST_DATABASE_BYTES = 2**20
 
@@ -154,12 +155,12 @@ def test_reading__of_the_disk__is_there_for_the_embedded_postgres(workspace, mon
 
 
 def test_database__that_is_away__leaves_the_word_to_the_append(monkeypatch):
-    def fail():
+    def fail(_):
         raise DatabaseError
 
     monkeypatch.setattr(backpressure, "_of_database", fail)
 
-    assert readings() == []
+    assert readings(timezone.now()) == []
     assert not is_refused()
 
 
@@ -194,10 +195,10 @@ def test_change__is_logged_once(measured, monkeypatch):
 
 def test_measuring__happens_at_most_once_a_second(monkeypatch):
     times = []
-    monkeypatch.setattr(backpressure, "readings", lambda: times.append(1) or [])
+    monkeypatch.setattr(backpressure, "readings", lambda _: times.append(1) or [])
 
     for _ in range(100):
-        refuse_while_pressed()
+        refuse_while_pressed(timezone.now())
 
     assert len(times) == 1
 
@@ -219,7 +220,7 @@ def test_file__waits_for_room_and_says_once_why(measured):
         if len(slept) == 3:
             measured["disk"] = 0.1
 
-    backpressure.wait_while_pressed(told.append, sleep=sleep)
+    backpressure.wait_while_pressed(timezone.now, told.append, sleep=sleep)
 
     assert (told, len(slept)) == (["disk!"], 3)
 
@@ -227,7 +228,7 @@ def test_file__waits_for_room_and_says_once_why(measured):
 def test_doctor_and_metrics__show_what_each_limit_stands_at(client, workspace):
     waiting_since(workspace, timedelta(hours=2))
 
-    check = doctor._pressure()
+    check = doctor._pressure(timezone.now())
 
     assert (check.name, check.ok) == ("pressure", False)
     assert check.detail.startswith("the oldest batch waits for 7200 of 3600 s; ")
