@@ -31,7 +31,7 @@ def share(request: HttpRequest, answer: Answer) -> Answer:
 
 def preflight(request: HttpRequest) -> HttpResponse:
     """The question before the call, which carries no key."""
-    answer = HttpResponse()
+    answer = HttpResponse(content_type="text/plain")
     answer["Access-Control-Allow-Methods"] = ALLOWED_METHODS
     answer["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
     answer["Access-Control-Max-Age"] = str(MAX_AGE_SECONDS)

@@ -31,6 +31,7 @@ def pixel(request: HttpRequest, path_kind: str) -> HttpResponse:
     status = answer.status_code if answer.status_code in answers.COME_AGAIN else HTTPStatus.OK
     image = HttpResponse(GIF, content_type="image/gif", status=status)
     image["Cache-Control"] = "no-store"
+    image["Cross-Origin-Resource-Policy"] = "cross-origin"  # pages may demand that whoever they embed permits it
     if answer.has_header("Retry-After"):
         image["Retry-After"] = answer["Retry-After"]
     return share(request, image)

@@ -22,7 +22,7 @@ def test_preflight__without_a_key__is_answered(path, client):
     """No database: this test has none."""
     answer = client.options(path, headers=ASKING)
 
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.status_code, answer.content, answer.headers["Content-Type"]) == (200, b"", "text/plain")
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "Origin" in answer.headers["Vary"].split(", ")
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"

@@ -21,6 +21,7 @@ def load(client, kind, **more):
 def assert_image(answer, status=200):
     assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (status, "image/gif", GIF)
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
 def test_image__is_one_transparent_point():
