@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -140,9 +141,11 @@ def _of_database(now: datetime) -> Iterator[Reading]:
 
 def _of_disk() -> Iterator[Reading]:
     """Of the embedded Postgres: where another one keeps its files cannot be seen from here."""
-    if EMBEDDED_MARK in os.environ:
+    if EMBEDDED_MARK not in os.environ:
+        return
+    least = settings.LEAST_FREE_BYTES
+    with suppress(OSError):  # a disk that cannot be looked at says nothing
         free = min(shutil.disk_usage(_existing(place)).free for place in (settings.DATA_DIR, default_stack().state))
-        least = settings.LEAST_FREE_BYTES
         yield Reading("disk", least / max(free, 1), f"{free >> 20} MiB are free, {least >> 20} are needed")
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 
 from cdp.ingestion import services as ingestion
@@ -103,3 +104,13 @@ def test_secret__is_stored_nowhere(run, workspace):
     key = WriteKey.objects.get(source=Source.objects.get(name="shop"))
     assert secret not in (key.digest, key.hint)
     assert len(key.hint) == 10
+
+
+def test_form__with_a_public_key_that_is_none__says_so(workspace):
+    source = SourceFactory(workspace=workspace)
+    source.public_keys = "-----BEGIN PUBLIC KEY-----"
+
+    with pytest.raises(ValidationError) as refused:
+        source.full_clean()
+
+    assert [error.code for error in refused.value.error_dict["public_keys"]] == ["invalid_public_key"]

@@ -1,11 +1,15 @@
 """A source that sends more than it may hears when to come again; all others, and a Valkey that is away, cost nothing."""
 
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import redis
 from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cdp.ingestion import limits
 from cdp.ingestion import services as ingestion
@@ -35,7 +39,8 @@ def test_call__over_the_limit__is_429_with_the_seconds_to_wait(client, limited_k
 
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert set(answer.json()) == {"code", "message"}
-    assert answer.headers["Retry-After"] == answer.headers["X-RateLimit-Reset"] == "6"
+    assert answer.headers["Retry-After"] == answer.headers["X-RateLimit-Reset"]
+    assert answer.headers["Retry-After"] in {"5", "6"}  # a second may have passed
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert InboxBatch.objects.count() == 1
 
@@ -94,18 +99,16 @@ def test_spend__of_a_batch_larger_than_the_burst__passes_once_and_is_paid_off():
     with pytest.raises(RateLimitedError) as refused:
         spend(SLOW, source_id=1, events=1)
 
-    assert refused.value.details == {"retry_after": 2_491}
+    assert 2_480 <= refused.value.details["retry_after"] <= 2_491
 
 
 def test_spend__that_was_refused__is_not_counted_as_spent():
-    spend(Limit(100, 10), source_id=1, events=14)
+    spend(SLOW, source_id=1, events=1_000)
     for _ in range(50):
-        with pytest.raises(RateLimitedError):
-            spend(Limit(100, 10), source_id=1, events=1_000_000)
+        with pytest.raises(RateLimitedError) as refused:
+            spend(SLOW, source_id=1, events=1_000_000)
 
-    time.sleep(0.06)
-
-    spend(Limit(100, 10), source_id=1, events=1)
+    assert refused.value.details["retry_after"] <= 991
 
 
 def test_spend__by_many_at_once__lets_exactly_the_burst_pass():
@@ -116,10 +119,35 @@ def test_spend__by_many_at_once__lets_exactly_the_burst_pass():
             return 0
         return 1
 
+    began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         passed = sum(pool.map(attempt, range(120)))
 
-    assert passed == 40
+    assert 40 <= passed <= 40 + time.monotonic() - began
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    limit=st.builds(Limit, st.integers(1, 10**6), st.integers(1, 10**5)),
+    batches=st.lists(st.integers(0, 2_500), min_size=1, max_size=12),
+)
+def test_spend__of_any_batches__never_lets_another_in_once_all_that_was_due_is_spent(limit, batches):
+    source, began, passed = uuid.uuid4().int >> 64, time.monotonic(), []
+    for events in batches:
+        with suppress(RateLimitedError):
+            spend(limit, source_id=source, events=events)
+            passed.append(max(events, 1))
+
+    due = limit.burst + limit.events_per_second * (time.monotonic() - began + 0.001)
+    assert passed[:1] == [max(batches[0], 1)]
+    assert sum(passed[:-1]) <= due
+
+
+def test_address__that_is_none__limits_nobody(settings):
+    settings.LIMITS_URL = "redis://127.0.0.1:port"
+
+    spend(SLOW, source_id=1, events=1_000)
+    spend(SLOW, source_id=1, events=1_000)
 
 
 def test_valkey__that_is_away__refuses_nobody_and_is_left_alone_for_a_while(client, limited_key, monkeypatch):

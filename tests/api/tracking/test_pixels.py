@@ -72,6 +72,13 @@ def test_image__for_nobody__comes_and_nothing_is_kept(query, client, workspace):
     assert not QuarantinedItem.objects.exists()
 
 
+def test_head__of_an_image__keeps_nothing(client, write_key):
+    answer = client.head(f"/pixel/v1/track?writeKey={write_key}&userId=1&event=e")
+
+    assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, "image/gif", b"")
+    assert not InboxBatch.objects.exists()
+
+
 def test_image__with_more_parameters_than_a_form_may_have__comes(client, write_key, settings):
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 10
     many = {f"properties.p{number}": number for number in range(301)}
