@@ -5,7 +5,7 @@ which costs less than writing them anew here, while the sender waits.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +24,8 @@ from cdp.models.tenancy import workspace_scope
 
 BATCH: Final = "batch"  # the paths that carry many events; every other one carries a single event of its own name
 IMPORT: Final = "import"
+
+Address = Callable[[], str | None]  # of the sender; asked only where it is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,18 @@ class InboxBody(msgspec.Struct, rename="camel", gc=False):
     shared: dict[str, Any] = {}
 
 
+def nobody_asks() -> None:
+    """The address of a sender that is not the person's own device."""
+
+
 def read_request(*, body: bytes, path_kind: str) -> Envelope:
     """Raises `InvalidJsonError`, `MissingBatchError` or `BodyTooLargeError`: then nothing of it is kept."""
     return read_envelope(body, most_bytes=settings.TRACKING_BODY_BYTES, is_batch=path_kind in {BATCH, IMPORT})
 
 
-def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime) -> Accepted:
+def keep(
+    envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime, address: Address = nobody_asks
+) -> Accepted:
     """One transaction: the good events to the inbox, its wake-up row to the outbox, the bad ones to quarantine."""
     kept: list[bytes] = []
     refused: list[Refused] = []
@@ -57,7 +65,7 @@ def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at
     kind = path_kind if path_kind in messages.KINDS else None
     for index, raw in enumerate(envelope.items):
         try:
-            kept.append(_accepted(raw, index, kind, envelope.shared))
+            kept.append(_accepted(raw, index, kind, envelope.shared, address))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
             refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
@@ -72,19 +80,26 @@ def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at
     return Accepted(source.workspace_id, len(kept), rejected)
 
 
-def _accepted(raw: bytes, index: int, kind: str | None, shared: Mapping[str, object]) -> bytes:
+def _accepted(raw: bytes, index: int, kind: str | None, shared: Mapping[str, object], address: Address) -> bytes:
     """The event as it is kept: strict JSON with a message id. Raises `RefusedEventError` or `InvalidJsonError`."""
     if index >= messages.MOST_EVENTS:
         raise RefusedEventError("too_many_events", f"A batch has at most {messages.MOST_EVENTS} events.")
     if len(raw) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
     call, strict = messages.checked_call(raw, kind=kind, shared=shared)
-    return strict if call.message_id else _with_message_id(strict, str(uuid.uuid4()))
+    if call.context and _is_direct(call.context) and (found := address()):
+        strict = _with(strict, "context", {**call.context, "ip": found})
+    return strict if call.message_id else _with(strict, "messageId", str(uuid.uuid4()))
 
 
-def _with_message_id(strict: bytes, message_id: str) -> bytes:
+def _is_direct(context: Mapping[str, Any]) -> bool:
+    """Only a direct call comes from the person's own address; any other may come from a server of the customer."""
+    return context.get("direct") is True and not context.get("ip")
+
+
+def _with(strict: bytes, name: str, value: object) -> bytes:
     """Behind all others: of two values of one name readers take the last. No event without other values is accepted."""
-    return b'%s,"messageId":"%s"}' % (strict.rstrip()[:-1], message_id.encode())
+    return b'%s,"%s":%s}' % (strict.rstrip()[:-1], name.encode(), msgspec.json.encode(value))
 
 
 def _inbox_body(kept: Sequence[bytes], kind: str | None, envelope: Envelope) -> bytes:

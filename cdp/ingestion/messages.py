@@ -184,10 +184,11 @@ def _read_ids_as_text(call: Call) -> None:
 
 
 def _check_values(call: Call) -> None:
-    for name, values in (("properties", call.properties), ("traits", call.traits)):
+    traits = _traits(call)
+    for name, values in (("properties", call.properties), ("traits", traits or call.traits)):
         if values and len(values) > MOST_VALUES:
             raise RefusedEventError(f"too_many_{name}", f"`{name}` has at most {MOST_VALUES} values.")
-    if any(len(trait) > LONGEST_TRAIT_NAME for trait in _traits(call)):
+    if any(len(trait) > LONGEST_TRAIT_NAME for trait in traits):
         raise RefusedEventError(
             "trait_name_too_long", f"The name of a trait has at most {LONGEST_TRAIT_NAME} characters."
         )
@@ -244,7 +245,7 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
     if original is None:
         return received
     occurred = received - (sent - original) if sent else original
-    return received if occurred > received + FAR_FUTURE else occurred
+    return occurred if _EARLIEST <= occurred <= received + FAR_FUTURE else received
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------
