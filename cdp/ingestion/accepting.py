@@ -40,12 +40,13 @@ def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at
     kept: list[Mapping[str, Any]] = []
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
+    reading = quarantine.reading_of_call(path_kind, sent_at=envelope.sent_at, shared=envelope.shared)
     for index, raw in enumerate(envelope.items):
         try:
             kept.append(_read_event(raw, index, envelope, path_kind))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
-            refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
+            refused.append(Refused(f"{path_kind}[{index}]", code, error.message, raw, reading))
             rejected.append({"index": index, "messageId": _message_id(raw), "code": code})
     body = msgspec.json.encode({"batch": kept, "sentAt": envelope.sent_at})
     with workspace_scope(source.workspace_id):
@@ -61,13 +62,13 @@ def _read_event(raw: bytes, index: int, envelope: Envelope, path_kind: str) -> d
     if len(raw) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
     event = messages.checked(
-        _with_shared(read_item(raw), envelope.shared), kind=path_kind if path_kind in messages.KINDS else None
+        with_shared(read_item(raw), envelope.shared), kind=path_kind if path_kind in messages.KINDS else None
     )
     event.setdefault("messageId", str(uuid.uuid4()))
     return event
 
 
-def _with_shared(event: object, shared: Mapping[str, object]) -> object:
+def with_shared(event: object, shared: Mapping[str, object]) -> object:
     """The context and integrations of the envelope belong to each event; where both speak the event wins."""
     if not isinstance(event, dict):
         return event
