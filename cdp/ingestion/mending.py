@@ -332,8 +332,9 @@ def _set(item: object, operation: Operation) -> object:
 
 
 def _default(item: object, operation: Operation) -> object:
-    """Null and nothing are alike: neither is a value."""
-    return _set(item, operation) if get(item, operation.path) in (MISSING, None) else item
+    """Null, blank and nothing are alike: none is a value."""
+    found = get(item, operation.path)
+    return _set(item, operation) if found is MISSING or found is None or found == "" else item
 
 
 def _remove(item: object, operation: Operation) -> object:

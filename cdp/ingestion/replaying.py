@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -19,7 +19,7 @@ from django.db import OperationalError, connection
 from django.db.models import Func, IntegerField, Max, QuerySet
 
 from cdp.ingestion import quarantine, recording, storing
-from cdp.ingestion.mending import Difference, differences, parse_mend
+from cdp.ingestion.mending import MISSING, Difference, differences, parse_mend
 from cdp.ingestion.messages import Fact
 from cdp.ingestion.quarantine import Chosen, waiting_in
 from cdp.ingestion.rereading import Correction, Reread, check_mapping, read_again
@@ -36,6 +36,7 @@ BATCH_ITEMS: Final = 1_000
 BATCH_BYTES: Final = 8 * 2**20  # rows of files may be long: then a batch has fewer
 MOST_PREVIEWED: Final = 500_000  # past it the memory of what would be there already grows too large
 MOST_SHOWN: Final = 20
+PREVIEW_COUNTS: Final = ("chosen", "read", "changed", "accepted", "duplicates", "refused")
 RUN_KINDS: Final[Mapping[str, str]] = {
     OrderKind.REPLAY: "quarantine.replay",
     OrderKind.DISCARD: "quarantine.discard",
@@ -68,6 +69,9 @@ class Shown:
     message: str
     differences: Sequence[Difference]
 
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "differences": [_sides(one) for one in self.differences]}
+
 
 @dataclass
 class Preview:
@@ -81,6 +85,17 @@ class Preview:
     changed: int = 0
     refused_by_code: Counter[str] = field(default_factory=Counter)
     shown: list[Shown] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in PREVIEW_COUNTS}
+        items = [one.as_json() for one in self.shown]
+        return {**counts, "refused_by_code": dict(self.refused_by_code), "items": items}
+
+
+def _sides(one: Difference) -> dict[str, Any]:
+    """A side on which there is nothing is left out: null would be a value."""
+    sides = {"before": one.before, "after": one.after}
+    return {"path": one.path, **{side: value for side, value in sides.items() if value is not MISSING}}
 
 
 # -- what would be --------------------------------------------------------------------------------------------------
@@ -291,8 +306,8 @@ def _advance(workspace_id: int, run_id: int, now: datetime) -> bool:
 def _settle(permit: Permit[Collection], order: QuarantineOrder, run: Run, ids: Sequence[int], now: datetime) -> None:
     """These items, marks and progress: all or nothing."""
     counted = _REMEDIES[order.kind](permit, order, ids, now)
-    counts = Counter(run.counts) + Counter(counted)
-    Run.objects.filter(pk=run.pk).update(position=ids[-1], counts=dict(counts), heartbeat_at=now)
+    counts = {**run.counts, **{name: run.counts.get(name, 0) + number for name, number in counted.items()}}
+    Run.objects.filter(pk=run.pk).update(position=ids[-1], counts=counts, heartbeat_at=now)
 
 
 def _end(workspace_id: int, run_id: int, state: RunState, now: datetime, error: str) -> None:

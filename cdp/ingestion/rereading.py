@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import yaml
+
 from cdp.ingestion import messages
 from cdp.ingestion.accepting import with_shared
 from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
@@ -19,6 +21,7 @@ from cdp.models import QuarantinedItem
 
 _PLACE_OF_A_CALL: Final = re.compile(r"(\w+)\[\d+\]")
 _DELIMITERS: Final = ",;\t|"
+LONGEST_MAPPING: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,18 @@ class Reread:
     says: Fact | RecordRow | None
     code: str = ""
     message: str = ""
+
+
+def read_mapping_text(text: str) -> Mapping[str, Any]:
+    """The YAML of a mapping, of records or of events. Raises `MappingError`."""
+    if len(text) > LONGEST_MAPPING:
+        raise MappingError(f"A mapping has at most {LONGEST_MAPPING} characters.")
+    try:
+        given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # makes text alone
+    except (yaml.YAMLError, RecursionError):
+        raise MappingError("The mapping is no YAML.") from None
+    check_mapping(given)
+    return dict(given)
 
 
 def check_mapping(given: object) -> None:
