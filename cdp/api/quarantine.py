@@ -24,7 +24,7 @@ MOST_PREVIEWED = 10_000  # in one request
 
 class Filters(serializers.Serializer[Any]):
     ids = serializers.ListField(child=serializers.IntegerField(min_value=1), max_length=1_000, required=False)
-    source = serializers.CharField(required=False, help_text="its name")
+    source = serializers.CharField(required=False, help_text="its name")  # type: ignore[assignment]  # the word for it
     code = serializers.CharField(required=False, help_text="why it was refused")
     place = serializers.CharField(required=False, max_length=500, help_text="`*` stands for anything: `people.csv:*`")
     since = serializers.DateTimeField(required=False)
@@ -32,18 +32,13 @@ class Filters(serializers.Serializer[Any]):
     text = serializers.CharField(required=False, max_length=500, help_text="what came holds this text")
 
 
-class ListParameters(PageParameters):
-    source = serializers.CharField(required=False, help_text="its name")
-    code = serializers.CharField(required=False, help_text="why it was refused")
-    place = serializers.CharField(required=False, max_length=500, help_text="`*` stands for anything: `people.csv:*`")
-    since = serializers.DateTimeField(required=False)
-    until = serializers.DateTimeField(required=False)
-    text = serializers.CharField(required=False, max_length=500, help_text="what came holds this text")
+class ListParameters(PageParameters, Filters):
+    pass
 
 
 class ItemBody(serializers.Serializer[Any]):
     id = serializers.IntegerField()
-    source = serializers.CharField(source="source.name")
+    source = serializers.CharField(source="source.name")  # type: ignore[assignment]  # as in the filters
     received_at = serializers.DateTimeField()
     place = serializers.CharField()
     code = serializers.CharField()

@@ -90,7 +90,7 @@ def add(refused: Sequence[Refused], *, source_id: int, workspace_id: int, now: d
     bodies = {id(one.reading): storable_json(one.reading) for one in refused if one.reading}
     digests = {key: hashlib.sha256(body.encode()).digest() for key, body in bodies.items()}
     rows = {(digest_of(one), one.code): one for one in refused}
-    columns = {
+    columns: dict[str, Any] = {
         "workspace": workspace_id,
         "source": source_id,
         "now": now,
