@@ -1,9 +1,11 @@
 """What was refused on arrival: looked through, looked at, mended and replayed, or discarded."""
 
+import hashlib
 import json
 import re
 from typing import Any, Final, cast
 
+import yaml
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -23,6 +25,7 @@ from cdp import tasks
 from cdp.admin import LedgerAdmin, column, number_in, workspace_of
 from cdp.console.remedies import ChosenForm, RemedyForm
 from cdp.ingestion import quarantine, replaying
+from cdp.ingestion.mending import write_mend
 from cdp.kernel.errors import TesseraError
 from cdp.models import OrderKind, QuarantinedItem, QuarantineOrder, Run, RunState, User
 
@@ -51,13 +54,17 @@ class QuarantineAdmin(LedgerAdmin):
     list_display = ("received_at", "source", "place", "code", "message", "beginning")
     list_select_related = ("source",)
     list_before_template = "console/quarantine_list.html"
-    change_form_outer_after_template = "console/quarantine_item.html"
+    change_form_outer_before_template = "console/quarantine_item.html"
     ordering = ("-pk",)
     fields = (
         "source", "received_at", "place", "code", "message", "tried_code", "tried_at", "replayed_at", "discarded_at",
         "run",
     )  # fmt: skip
     actions = ("mend_these",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """What did not happen is not told."""
+        return tuple(name for name in self.fields if getattr(obj, name, None))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return QuarantineList
@@ -111,8 +118,11 @@ class QuarantineAdmin(LedgerAdmin):
         check_may_mend(request)
         chosen, remedy = chosen_form(request), RemedyForm(request.POST if request.method == "POST" else {})
         order = {"replay": self._replay, "discard": self._discard}.get(request.POST.get("do", ""))
-        if order and chosen.is_valid() and remedy.is_valid() and (answer := order(request, chosen, remedy)):
-            return answer
+        if order and chosen.is_valid() and remedy.is_valid():
+            if request.POST.get("looked") != digest_of(chosen, remedy):
+                self.message_user(request, gettext("Look at what would become of them, then say it again."))
+            elif answer := order(request, chosen, remedy):
+                return answer
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Mend and replay"),
@@ -220,7 +230,19 @@ def seen(chosen: ChosenForm, remedy: RemedyForm) -> dict[str, Any]:
         workspace_id=chosen.workspace_id, chosen=chosen.chosen(), correction=remedy.correction(), most=PREVIEWED,
         shown=SHOWN_DIFFERENCES,
     )  # fmt: skip
-    return {"preview": preview, "codes": preview.refused_by_code.most_common(), "items": preview.as_json()["items"]}
+    return {
+        "preview": preview,
+        "looked": digest_of(chosen, remedy),
+        "codes": preview.refused_by_code.most_common(),
+        "items": preview.as_json()["items"],
+    }
+
+
+def digest_of(chosen: ChosenForm, remedy: RemedyForm) -> str:
+    """Nobody orders what they have not looked at: the page that shows it carries this, and the order repeats it."""
+    correction = remedy.correction()
+    said = [chosen.chosen().as_json(), correction.mend.written, correction.mapping]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def progress_of(order: QuarantineOrder) -> dict[str, Any]:
@@ -233,9 +255,8 @@ def progress_of(order: QuarantineOrder) -> dict[str, Any]:
         "can_go_on": order.run.state in {RunState.FAILED, RunState.CANCELLED},
         "counts": counts,
         "percent": 100 if order.run.state == RunState.DONE else min(100 * done // max(chosen, 1), 100),
-        "chosen": json.dumps(order.chosen, ensure_ascii=False, indent=2),
-        "mend": json.dumps(order.mend, ensure_ascii=False, indent=2) if order.mend else "",
-        "mapping": json.dumps(order.mapping, ensure_ascii=False, indent=2) if order.mapping else "",
+        "mend": write_mend(order.mend) if order.mend else "",
+        "mapping": yaml.safe_dump(order.mapping, allow_unicode=True) if order.mapping else "",
     }
 
 

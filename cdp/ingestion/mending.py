@@ -162,6 +162,16 @@ def parse_mend(given: object) -> Mend:
     return Mend(tuple(texts), tuple(operations), tuple(given))
 
 
+def write_mend(written: Sequence[Mapping[str, Any]]) -> str:
+    """As YAML, each operation on a line with its name first: stored JSON forgets the order."""
+    names = {*_PARAMETERS, "text"}
+    ordered = [dict(sorted(each.items(), key=lambda word: word[0] not in names)) for each in written]
+    return "".join(
+        yaml.safe_dump([each], allow_unicode=True, sort_keys=False, default_flow_style=None, width=LONGEST_MEND)
+        for each in ordered
+    )
+
+
 def _text_operation(given: Mapping[str, Any]) -> tuple[str, str]:
     if given.keys() - {"text", "with"}:
         raise MendError("`text` takes `with` and nothing else.")

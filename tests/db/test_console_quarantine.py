@@ -47,6 +47,13 @@ def client(items, steward, as_login):
     return client
 
 
+def order(client, do, **said):
+    """Look, and then agree to what was seen."""
+    said = {"mend": "", "mapping": "", **said}
+    looked = client.post(PREVIEW, said).context["looked"]
+    return client.post(MEND_PAGE, {**said, "do": do, "looked": looked})
+
+
 def listed(client, **query):
     return [item.place for item in client.get(LIST, query).context["cl"].result_list]
 
@@ -155,13 +162,13 @@ def test_replay__ordered_in_the_console__is_done_by_the_worker(
     monkeypatch.setattr(tasks, "wake_quarantine", wake)
 
     with django_capture_on_commit_callbacks(execute=True):
-        answer = client.post(MEND_PAGE, {"code": "missing_identity", "mend": MEND, "mapping": "", "do": "replay"})
+        answer = order(client, "replay", code="missing_identity", mend=MEND)
 
     as_login("none")
-    order = QuarantineOrder.objects.get()
-    assert answer.url == reverse("admin:cdp_quarantineditem_run", args=[order.pk])
-    assert (order.chosen, order.mend) == ({"code": "missing_identity"}, [{"rename": "user", "to": "userId"}])
-    assert order.run.asked_by == steward
+    ordered = QuarantineOrder.objects.get()
+    assert answer.url == reverse("admin:cdp_quarantineditem_run", args=[ordered.pk])
+    assert (ordered.chosen, ordered.mend) == ({"code": "missing_identity"}, [{"rename": "user", "to": "userId"}])
+    assert ordered.run.asked_by == steward
     wake.assert_called_once_with(workspace_id=workspace.pk)
     as_login("web")
     page = client.get(answer.url)
@@ -177,7 +184,7 @@ def test_replay__ordered_in_the_console__is_done_by_the_worker(
 
 
 def test_run__is_cancelled_and_goes_on_by_its_buttons(client, items, as_login):
-    answer = client.post(MEND_PAGE, {"mend": MEND, "do": "replay"})
+    answer = order(client, "replay", mend=MEND)
 
     client.post(answer.url, {"do": "cancel"})
     assert Run.objects.get().state == "CANCELLED"
@@ -187,18 +194,29 @@ def test_run__is_cancelled_and_goes_on_by_its_buttons(client, items, as_login):
     assert Run.objects.get().state == "RUNNING"
 
 
+@pytest.mark.parametrize("do", ["replay", "discard"])
+def test_order__of_something_else_than_was_looked_at__is_shown_first(do, client, items):
+    looked = client.post(PREVIEW, {"mend": MEND}).context["looked"]
+
+    page = client.post(MEND_PAGE, {"mend": MEND, "code": "unknown_type", "reason": "x", "do": do, "looked": looked})
+
+    assert page.context["preview"].chosen == 1
+    assert "Look at what would become of them" in page.text
+    assert not Run.objects.exists()
+
+
 def test_discard__needs_a_reason(client, items):
-    page = client.post(MEND_PAGE, {"code": "unknown_type", "do": "discard"})
+    page = order(client, "discard", code="unknown_type")
 
     assert page.context["remedy"].errors["reason"]
     assert not Run.objects.exists()
-    client.post(MEND_PAGE, {"code": "unknown_type", "do": "discard", "reason": "a test"})
-    order = QuarantineOrder.objects.get()
-    assert (order.kind, order.reason) == ("DISCARD", "a test")
+    order(client, "discard", code="unknown_type", reason="a test")
+    given = QuarantineOrder.objects.get()
+    assert (given.kind, given.reason) == ("DISCARD", "a test")
 
 
 def test_order__of_nothing__tells_so(client, items):
-    page = client.post(MEND_PAGE, {"code": "no_such_code", "mend": "", "do": "replay"})
+    page = order(client, "replay", code="no_such_code")
 
     assert "No item that waits" in page.text
     assert not Run.objects.exists()
@@ -214,19 +232,18 @@ def test_reader__may_look_and_not_mend(client, workspace, items, as_login):
     reader.save()
     reader.user_permissions.add(Permission.objects.get(codename="view_quarantineditem"))
     client.force_login(reader)
-    order = client.post  # the same client, now as the reader
     as_login("web")
 
     assert len(listed(client)) == 3
     assert client.get(MEND_PAGE).status_code == 403
-    assert order(MEND_PAGE, {"mend": MEND, "do": "replay"}).status_code == 403
-    assert order(PREVIEW, {"mend": MEND}).status_code == 403
+    assert client.post(MEND_PAGE, {"mend": MEND, "do": "replay"}).status_code == 403
+    assert client.post(PREVIEW, {"mend": MEND}).status_code == 403
     assert MEND_PAGE not in client.get(LIST).text
     assert not Run.objects.exists()
 
 
 def test_visitor__of_another_workspace__reaches_nothing(client, items, as_login):
-    answer = client.post(MEND_PAGE, {"mend": MEND, "do": "replay"})
+    answer = order(client, "replay", mend=MEND)
     as_login("none")
     client.force_login(console_user(WorkspaceFactory(), "visitor"))
     as_login("web")

@@ -136,6 +136,15 @@ def test_mend__that_is_none__says_what_is_wrong(text, said):
     assert said in refused.value.message
 
 
+def test_mend__when_written__is_the_same_mend():
+    mend = read_mend("- {to: userId, rename: user, when: {path: a, is: 1}}\n- {with: '', text: ',}'}")
+
+    written = mending.write_mend(mend.written)
+
+    assert [line.split(":")[0] for line in written.splitlines()] == ["- rename", "  to", "  when", "- {text"]
+    assert read_mend(written) == mend
+
+
 def test_mend__of_nothing__changes_nothing():
     assert read_mend("").mended(ITEM) is ITEM
 
