@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import yaml
 
-from cdp.ingestion.bodies import read_item, storable_json
+from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
 from cdp.kernel.errors import TesseraError
 
 MOST_OPERATIONS: Final = 50
@@ -128,13 +128,20 @@ def read_mend(text: str) -> Mend:
     if len(text) > LONGEST_MEND:
         raise MendError(f"A mend has at most {LONGEST_MEND} characters.")
     try:
-        given = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+        return parse_mend(read_item(text.encode(errors="replace")))
+    except InvalidJsonError:  # YAML reads most of JSON, but half of each character beyond the first plane
+        return parse_mend(_read_yaml(text) or [])
+
+
+def _read_yaml(text: str) -> object:
+    try:
+        given: object = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise MendError("The mend is no YAML" + (f" at line {mark.line + 1}." if mark else ".")) from None
     except (ValueError, RecursionError):  # of `0x`, of a hundred thousand brackets
         raise MendError("The mend is no YAML.") from None
-    return parse_mend([] if given is None else given)
+    return given
 
 
 def parse_mend(given: object) -> Mend:

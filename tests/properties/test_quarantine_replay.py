@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from cdp.ingestion import replaying
 from cdp.ingestion import services as ingestion
-from cdp.ingestion.mending import read_mend
+from cdp.ingestion.mending import differences, read_mend
 from cdp.ingestion.quarantine import Chosen, waiting_in
-from cdp.ingestion.rereading import Correction
+from cdp.ingestion.rereading import Correction, read_again
 from cdp.kernel.purposes import Purpose
-from cdp.models import OutboxRow, QuarantinedItem, Record, SourceKind
+from cdp.models import OutboxRow, QuarantinedItem, QuarantineReading, Record, Source, SourceKind
 from consent import gate
 from tests.factories import SourceFactory
 from tests.properties.test_ingestion_replay import TIMES, TRAITS, USERS, snapshot
@@ -86,6 +86,44 @@ def test_items__replayed_one_by_one_in_any_order_and_repetition__store_what_all_
 
     assert one_by_one == at_once
     assert came_so == at_once
+
+
+READINGS = st.sampled_from(
+    [
+        None,
+        {"call": "track", "sentAt": "2026-11-21T12:00:00Z"},
+        {"call": "batch", "sentAt": 3, "shared": {"context": {"ip": 1}, "integrations": []}},
+        {"rows": "events", "mapping": None, "region": "FR", "columns": ["a", "b"], "has_types": False},
+        {"rows": "events", "mapping": {"identifiers": {"email": "a"}}, "region": "", "columns": [], "has_types": True},
+        {"rows": "records", "mapping": {"key": "a", "key_type": "crm:id"}, "columns": ["a", "b"], "has_types": False},
+        {"rows": "records", "mapping": None, "columns": ["a", "b"], "has_types": True},
+    ]
+)
+WORDS = st.sampled_from(["a", "b", "type", "event", "userId", "context", "traits", "timestamp", "messageId"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from(["track", "alias"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=20,
+)
+TEXTS = JSON.map(json.dumps) | st.text() | st.sampled_from(['1,"x', "a;b", "1,2\n3,4", "\x00", "[" * 5_000])
+
+
+@settings(max_examples=150, deadline=None)
+@given(raw=TEXTS, reading=READINGS, mapping=st.sampled_from([None, {"key": "a"}, {"event": "a"}]), mend=JSON)
+def test_anything__that_lies_in_quarantine__is_read_or_refused_with_a_reason(raw, reading, mapping, mend):
+    correction = Correction(
+        read_mend(json.dumps([{"default": "type", "value": mend}, {"truncate": "a", "length": 3}])), mapping
+    )
+    item = QuarantinedItem(
+        id=1, source=Source(id=1, name="crm"), received_at=RECEIVED, place="track[0]", raw=raw, digest=b"0" * 32,
+        reading=reading and QuarantineReading(body=reading),
+    )  # fmt: skip
+
+    once, again = (read_again(item, correction, region="FR") for _ in range(2))
+
+    assert (once.says is None) is bool(once.code)
+    assert (once.says, once.code) == (again.says, again.code)
+    assert list(differences(once.before, once.after)) == [] or once.before is not once.after
 
 
 def mended(call):

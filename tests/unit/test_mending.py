@@ -122,7 +122,7 @@ def test_values__are_those_of_json():
         ("- {remove: a, when: {path: a, matches: '('}}", "no pattern"),
         ("- &x [*x]", "aliases"),
         ("- {remove: a", "no YAML at line 1"),
-        ("[" * 2_000, "no YAML"),
+        ("[" * 600, "no YAML"),
         ('- {set: a, value: "\\ud800"}', "JSON"),
         ("- {remove: a}\n" * 51, "at most 50"),
         ("- {copy: a, to: b}\n" * 11, "at most 10"),
@@ -134,6 +134,10 @@ def test_mend__that_is_none__says_what_is_wrong(text, said):
         read_mend(text)
 
     assert said in refused.value.message
+
+
+def test_mend__in_json__keeps_characters_beyond_the_first_plane():
+    assert read_mend(json.dumps([{"set": "a", "value": "😀"}])).mended({}) == {"a": "😀"}
 
 
 def test_mend__when_written__is_the_same_mend():
