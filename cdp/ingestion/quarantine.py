@@ -59,6 +59,10 @@ SELECT %s, digest, body FROM unnest(%s::bytea[], %s::jsonb[]) AS new (digest, bo
 ON CONFLICT DO NOTHING
 """
 
+_LIE_THERE = """
+SELECT digest, code FROM quarantine WHERE source_id = %s AND digest = ANY(%s) AND discarded_at IS NULL
+"""
+
 # The same refused thing again, from a retry or a second load, is the one that lies there already.
 _ADD = """
 INSERT INTO quarantine (workspace_id, source_id, received_at, place, code, message, raw, digest, reading_id)
@@ -85,11 +89,11 @@ WHERE q.source_id = %(source)s AND q.digest = new.digest AND q.code = new.code A
 
 def add(refused: Sequence[Refused], *, source_id: int, workspace_id: int, now: datetime) -> None:
     """Within the caller's transaction, which has a workspace."""
-    if not refused:
+    rows = _new({(digest_of(one), one.code): one for one in refused}, source_id)
+    if not rows:
         return
-    bodies = {id(one.reading): storable_json(one.reading) for one in refused if one.reading}
+    bodies = {id(one.reading): storable_json(one.reading) for one in rows.values() if one.reading}
     digests = {key: hashlib.sha256(body.encode()).digest() for key, body in bodies.items()}
-    rows = {(digest_of(one), one.code): one for one in refused}
     columns: dict[str, Any] = {
         "workspace": workspace_id,
         "source": source_id,
@@ -107,6 +111,16 @@ def add(refused: Sequence[Refused], *, source_id: int, workspace_id: int, now: d
             cursor.execute(_ADD_READINGS, [workspace_id, list(digests.values()), list(bodies.values())])
         cursor.execute(_ADD, columns)
         cursor.execute(_REOPEN, columns)
+
+
+def _new(rows: Mapping[tuple[bytes, str], Refused], source_id: int) -> Mapping[tuple[bytes, str], Refused]:
+    """Those that do not lie there yet."""
+    if not rows:
+        return rows
+    with connection.cursor() as cursor:
+        cursor.execute(_LIE_THERE, [source_id, [digest for digest, _ in rows]])
+        known = {(bytes(digest), code) for digest, code in cursor.fetchall()}
+    return {key: one for key, one in rows.items() if key not in known}
 
 
 def digest_of(one: Refused) -> bytes:
@@ -127,15 +141,14 @@ UPDATE quarantine q SET tried_at = %s, tried_code = again.code
 FROM unnest(%s::bigint[], %s::text[]) AS again (id, code) WHERE q.id = again.id
 """
 _DISCARD = """
-WITH gone AS (SELECT id, reading_id FROM quarantine WHERE id = ANY(%(ids)s)),
-discarded AS (
-    UPDATE quarantine q SET raw = '', reading_id = NULL, discarded_at = %(now)s, run_id = %(run)s
-    FROM gone WHERE q.id = gone.id
-)
-SELECT DISTINCT reading_id FROM gone WHERE reading_id IS NOT NULL
+UPDATE quarantine SET raw = '', reading_id = NULL, discarded_at = %s, run_id = %s WHERE id = ANY(%s)
+"""
+_UNUSED_READINGS = """
+SELECT id FROM quarantine_reading r
+WHERE workspace_id = %s AND NOT EXISTS (SELECT FROM quarantine q WHERE q.reading_id = r.id) LIMIT %s
 """
 _TAKE_READINGS = "SELECT pg_advisory_xact_lock(101, %s)"
-_DROP_UNUSED_READINGS = """
+_DROP_READINGS = """
 DELETE FROM quarantine_reading r WHERE id = ANY(%s) AND NOT EXISTS (SELECT FROM quarantine q WHERE q.reading_id = r.id)
 """
 
@@ -149,17 +162,23 @@ def note_refused(code_by_id: Mapping[int, str], *, now: datetime) -> None:
     _execute(_NOTE_REFUSED, [now, list(code_by_id), list(code_by_id.values())])
 
 
-def discard(ids: Sequence[int], *, workspace_id: int, run_id: int, now: datetime) -> None:
-    """The text goes; that there was something, when, and why it was refused stays. Nothing should follow but COMMIT.
+def discard(ids: Sequence[int], *, run_id: int, now: datetime) -> None:
+    """The text goes; that there was something, when, and why it was refused stays."""
+    _execute(_DISCARD, [now, run_id, list(ids)])
 
-    An envelope may hold personal data as well: it goes with the last item that came in it.
+
+def drop_unused_readings(*, workspace_id: int, most: int = 10_000) -> int:
+    """An envelope may hold personal data as well: it goes after the last item that came in it. Returns how many went.
+
+    In a transaction of its own: while it waits for those who add, it must hold nothing that they may wait for.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_DISCARD, {"ids": list(ids), "now": now, "run": run_id})
-        readings = [reading for (reading,) in cursor.fetchall()]
-        if readings:
+        cursor.execute(_UNUSED_READINGS, [workspace_id, most])
+        unused = [key for (key,) in cursor.fetchall()]
+        if unused:
             cursor.execute(_TAKE_READINGS, [workspace_id % 2**31])
-            cursor.execute(_DROP_UNUSED_READINGS, [readings])
+            cursor.execute(_DROP_READINGS, [unused])
+        return len(unused)
 
 
 def _execute(statement: str, parameters: Sequence[Any]) -> None:

@@ -299,6 +299,8 @@ def _advance(workspace_id: int, run_id: int, now: datetime) -> bool:
         if ids:
             _settle(permit, order, run, ids, now)
             return True
+    if order.kind == OrderKind.DISCARD:
+        _clean_up(workspace_id)
     _end(workspace_id, run_id, RunState.DONE, now, "")
     return False
 
@@ -316,6 +318,14 @@ def _end(workspace_id: int, run_id: int, state: RunState, now: datetime, error: 
         Run.objects.filter(pk=run_id, state=RunState.RUNNING).update(
             state=state, error=error, finished_at=now, heartbeat_at=now
         )
+
+
+def _clean_up(workspace_id: int) -> None:
+    """Before the run is done, so that one that is killed here comes here again."""
+    dropped = 1
+    while dropped:
+        with gate.permit(Purpose.COLLECTION, workspace_id=workspace_id):
+            dropped = quarantine.drop_unused_readings(workspace_id=workspace_id)
 
 
 def _next_ids(order: QuarantineOrder, position: int) -> Sequence[int]:
@@ -342,9 +352,9 @@ def _replay(permit: Permit[Collection], order: QuarantineOrder, ids: Sequence[in
     }
 
 
-def _discard(permit: Permit[Collection], order: QuarantineOrder, ids: Sequence[int], now: datetime) -> dict[str, int]:
+def _discard(_: Permit[Collection], order: QuarantineOrder, ids: Sequence[int], now: datetime) -> dict[str, int]:
     held = list(_held(ids).values_list("pk", flat=True))
-    quarantine.discard(held, workspace_id=permit.workspace_id, run_id=order.pk, now=now)
+    quarantine.discard(held, run_id=order.pk, now=now)
     return {"read": len(held), "discarded": len(held)}
 
 
@@ -398,10 +408,11 @@ def _held(ids: Sequence[int]) -> QuerySet[QuarantinedItem]:
     other one failed.
     """
     waiting = QuarantinedItem.objects.filter(pk__in=ids, replayed_at=None, discarded_at=None)
-    return waiting.select_for_update(of=("self",)).order_by("pk")
+    return waiting.select_for_update().order_by("pk")
 
 
 def _read(ids: Sequence[int], correction: Correction, *, for_update: bool = False) -> list[Reread]:
-    items = _held(ids) if for_update else QuarantinedItem.objects.filter(pk__in=ids).order_by("pk")
-    items = items.select_related("source__workspace", "reading")
-    return [read_again(item, correction, region=known_source(item.source).region) for item in items]
+    held = _held(ids) if for_update else QuarantinedItem.objects.filter(pk__in=ids).order_by("pk")
+    items = list(held.prefetch_related("source__workspace", "reading"))  # of which there are few for many items
+    regions = {source.pk: known_source(source).region for source in {item.source for item in items}}
+    return [read_again(item, correction, region=regions[item.source_id]) for item in items]

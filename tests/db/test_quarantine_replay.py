@@ -1,6 +1,7 @@
 """What was refused is kept so that it can be read again, mended, and stored as if it had come so at first."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
@@ -115,6 +116,7 @@ def test_call__that_is_sent_again_with_another_time_of_sending__lies_there_once(
     accept(shop, BAD, sentAt="2026-11-21T12:00:09Z")
 
     assert QuarantinedItem.objects.get().reading.body["sentAt"] == "2026-11-21T12:00:00Z"
+    assert QuarantineReading.objects.count() == 1
 
 
 def test_row__that_is_refused__keeps_its_mapping_once(crm, tmp_path):
@@ -536,3 +538,39 @@ def test_two_replays__of_the_same_items_at_once__store_each_once(committed, monk
     assert ([run.state for run in done], waiting) == (["DONE", "DONE"], 0)
     assert sum(run.counts.get("accepted", 0) for run in done) == 60
     assert sum(run.counts.get("duplicates", 0) for run in done) == 0
+
+
+def test_discarding__while_the_same_things_come_again__holds_up_nobody_and_leaves_no_reading_behind(committed):
+    shop = SourceFactory(workspace=committed, name="shop")
+    many(shop, 20)
+    together = Barrier(3)
+    failures = []
+
+    def at_work(do):
+        together.wait()
+        try:
+            for _ in range(8):
+                do()
+        except Exception as error:  # noqa: BLE001  # of a thread, which nobody else would see
+            failures.append(error)
+        finally:
+            connection.close()
+
+    def come():
+        many(shop, 20)
+
+    def go():
+        with suppress(NothingChosenError):
+            discard(committed)
+
+    workers = [Thread(target=at_work, args=[do]) for do in (come, come, go)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    go()
+
+    assert failures == []
+    with workspace_scope(committed.pk):
+        assert set(QuarantinedItem.objects.values_list("raw", "reading")) == {("", None)}
+        assert not QuarantineReading.objects.exists()
