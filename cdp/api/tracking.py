@@ -6,21 +6,19 @@ makes one SDK or another lose data. What a body claims to be is ignored; it is r
 
 import base64
 import binascii
-import time
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
-from django.db import transaction
 from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from cdp.api.wakeups import wake_on_commit
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.accepting import BATCH, IMPORT
 from cdp.ingestion.bodies import BodyTooLargeError, InvalidJsonError, MissingBatchError
@@ -28,7 +26,6 @@ from cdp.ingestion.messages import KINDS
 from cdp.ingestion.sources import UnknownWriteKeyError
 from cdp.kernel.errors import TesseraError
 from cdp.models import Stage
-from cdp.tasks import wake
 
 log = structlog.get_logger()
 
@@ -38,9 +35,6 @@ STATUS_BY_ERROR: dict[type[TesseraError], HTTPStatus] = {
     UnknownWriteKeyError: HTTPStatus.UNAUTHORIZED,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
-SILENT_SECONDS = 5.0  # after a broker did not answer: the sweep finds the work, and requests do not wait for it
-
-_silent_until = 0.0
 
 
 @csrf_exempt
@@ -61,7 +55,7 @@ def receive(request: HttpRequest, path_kind: str) -> JsonResponse:
         log.exception("ingestion.append_failed")
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "append_failed", "It could not be stored: send it again.")
     if accepted.accepted:
-        transaction.on_commit(partial(_wake, accepted.workspace_id))
+        wake_on_commit(Stage.INGESTION, workspace_id=accepted.workspace_id)
     return JsonResponse({"success": True, "accepted": accepted.accepted, "rejected": accepted.rejected})
 
 
@@ -91,18 +85,6 @@ def _key_of(authorization: str) -> str | None:
         return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0] or None
     except (binascii.Error, UnicodeDecodeError):
         return None
-
-
-def _wake(workspace_id: int) -> None:
-    """What was accepted lies in the outbox, so a broker that is away costs the sender nothing."""
-    global _silent_until  # noqa: PLW0603  # one breaker for the process
-    if time.monotonic() < _silent_until:
-        return
-    try:
-        wake(Stage.INGESTION, workspace_id=workspace_id)
-    except Exception as error:  # noqa: BLE001  # each broker has its own errors, and none may reach the sender
-        _silent_until = time.monotonic() + SILENT_SECONDS
-        log.warning("broker.unreachable", error=type(error).__name__)
 
 
 _receive: Callable[..., JsonResponse] = receive

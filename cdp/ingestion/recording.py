@@ -3,7 +3,7 @@
 For files and connectors alike. All run within a permit of the purpose COLLECTION, and all may run twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from cdp.ingestion import storing
 from cdp.ingestion.rows import RecordRow
 from cdp.ingestion.sources import KnownSource
 from cdp.ingestion.storing import Encounter, Observation
+from cdp.models import Cause
 from consent.gate import Collection, Permit
 
 
@@ -21,7 +22,7 @@ class Written:
     """`accepted` rows said something new; `touched` are the identifiers that they are about."""
 
     accepted: int
-    touched: frozenset[int]
+    touched: Mapping[int, Cause]
 
 
 _KNOWN_DIGESTS = "SELECT key, digest FROM record WHERE source_id = %s AND key = ANY(%s)"
@@ -32,8 +33,8 @@ def write_records(
 ) -> Written:
     changed, accepted = _changed(source, records)
     if not changed:
-        return Written(accepted, frozenset())
-    ids = storing.resolve(permit, {node for record in changed for node in record.nodes})
+        return Written(accepted, {})
+    ids = storing.resolve(permit, {node for record in changed for node in record.nodes}).known
     _upsert_records(permit, source, changed, ids, now)
     observations = (
         Observation(record.nodes[0], source.id, name, value, record.observed_at)
@@ -42,7 +43,7 @@ def write_records(
     )
     storing.observe(permit, observations, ids)
     storing.sight(permit, [Encounter(record.nodes, source.id, record.observed_at) for record in changed], ids)
-    return Written(accepted, frozenset(ids.values()))
+    return Written(accepted, dict.fromkeys(sorted(ids.values()), Cause.LEARNT))
 
 
 def _changed(source: KnownSource, records: Sequence[RecordRow]) -> tuple[list[RecordRow], int]:
@@ -88,11 +89,11 @@ def _upsert_records(
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', subject, 'EVENT' FROM unnest(%s::bigint[]) AS touched (subject)
+SELECT %s, 'IDENTITY', subject, cause FROM unnest(%s::bigint[], %s::text[]) AS touched (subject, cause)
 """
 
 
-def hand_over(permit: Permit[Collection], touched: frozenset[int]) -> None:
+def hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
     """These identifiers are the next work of identity."""
     with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, sorted(touched)])
+        cursor.execute(_HAND_OVER, [permit.workspace_id, list(touched), list(touched.values())])

@@ -337,11 +337,11 @@ def _replay(permit: Permit[Collection], order: QuarantineOrder, ids: Sequence[in
     batch = _read(ids, Correction(parse_mend(order.mend), order.mapping), for_update=True)
     good = [one for one in batch if one.says]
     stored = storing.write_facts(permit, [one.says for one in good if isinstance(one.says, Fact)])
-    accepted, touched = stored.events, set(stored.touched)
+    accepted, touched = stored.events, dict(stored.touched)
     for source, came, records in _in_loads([one for one in good if isinstance(one.says, RecordRow)]):
         written = recording.write_records(permit, source, records, came)
-        accepted, touched = accepted + written.accepted, touched | written.touched
-    recording.hand_over(permit, frozenset(touched))
+        accepted, touched = accepted + written.accepted, {**touched, **written.touched}
+    recording.hand_over(permit, touched)
     quarantine.mark_replayed([one.item.pk for one in good], run_id=order.pk, now=now)
     quarantine.note_refused({one.item.pk: one.code for one in batch if not one.says}, now=now)
     return {

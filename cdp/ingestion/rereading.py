@@ -10,7 +10,6 @@ from typing import Any, Final
 import yaml
 
 from cdp.ingestion import messages
-from cdp.ingestion.accepting import with_shared
 from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
 from cdp.ingestion.mapping import FileMapping, MappingError, MissingColumnError, mapping_for_events, mapping_for_records
 from cdp.ingestion.mapping import parse_mapping as parse_file_mapping
@@ -141,13 +140,14 @@ def _fields_of_line(text: str, columns: list[str]) -> dict[str, str]:
 
 def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], region: str) -> Fact:
     """An event that came without a message id has one made of what came: it can be replayed once alone."""
-    if len(storable_json(value)) > messages.LARGEST_EVENT_BYTES:
+    written = storable_json(value).encode()
+    if len(written) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
     kind = reading["call"] if reading["call"] in messages.KINDS else None
-    event = messages.checked(with_shared(value, reading.get("shared", {})), kind=kind)
-    event.setdefault("messageId", f"quarantined-{bytes(item.digest).hex()}")
+    call, _ = messages.checked_call(written, kind=kind, shared=reading.get("shared", {}))
+    call.message_id = call.message_id or f"quarantined-{bytes(item.digest).hex()}"
     return messages.fact(
-        event,
+        call,
         source_id=item.source_id,
         sent_at=reading.get("sentAt"),
         received_at=item.received_at,

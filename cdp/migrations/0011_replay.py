@@ -13,7 +13,7 @@ NEW = ("quarantine_reading", "quarantine_order")
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cdp", "0004_connections"),
+        ("cdp", "0013_door"),
     ]
 
     operations = [
