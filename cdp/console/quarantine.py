@@ -32,6 +32,7 @@ from cdp.models import OrderKind, QuarantinedItem, QuarantineOrder, Run, RunStat
 SHOWN_IN_LIST: Final = 120
 PREVIEWED: Final = 1_000  # somebody waits for the page
 SHOWN_DIFFERENCES: Final = 20
+LATEST_ORDERS: Final = 5
 MAY_MEND: Final = "cdp.change_quarantineditem"
 
 _NAMED = re.compile(r"[`']([^`']+)[`']")
@@ -89,6 +90,7 @@ class QuarantineAdmin(LedgerAdmin):
             return super().changelist_view(request, extra_context)
         shown = {
             "codes": quarantine.waiting_by_code(workspace_id=workspace.pk),
+            "orders": latest_orders(workspace.pk),
             "chosen_form": chosen_form(request),
             "may_mend": may_mend(request),
         }
@@ -207,6 +209,11 @@ def chosen_form(request: HttpRequest) -> ChosenForm:
         raise PermissionDenied
     is_sent = request.method == "POST" and not request.POST.get("action")  # the list's own actions say ids otherwise
     return ChosenForm(request.POST if is_sent else request.GET, workspace_id=workspace.pk)
+
+
+def latest_orders(workspace_id: int) -> list[QuarantineOrder]:
+    orders = QuarantineOrder.objects.filter(workspace=workspace_id).select_related("run__asked_by")
+    return list(orders.order_by("-pk")[:LATEST_ORDERS])
 
 
 def may_mend(request: HttpRequest) -> bool:

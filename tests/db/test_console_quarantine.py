@@ -89,6 +89,12 @@ def test_list__counts_the_codes_on_top(client):
     assert f'href="{MEND_PAGE}?code=unknown_type"' in client.get(LIST, {"code": "unknown_type"}).text
 
 
+def test_list__leads_to_the_latest_runs(client):
+    answer = order(client, "replay", mend=MEND)
+
+    assert f'href="{answer.url}"' in client.get(LIST).text
+
+
 def test_action__on_chosen_ones__leads_to_the_page_that_mends(client, items):
     sent = {"action": "mend_these", "_selected_action": [items[0].pk, items[1].pk]}
 
