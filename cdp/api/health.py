@@ -24,7 +24,7 @@ _WAITING = """
 SELECT stage, count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL)
 FROM outbox GROUP BY stage
 """
-_QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL"
+_QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL AND discarded_at IS NULL"
 # From the statistics of the partitions: counting would read every one of them.
 _EVENTS = """
 SELECT COALESCE(sum(GREATEST(part.reltuples, 0)), 0)::bigint
@@ -85,7 +85,12 @@ def _lines() -> list[str]:
     return [
         *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
         *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
-        *_metric("cdp_ingestion_quarantined_items", "gauge", "Items refused and not replayed.", {"": _quarantined()}),
+        *_metric(
+            "cdp_ingestion_quarantined_items",
+            "gauge",
+            "Items refused, neither replayed nor discarded.",
+            {"": _quarantined()},
+        ),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
         *_metric("cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _limited(), label="source"),
         *_metric("cdp_ingestion_used_ratio", "gauge", "From 1 on new calls get 503.", _pressure(), label="limit"),

@@ -20,6 +20,10 @@ def wake_on_commit(stage: Stage, *, workspace_id: int) -> None:
     transaction.on_commit(lambda: WAKER.tell(stage, workspace_id), robust=True)
 
 
+def wake_quarantine_on_commit(*, workspace_id: int) -> None:
+    transaction.on_commit(lambda: tasks.wake_quarantine(workspace_id=workspace_id), robust=True)
+
+
 class Waker:
     """Tells the broker from a thread of its own, so that no request waits for it, and each workspace once at a time."""
 

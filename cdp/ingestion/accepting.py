@@ -62,13 +62,14 @@ def keep(
     kept: list[bytes] = []
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
+    reading = quarantine.reading_of_call(path_kind, sent_at=envelope.sent_at, shared=envelope.shared)
     kind = path_kind if path_kind in messages.KINDS else None
     for index, raw in enumerate(envelope.items):
         try:
             kept.append(_accepted(raw, index, kind, envelope.shared, address))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
-            refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
+            refused.append(Refused(f"{path_kind}[{index}]", code, error.message, raw, reading))
             rejected.append({"index": index, "messageId": _message_id(raw), "code": code})
     body = _inbox_body(kept, kind, envelope) if kept else b""
     if not refused:

@@ -197,6 +197,19 @@ class _Lines:
             pass
 
 
+class _LinesOfRows(_Lines):
+    """Keeps the lines of the row that is being read, for quarantine."""
+
+    def __init__(self, file: io.TextIOBase) -> None:
+        super().__init__(file)
+        self.row: list[str] = []
+
+    def __next__(self) -> str:
+        line = super().__next__()
+        self.row.append(line)
+        return line
+
+
 def _too_long(error: _LineTooLongError) -> Row:
     message = f"The line is longer than {LONGEST_LINE} characters; its beginning is kept."
     return Row(error.number, {}, LONGEST_LINE, "line_too_long", message, error.start)
@@ -229,11 +242,12 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
 
 def _csv_rows(path: Path, encoding: str, columns: Sequence[str], delimiter: str) -> Iterator[Row]:
     with path.open(encoding=encoding, newline="") as file:
-        lines = _Lines(file)
+        lines = _LinesOfRows(file)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         next(reader)
         while True:
             start = lines.number + 1
+            lines.row.clear()
             try:
                 values = next(reader)
             except StopIteration:
@@ -241,9 +255,8 @@ def _csv_rows(path: Path, encoding: str, columns: Sequence[str], delimiter: str)
             except _LineTooLongError as error:
                 yield _too_long(error)
             except csv.Error as error:
-                yield Row(
-                    start, {}, 0, "malformed_row", f"The row is no CSV: {error}.", f"lines {start} to {lines.number}"
-                )
+                raw = "".join(lines.row)
+                yield Row(start, {}, len(raw), "malformed_row", f"The row is no CSV: {error}.", raw)
             else:
                 if values:
                     yield _csv_row(start, values, columns)
@@ -253,8 +266,14 @@ def _csv_row(number: int, values: Sequence[str], columns: Sequence[str]) -> Row:
     size = sum(map(len, values))
     if len(values) != len(columns):
         message = f"The row has {len(values)} values for {len(columns)} columns."
-        return Row(number, {}, size, "wrong_number_of_columns", message, ",".join(values))
+        return Row(number, {}, size, "wrong_number_of_columns", message, _csv_line(values))
     return Row(number, dict(zip(columns, values, strict=True)), size)
+
+
+def _csv_line(values: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
 
 
 # -- JSON lines -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,16 @@
 """The core tables, one word per thing (see docs/glossary.md)."""
 
 from cdp.models.connections import Connection
-from cdp.models.events import Event, InboxBatch, Message, QuarantinedItem, Record
+from cdp.models.events import (
+    Event,
+    InboxBatch,
+    Message,
+    OrderKind,
+    QuarantinedItem,
+    QuarantineOrder,
+    QuarantineReading,
+    Record,
+)
 from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
 from cdp.models.keys import ApiKey, Scope, WriteKey
 from cdp.models.outbox import Cause, OutboxRow, Stage
@@ -21,8 +30,11 @@ __all__ = [
     "InboxBatch",
     "Member",
     "Message",
+    "OrderKind",
     "OutboxRow",
     "Profile",
+    "QuarantineOrder",
+    "QuarantineReading",
     "QuarantinedItem",
     "Record",
     "Run",

@@ -15,6 +15,7 @@ from cdp.models import (
     OutboxRow,
     Profile,
     QuarantinedItem,
+    QuarantineReading,
     Run,
     RunState,
     Source,
@@ -172,10 +173,12 @@ def _audience(
 def _machinery(
     workspace: Workspace, shop: Source, provider: Source, persons: list[Identifier], user: User, now: datetime
 ) -> None:
-    for number, code in enumerate(("no_identifier", "future_event")):
+    reading = QuarantineReading.objects.create(workspace=workspace, digest=b"0" * 32, body={"call": "batch"})
+    for number, code in enumerate(("missing_identity", "missing_event_name")):
         QuarantinedItem.objects.create(
-            workspace=workspace, source=shop, received_at=now, place=f"batch, item {number}", code=code,
-            message="It cannot be understood.", raw='{"event": "Order <b>Completed</b>"}', digest=bytes([number]) * 32,
+            workspace=workspace, source=shop, received_at=now, place=f"batch[{number}]", code=code, reading=reading,
+            message="It needs a name under `event`.", raw='{"event": "Order <b>Completed</b>", "user": "u1"}',
+            digest=bytes([number]) * 32,
         )  # fmt: skip
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},

@@ -12,6 +12,7 @@ from cdp import wsgi
 from cdp.api.tracking import calls, paths
 from cdp.models import InboxBatch
 
+
 @pytest.fixture(autouse=True)
 def one_connection():
     """What a server does around each request would close the connection that the test's transaction lives on."""
