@@ -17,11 +17,14 @@ from typing import Any, Final
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from cdp.ingestion import quarantine, storing
+from cdp.ingestion import mapping_texts, quarantine, storing
 from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
+from cdp.ingestion.mapping_texts import Reading
 from cdp.ingestion.messages import Fact, RefusedEventError
+from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
 from cdp.ingestion.sources import KnownSource, source_named
@@ -85,9 +88,11 @@ def load_records(
     """
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=False)
     complete = mapping_for_records(given, columns=table.columns, source=source, is_uniform=table.is_uniform)
-    read = partial(_read_record, complete, complete.region or known.region)
+    corrections = corrections_of(workspace_id)
+    read = partial(_read_record, complete, complete.region or known.region, corrections)
+    write = partial(_write_records, Reading(complete, corrections))
     subject = _subject(known, path, mapping)
-    return _run(Load("load records", path.name, subject, table, known, read, _write_records), clock, report)
+    return _run(Load("load records", path.name, subject, table, known, read, write), clock, report)
 
 
 def load_events(
@@ -97,7 +102,7 @@ def load_events(
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
-    read = partial(_read_event, complete, known, region, table)
+    read = partial(_read_event, complete, known, region, table, corrections_of(workspace_id))
     subject = _subject(known, path, mapping)
     return _run(Load("load events", path.name, subject, table, known, read, _write_events), clock, report)
 
@@ -237,10 +242,14 @@ def _read_event(
     source: KnownSource,
     region: str,
     table: Table,
+    corrections: Corrections,
     row: Row,
     now: datetime,
 ) -> Fact:
-    return event_fact(row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now)
+    return event_fact(
+        row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now,
+        corrections=corrections,
+    )  # fmt: skip
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as _write_records
@@ -251,21 +260,22 @@ def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequen
 # -- records --------------------------------------------------------------------------------------------------------
 
 
-def _read_record(mapping: FileMapping, region: str, row: Row, now: datetime) -> RecordRow:
-    return record_row(row.fields, mapping, region=region, now=now)
+def _read_record(mapping: FileMapping, region: str, corrections: Corrections, row: Row, now: datetime) -> RecordRow:
+    return record_row(row.fields, mapping, region=region, now=now, corrections=corrections)
 
 
 _KNOWN_DIGESTS = "SELECT key, digest FROM record WHERE source_id = %s AND key = ANY(%s)"
 
 
 def _write_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], now: datetime
+    reading: Reading, permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], now: datetime
 ) -> Written:
     changed, accepted = _changed(source, records)
     if not changed:
         return Written(accepted, frozenset())
     ids = storing.resolve(permit, {node for record in changed for node in record.nodes})
-    _upsert_records(permit, source, changed, ids, now)
+    mapping_texts.keep_mapping(permit, reading)
+    _upsert_records(permit, source, reading, changed, ids, now)
     observations = (
         Observation(record.nodes[0], source.id, name, value, record.observed_at)
         for record in changed
@@ -295,21 +305,30 @@ _ARRIVING_RECORDS = """
 CREATE TEMPORARY TABLE arriving_record (key text, identifier_id bigint, fields jsonb, digest bytea)
 """
 _UPSERT_RECORDS = """
-INSERT INTO record (workspace_id, source_id, key, identifier_id, fields, digest, loaded_at)
-SELECT %s, %s, key, identifier_id, fields, digest, %s FROM pg_temp.arriving_record ORDER BY key
+INSERT INTO record (
+    workspace_id, source_id, key, identifier_id, fields, digest, loaded_at, normal_version, dictionary_digest,
+    mapping_digest
+)
+SELECT %s, %s, key, identifier_id, fields, digest, %s, %s, %s, %s FROM pg_temp.arriving_record ORDER BY key
 ON CONFLICT (source_id, key) DO UPDATE SET
     identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
-    loaded_at = EXCLUDED.loaded_at
+    loaded_at = EXCLUDED.loaded_at, normal_version = EXCLUDED.normal_version,
+    dictionary_digest = EXCLUDED.dictionary_digest, mapping_digest = EXCLUDED.mapping_digest
 """
 
 
 def _upsert_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], ids: storing.Ids, now: datetime
+    permit: Permit[Collection],
+    source: KnownSource,
+    reading: Reading,
+    records: Sequence[RecordRow],
+    ids: storing.Ids,
+    now: datetime,
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_ARRIVING_RECORDS)
         with cursor.copy("COPY pg_temp.arriving_record FROM STDIN") as copy:
             for record in records:
                 copy.write_row((record.key, ids[record.nodes[0]], record.fields, record.digest))
-        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now])
+        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now, *reading.marks])
         cursor.execute("DROP TABLE pg_temp.arriving_record")

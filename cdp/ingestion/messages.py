@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cdp.ingestion import normalise
+from cdp.ingestion.normalise import BUILT_IN, Corrections
 from cdp.kernel.errors import TesseraError
 
 KINDS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
@@ -177,7 +178,7 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
 
 def fact(
     event: Mapping[str, Any], *, source_id: int, sent_at: object, received_at: datetime, region: str,
-    more_nodes: Sequence[Node] = (),
+    more_nodes: Sequence[Node] = (), corrections: Corrections = BUILT_IN,
 ) -> Fact:  # fmt: skip
     """Read a checked event. `more_nodes` are identifiers that a mapping found beside those that SDKs send."""
     original = moment(event.get("originalTimestamp", event.get("timestamp")))
@@ -188,14 +189,14 @@ def fact(
         message_id=event["messageId"],
         kind=kind,
         name=_name(event),
-        nodes=by_authority((*_nodes(event, region), *more_nodes)),
+        nodes=by_authority((*_nodes(event, region, corrections), *more_nodes)),
         occurred_at=corrected(original=original, sent=sent, received=received_at),
         original_at=original,
         sent_at=sent,
         received_at=received_at,
         properties=_properties(event),
         context=event.get("context", {}),
-        traits=dict(_observed(_traits(event), region)) if kind == "identify" else {},
+        traits=dict(_observed(_traits(event), region, corrections)) if kind == "identify" else {},
         previous_id=_usable(event, "previousId") if kind == "alias" else None,
     )
 
@@ -235,15 +236,16 @@ def _traits(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**(within if isinstance(within, dict) else {}), **event.get("traits", {})}
 
 
-def _observed(traits: Mapping[str, Any], region: str) -> Iterator[tuple[str, Any]]:
+def _observed(traits: Mapping[str, Any], region: str, corrections: Corrections) -> Iterator[tuple[str, Any]]:
     for trait, raw in traits.items():
-        if trait and (value := normalise.trait_value(trait, raw, region=region)) is not None:
+        value = normalise.trait_value(trait, raw, region=region, corrections=corrections)
+        if trait and value is not None:
             yield trait, value
 
 
-def _nodes(event: Mapping[str, Any], region: str) -> Iterator[Node]:
+def _nodes(event: Mapping[str, Any], region: str, corrections: Corrections) -> Iterator[Node]:
     for identifier_type, raw in _given_ids(event):
-        if value := normalise.identifier_value(identifier_type, raw, region=region):
+        if value := normalise.identifier_value(identifier_type, raw, region=region, corrections=corrections):
             yield identifier_type, value
 
 

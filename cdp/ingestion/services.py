@@ -13,7 +13,9 @@ from django.db import connection
 
 from cdp.ingestion import accepting, messages, storing
 from cdp.ingestion.accepting import Accepted
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.loading import load_events, load_records
+from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.sources import KnownSource, create_source, known_source, regions_of, source_of
 from cdp.models import Cause, Source
 from consent.gate import Collection, Permit
@@ -56,11 +58,11 @@ def store(
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, [list(subjects)])
         batches = sorted(cursor.fetchall())
-    stored = storing.write_facts(permit, _facts(batches))
+    stored = storing.write_facts(permit, _facts(batches, corrections_of(permit.workspace_id)))
     return dict.fromkeys(sorted(stored.touched), Cause.EVENT)
 
 
-def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
+def _facts(batches: list[tuple[Any, ...]], corrections: Corrections) -> Iterator[messages.Fact]:
     regions = regions_of([source_id for _, source_id, _, _ in batches])
     for _, source_id, received_at, body in batches:
         accepted = msgspec.json.decode(body)
@@ -71,4 +73,5 @@ def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
                 sent_at=accepted["sentAt"],
                 received_at=received_at,
                 region=regions[source_id],
+                corrections=corrections,
             )

@@ -1,6 +1,7 @@
 """The core tables, one word per thing (see docs/glossary.md)."""
 
 from cdp.models.connections import Connection
+from cdp.models.corrections import Correction, CorrectionKind, MappingText
 from cdp.models.events import Event, InboxBatch, Message, QuarantinedItem, Record
 from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
 from cdp.models.keys import ApiKey, Scope, WriteKey
@@ -15,10 +16,13 @@ __all__ = [
     "ApiKey",
     "Cause",
     "Connection",
+    "Correction",
+    "CorrectionKind",
     "Event",
     "Identifier",
     "IdentifierTrait",
     "InboxBatch",
+    "MappingText",
     "Member",
     "Message",
     "OutboxRow",

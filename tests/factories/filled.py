@@ -8,6 +8,7 @@ from activation.models import Audience, AudienceMember, Destination, MemberState
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
     Cause,
+    Correction,
     Event,
     Identifier,
     IdentifierTrait,
@@ -177,6 +178,9 @@ def _machinery(
             workspace=workspace, source=shop, received_at=now, place=f"batch, item {number}", code=code,
             message="It cannot be understood.", raw='{"event": "Order <b>Completed</b>"}', digest=bytes([number]) * 32,
         )  # fmt: skip
+    Correction.objects.create(
+        workspace=workspace, kind="DOMAIN", wrong="gmal.example", key="gmal.example", right="gmail.com"
+    )
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,

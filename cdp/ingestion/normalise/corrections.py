@@ -46,7 +46,7 @@ def corrections_from(entries: Iterable[tuple[str, str, str]]) -> Corrections:
         {key_of(kind, wrong): right for kind, wrong, right in given if kind == wanted}
         for wanted in (CorrectionKind.DOMAIN, CorrectionKind.TOWN)
     )
-    return _made(BUILT_IN.domains | domains, BUILT_IN.towns | towns, towns)
+    return _made({**BUILT_IN.domains, **domains}, {**BUILT_IN.towns, **towns}, towns)
 
 
 def key_of(kind: str, wrong: str) -> str:

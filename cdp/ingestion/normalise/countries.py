@@ -48,7 +48,7 @@ def country(raw: object) -> str | None:
 
 def read_country(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
     found = _country(text(raw))
-    return found and Normal(found)
+    return Normal(found) if found else None
 
 
 @lru_cache(MOST_CACHED)
@@ -64,7 +64,7 @@ def currency(raw: object, *, region: str = "") -> str | None:
 
 def read_currency(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
     found = currency(raw, region=region)
-    return found and Normal(found)
+    return Normal(found) if found else None
 
 
 @lru_cache(MOST_CACHED)
@@ -86,7 +86,7 @@ def language(raw: object) -> str | None:
 
 def read_language(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
     found = language(raw)
-    return found and Normal(found)
+    return Normal(found) if found else None
 
 
 @lru_cache(MOST_CACHED)

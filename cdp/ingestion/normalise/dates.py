@@ -54,7 +54,7 @@ _MONTHS: Final = {
 def date(raw: object, *, region: str = "", pivot: int | None = None) -> str | None:
     """ISO 8601. Of 03/04/2020 the day comes first, but where `region` writes the month first."""
     found = read(raw, region=region, pivot=pivot)
-    return found and found.value
+    return found.value if found else None
 
 
 def date_of_birth(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all

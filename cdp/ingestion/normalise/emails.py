@@ -27,9 +27,9 @@ def email(raw: object, corrections: Corrections = BUILT_IN) -> str | None:
 def read(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
     written = checked(text(raw))
     normal = email(raw, corrections)
-    if normal is None or written == normal:
-        return normal and Normal(normal)
-    return Normal(normal, Quality.CORRECTED, ("mail_domain",))
+    if normal is None:
+        return None
+    return Normal(normal) if written == normal else Normal(normal, Quality.CORRECTED, ("mail_domain",))
 
 
 @lru_cache(MOST_CACHED)

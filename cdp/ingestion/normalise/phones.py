@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"\(?[+\uff0b]?[\d\s().\-/]+")
 def phone(raw: object, *, region: str) -> str | None:
     """E.164. A number without `+` or `00` is read as one dialled in `region` (ISO 3166)."""
     found = _phone(text(raw), region.upper())
-    return found and found.value
+    return found.value if found else None
 
 
 def read(raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all

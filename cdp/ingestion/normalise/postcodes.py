@@ -48,7 +48,7 @@ _LOST_ZERO: Final = frozenset(
 
 def postcode(raw: object, *, region: str) -> str | None:
     found = read(raw, region=region)
-    return found and found.value
+    return found.value if found else None
 
 
 def read(raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
@@ -56,9 +56,9 @@ def read(raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> No
     written, country = text(raw), region.upper()
     if isinstance(raw, int | float) and country in _LOST_ZERO and len(written) == 4 and written.isdigit():
         padded = _postcode(f"0{written}", country)
-        return padded and Normal(padded, Quality.REPAIRED, ("leading_zero",))
+        return Normal(padded, Quality.REPAIRED, ("leading_zero",)) if padded else None
     found = _postcode(written, country)
-    return found and Normal(found)
+    return Normal(found) if found else None
 
 
 @lru_cache(MOST_CACHED)

@@ -35,7 +35,7 @@ _PARTS = re.compile(r"[\s-]+|'|[^\s'-]+")
 
 def town(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> str | None:
     found = _town(spaced(raw), region.upper(), corrections)
-    return found and found.value
+    return found.value if found else None
 
 
 def read(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:

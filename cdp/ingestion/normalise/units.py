@@ -100,12 +100,12 @@ def read_number(raw: object, *, region: str = "", corrections: Corrections = BUI
 
 def read_money(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
     found = money(raw, region=region)
-    return found and Normal(f"{written_as(found.number)} {found.unit}")
+    return Normal(f"{written_as(found.number)} {found.unit}") if found else None
 
 
 def read_measure(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
     found = measure(raw, region=region)
-    return found and Normal(f"{written_as(found.number)} {found.unit}")
+    return Normal(f"{written_as(found.number)} {found.unit}") if found else None
 
 
 def written_as(amount: Decimal) -> str:

@@ -43,4 +43,4 @@ def truth(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN)
 def _answer(question: str, written: str) -> Normal | None:
     table = _GENDERS if question == "gender" else _TRUTHS
     found = table.get(folded(written)) if len(written) <= LONGEST else None
-    return found and Normal(found)
+    return Normal(found) if found else None
