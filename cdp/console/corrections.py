@@ -40,8 +40,8 @@ class CorrectionForm(WorkspaceForm):
         return {**cleaned, "wrong": entry.wrong, "right": entry.right}
 
     def _get_validation_exclusions(self) -> set[str]:
-        """`key` is no field of the form, and yet part of what must be unique."""
-        return super()._get_validation_exclusions() - {"key"}
+        """`key` is no field of the form, and yet part of what must be unique; a bad entry has none."""
+        return super()._get_validation_exclusions() - ({"key"} if self.instance.key else set())
 
 
 @admin.register(Correction)

@@ -6,6 +6,7 @@ is killed goes on where it stopped. Traits that changed are written in place of 
 identifiers and sightings come by the way of loading. Old identifiers stay: events and consents may point to them.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -233,7 +234,9 @@ FROM record r JOIN batch USING (id) ORDER BY r.key FOR UPDATE OF r
 def _batch(work: _Work, after: int) -> list[_Stored]:
     with connection.cursor() as cursor:
         cursor.execute(_BATCH, [work.source.id, after, VERSION, work.corrections.digest, BATCH])
-        return [_Stored(*row) for row in cursor.fetchall()]
+        return [
+            _Stored(key, identifier, json.loads(fields), *rest) for key, identifier, fields, *rest in cursor.fetchall()
+        ]
 
 
 def _read_again(permit: Permit[Collection], work: _Work, batch: Sequence[_Stored]) -> _Outcome:

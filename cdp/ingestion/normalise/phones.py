@@ -12,6 +12,7 @@ from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, text
 
 LONGEST: Final = 64
+LONGEST_E164: Final = 16  # with its plus; the plan of Germany knows longer ones
 FRANCE: Final = 33
 EQUAL_AT_THE_END: Final = 8  # so many equal digits at the end of a number, and it was typed to fill a field
 
@@ -48,7 +49,8 @@ def _phone(written: str, region: str) -> Normal | None:
         return None
     for number, is_moved in _candidates(dialled, region):
         if phonenumbers.is_valid_number(number):
-            return None if _is_fake(number) else _normal(number, is_moved=is_moved, has_extension=has_extension)
+            found = _normal(number, is_moved=is_moved, has_extension=has_extension)
+            return None if _is_fake(number) or len(found.value) > LONGEST_E164 else found
     return None
 
 

@@ -8,7 +8,7 @@ from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, text
 
 # `9` is a digit, `A` a letter, `*` either; anything else stands for itself and is put where it is missing.
-_SHAPES: Final = {
+SHAPES: Final = {
     "AD": "AD999", "AL": "9999", "AT": "9999", "AU": "9999", "BA": "99999", "BE": "9999", "BG": "9999",
     "BL": "99999", "BR": "99999-999", "CA": "A9A 9A9", "CH": "9999", "CN": "999999", "CY": "9999", "CZ": "999 99",
     "DE": "99999", "DK": "9999", "EE": "99999", "ES": "99999", "FI": "99999", "FO": "999", "FR": "99999",
@@ -70,7 +70,7 @@ def _postcode(written: str, country: str) -> str | None:
         return f"{compact[:-3]} {compact[-3:]}" if _BRITISH_CODE.fullmatch(compact) else None
     if country in {"US", "PR", "VI", "GU"}:
         return f"{compact[:5]}-{compact[5:]}" if _AMERICAN_LONG.fullmatch(compact) else _shaped(compact, "US", "99999")
-    shape = _SHAPES.get(country)
+    shape = SHAPES.get(country)
     return _shaped(compact, country, shape) if shape else None
 
 
