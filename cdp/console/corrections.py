@@ -31,7 +31,7 @@ QUALITIES = {
 
 class CorrectionForm(WorkspaceForm):
     def clean(self) -> Any:
-        cleaned = super().clean()
+        cleaned: dict[str, Any] = super().clean() or {}
         try:
             entry = checked_entry(*(str(cleaned.get(name, "")) for name in ("kind", "wrong", "right")))
         except TesseraError as error:

@@ -1,5 +1,6 @@
 """Numbers of companies: SIREN, SIRET and VAT numbers, without their spaces and with their check digits checked."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -29,8 +30,8 @@ def vat_number(raw: object, *, region: str = "", corrections: Corrections = BUIL
 
 
 @lru_cache(MOST_CACHED)
-def _checked(validate: object, written: str) -> Normal | None:
-    if not written or len(written) > LONGEST or not callable(validate):
+def _checked(validate: Callable[[str], str], written: str) -> Normal | None:
+    if not written or len(written) > LONGEST:
         return None
     try:
         found = str(validate(written.replace("\u00a0", " ").replace("\u202f", " ")))

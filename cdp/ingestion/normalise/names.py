@@ -5,6 +5,7 @@ A name in mixed case is as its bearer writes it. In capitals or in lower case al
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -114,6 +115,7 @@ def _in_case(words: str, region: str) -> str:
     return "".join(_word(part, region, is_last=place == len(parts) - 1) for place, part in enumerate(parts))
 
 
+@lru_cache(MOST_CACHED)
 def _word(written: str, region: str, *, is_last: bool) -> str:
     word = _each(str.lower, written)
     if not is_last and (word in _LOWER or (word in _ARTICLES and region not in _FRENCH)):
@@ -134,9 +136,11 @@ def _capital(word: str) -> str:
     return _each(str.upper, word[:1]) + word[1:]
 
 
-def _each(change: object, word: str) -> str:
+def _each(change: Callable[[str], str], word: str) -> str:
     """Letter by letter, and those alone that stay one letter: `ß` has no capital that comes back."""
-    return "".join(new if callable(change) and len(new := change(letter)) == 1 else letter for letter in word)
+    if word.isascii():
+        return change(word)
+    return "".join(new if len(new := change(letter)) == 1 else letter for letter in word)
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------
