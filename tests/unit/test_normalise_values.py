@@ -196,6 +196,7 @@ def test_money__before_or_after_its_currency__is_an_amount(written, region, amou
         ("5'11\"", Quantity(Decimal("1.8034"), "m")),
         ("75 Kg", Quantity(Decimal(75), "kg")),
         ("10 lbs", Quantity(Decimal("4.5359237"), "kg")),
+        ("1,80 mètres", Quantity(Decimal("1.80"), "m")),
         ("33cl", Quantity(Decimal("0.33"), "l")),
         ("12 parsecs", None),
         ("1,80", None),
@@ -327,7 +328,7 @@ def test_dictionary__of_no_entries__is_the_built_in_one():
         ("pays", "Royaume-Uni", "GB"), ("ville", "ST DENIS", "Saint-Denis"), ("mobile", "0612345678", "+33612345678"),
         ("sexe", "Femme", "f"), ("locale", "fr_FR", "fr-FR"), ("siret", "732 829 320 00074", "73282932000074"),
         ("state", "VIC", "VIC"), ("title", "DR", "DR"), ("company", "ACME", "ACME"), ("country", "Atlantis", "Atlantis"),
-        ("x" * 65, "ADA", "ADA"),
+        ("x" * 65, "ADA", "ADA"), ("given_name", "A" * 513, "A" * 513), ("ville", "x" * 600, "x" * 600),
     ],
 )  # fmt: skip
 def test_trait__by_its_name_in_english_or_french__is_normalised_and_others_stay(trait, raw, normal):

@@ -53,12 +53,15 @@ def is_filler(identifier_type: str, value: str) -> bool:
 
 
 def trait_value(trait: str, raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> object:
-    """The value of a trait in its normal form, else as it came; None when there is none."""
+    """The value of a trait in its normal form, else as it came; None when there is none.
+
+    A text that is too long to be looked up stays as it came: no cache shall hold it.
+    """
     if not isinstance(raw, str | int | float) or isinstance(raw, bool):
         return raw
     if isinstance(raw, str) and not (raw := text(raw)):
         return None
-    if kind := kind_of(trait):
+    if (kind := kind_of(trait)) and not (isinstance(raw, str) and len(raw) > LONGEST_IDENTIFIER):
         found = NORMALISERS[kind](raw, region=region, corrections=corrections)
         return found.value if found else raw
     return raw

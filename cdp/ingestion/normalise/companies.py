@@ -9,32 +9,31 @@ from stdnum.exceptions import ValidationError
 from stdnum.fr import siren as stdnum_siren
 from stdnum.fr import siret as stdnum_siret
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
-from cdp.ingestion.normalise.values import MOST_CACHED, Normal, text
+from cdp.ingestion.normalise.values import MOST_CACHED, text
 
 LONGEST: Final = 40
 
 
-def siren(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def siren(raw: object) -> str | None:
     return _checked(stdnum_siren.validate, text(raw))
 
 
-def siret(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def siret(raw: object) -> str | None:
     return _checked(stdnum_siret.validate, text(raw))
 
 
-def vat_number(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def vat_number(raw: object, *, region: str = "") -> str | None:
     """With the sign of its country in front, as the Union writes it; where it lacks, that of the region."""
     written = text(raw).upper()
     return _checked(vat.validate, written) or (_checked(vat.validate, f"{region.upper()}{written}") if region else None)
 
 
 @lru_cache(MOST_CACHED)
-def _checked(validate: Callable[[str], str], written: str) -> Normal | None:
+def _checked(validate: Callable[[str], str], written: str) -> str | None:
     if not written or len(written) > LONGEST:
         return None
     try:
         found = str(validate(written.replace("\u00a0", " ").replace("\u202f", " ")))
     except ValidationError:
         return None
-    return Normal(found) if found.isascii() else None
+    return found if found.isascii() else None

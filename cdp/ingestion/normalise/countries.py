@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import pycountry
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
-from cdp.ingestion.normalise.values import MOST_CACHED, Normal, folded, text
+from cdp.ingestion.normalise.values import MOST_CACHED, folded, text
 
 LONGEST: Final = 100
 
@@ -46,11 +45,6 @@ def country(raw: object) -> str | None:
     return _country(text(raw))
 
 
-def read_country(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
-    found = _country(text(raw))
-    return Normal(found) if found else None
-
-
 @lru_cache(MOST_CACHED)
 def _country(written: str) -> str | None:
     return _countries().get(folded(written)) if len(written) <= LONGEST else None
@@ -60,11 +54,6 @@ def currency(raw: object, *, region: str = "") -> str | None:
     """ISO 4217. What `$` or `kr` means, the region says."""
     written = text(raw)
     return _currency(written, region.upper()) if len(written) <= LONGEST else None
-
-
-def read_currency(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
-    found = currency(raw, region=region)
-    return Normal(found) if found else None
 
 
 @lru_cache(MOST_CACHED)
@@ -82,11 +71,6 @@ def language(raw: object) -> str | None:
     """BCP 47: `fr`, `fr-CH`, `zh-Hant-TW`."""
     written = text(raw)
     return _language(written) if len(written) <= LONGEST else None
-
-
-def read_language(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
-    found = language(raw)
-    return Normal(found) if found else None
 
 
 @lru_cache(MOST_CACHED)

@@ -12,7 +12,6 @@ from datetime import date as calendar_date
 from functools import lru_cache
 from typing import Final
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, folded, spaced
 
 BIRTH_PIVOT: Final = 26  # of dates of birth; it moves with `VERSION`, since this module reads no clock
@@ -57,7 +56,7 @@ def date(raw: object, *, region: str = "", pivot: int | None = None) -> str | No
     return found.value if found else None
 
 
-def date_of_birth(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def date_of_birth(raw: object, *, region: str = "") -> Normal | None:
     return read(raw, region=region, pivot=BIRTH_PIVOT)
 
 
@@ -65,7 +64,6 @@ def read(
     raw: object,
     *,
     region: str = "",
-    corrections: Corrections = BUILT_IN,  # noqa: ARG001  # as all
     pivot: int | None = None,
     has_serials: bool = False,
 ) -> Normal | None:

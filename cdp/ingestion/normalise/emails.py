@@ -24,7 +24,7 @@ def email(raw: object, corrections: Corrections = BUILT_IN) -> str | None:
     return _email(text(raw), corrections)
 
 
-def read(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read(raw: object, *, corrections: Corrections = BUILT_IN) -> Normal | None:
     written = checked(text(raw))
     normal = email(raw, corrections)
     if normal is None:

@@ -12,7 +12,6 @@ from typing import Final
 
 from nameparser import HumanName
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, spaced
 
 LONGEST: Final = 200  # what is longer is no name, and stays as it is
@@ -56,13 +55,13 @@ def name(raw: object, *, region: str = "") -> str | None:
     return _name(spaced(raw), region.upper()) or None
 
 
-def read(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read(raw: object, *, region: str = "") -> Normal | None:
     written = spaced(raw)
     normal = _name(written, region.upper())
-    if normal == written:
-        return Normal(normal) if normal else None
-    is_repaired = normal != _spelt(written)
-    return Normal(normal, Quality.REPAIRED, ("case",)) if is_repaired else Normal(normal) if normal else None
+    if not normal:
+        return None
+    is_as_written = normal in {written, _spelt(written)}
+    return Normal(normal) if is_as_written else Normal(normal, Quality.REPAIRED, ("case",))
 
 
 def name_parts(raw: object, *, region: str = "") -> NameParts | None:

@@ -8,7 +8,6 @@ from typing import Final
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, text
 
 LONGEST: Final = 64
@@ -37,7 +36,7 @@ def phone(raw: object, *, region: str) -> str | None:
     return found.value if found else None
 
 
-def read(raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read(raw: object, *, region: str) -> Normal | None:
     """As `phone`; the notes tell of an extension that was dropped, or of a department overseas that was found."""
     return _phone(text(raw), region.upper())
 

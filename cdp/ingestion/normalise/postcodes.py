@@ -4,7 +4,6 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, text
 
 # `9` is a digit, `A` a letter, `*` either; anything else stands for itself and is put where it is missing.
@@ -51,7 +50,7 @@ def postcode(raw: object, *, region: str) -> str | None:
     return found.value if found else None
 
 
-def read(raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read(raw: object, *, region: str) -> Normal | None:
     """None for what is no postcode of `region`, or when there is no region. A number has lost its zeros in front."""
     written, country = text(raw), region.upper()
     if isinstance(raw, int | float) and country in _LOST_ZERO and len(written) == 4 and written.isdigit():

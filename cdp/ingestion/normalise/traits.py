@@ -1,6 +1,6 @@
 """Which traits have a normal form: by their names, in English and French, however they are joined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -15,25 +15,54 @@ class Normaliser(Protocol):
     def __call__(self, raw: object, *, region: str, corrections: Corrections) -> Normal | None: ...
 
 
+def _exact(value_of: Callable[[object], str | None]) -> Normaliser:
+    """Of a kind that is the same everywhere, and of which there are no misspellings."""
+
+    def read(raw: object, *, region: str, corrections: Corrections) -> Normal | None:  # noqa: ARG001  # as all
+        found = value_of(raw)
+        return Normal(found) if found else None
+
+    return read
+
+
+def _exact_in(value_of: Callable[..., str | None]) -> Normaliser:
+    def read(raw: object, *, region: str, corrections: Corrections) -> Normal | None:  # noqa: ARG001  # as all
+        found = value_of(raw, region=region)
+        return Normal(found) if found else None
+
+    return read
+
+
+def _in_region(given: Callable[..., Normal | None]) -> Normaliser:
+    def read(raw: object, *, region: str, corrections: Corrections) -> Normal | None:  # noqa: ARG001  # as all
+        return given(raw, region=region)
+
+    return read
+
+
+def _email(raw: object, *, region: str, corrections: Corrections) -> Normal | None:  # noqa: ARG001  # as all
+    return emails.read(raw, corrections=corrections)
+
+
 NORMALISERS: Final[Mapping[str, Normaliser]] = {
-    "country": countries.read_country,
-    "currency": countries.read_currency,
-    "date": dates.read,
-    "date_of_birth": dates.date_of_birth,
-    "email": emails.read,
-    "gender": words.gender,
-    "language": countries.read_language,
-    "measure": units.read_measure,
-    "money": units.read_money,
-    "name": names.read,
-    "number": units.read_number,
-    "phone": phones.read,
-    "postcode": postcodes.read,
-    "siren": companies.siren,
-    "siret": companies.siret,
+    "country": _exact(countries.country),
+    "currency": _exact_in(countries.currency),
+    "date": _in_region(dates.read),
+    "date_of_birth": _in_region(dates.date_of_birth),
+    "email": _email,
+    "gender": _exact(words.gender),
+    "language": _exact(countries.language),
+    "measure": _in_region(units.read_measure),
+    "money": _in_region(units.read_money),
+    "name": _in_region(names.read),
+    "number": _in_region(units.read_number),
+    "phone": _in_region(phones.read),
+    "postcode": _in_region(postcodes.read),
+    "siren": _exact(companies.siren),
+    "siret": _exact(companies.siret),
     "town": towns.read,
-    "truth": words.truth,
-    "vat_number": companies.vat_number,
+    "truth": _exact(words.truth),
+    "vat_number": _exact_in(companies.vat_number),
 }
 
 _NAMES: Final = {

@@ -10,7 +10,6 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
 from cdp.ingestion.normalise.countries import currency
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, spaced
 
@@ -29,7 +28,7 @@ _GROUPED = re.compile(r"\d{1,3}(?:([ '\u2019.,])\d{3})(?:\1\d{3})*", re.ASCII)
 _MONEY = re.compile(
     rf"(?P<before>[^\d\s.,+\u2212-][^\d.,]*?)?\s*(?P<number>{_NUMBER})\s*(?P<after>[^\d\s.,][^\d]*)?", re.ASCII
 )
-_MEASURE = re.compile(rf"({_NUMBER})\s*([^\W\d_.]+|'+|\"|\u2019\u2019?|\u2033|\u2032)\.?", re.ASCII | re.IGNORECASE)
+_MEASURE = re.compile(rf"({_NUMBER})\s*([^\W\d_.]+|'+|\"|\u2019\u2019?|\u2033|\u2032)\.?")
 _FEET = re.compile(
     r"(\d{1,2})\s*(?:ft|feet|foot|pieds?|'|\u2019|\u2032)\s*(\d{1,2}(?:\.\d+)?)\s*(?:in|inch(?:es)?|pouces?|\"|''|\u2019\u2019|\u2033)?",
     re.ASCII,
@@ -91,19 +90,19 @@ def measure(raw: object, *, region: str = "") -> Quantity | None:
     return Quantity(amount * factor, unit)
 
 
-def read_number(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read_number(raw: object, *, region: str = "") -> Normal | None:
     readings = tuple(written_as(one) for one in _numbers(spaced(raw), region.upper()))
     if len(readings) > 1:
         return Normal(readings[0], Quality.AMBIGUOUS, ("thousands_or_decimals",), readings)
     return Normal(readings[0]) if readings else None
 
 
-def read_money(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read_money(raw: object, *, region: str = "") -> Normal | None:
     found = money(raw, region=region)
     return Normal(f"{written_as(found.number)} {found.unit}") if found else None
 
 
-def read_measure(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def read_measure(raw: object, *, region: str = "") -> Normal | None:
     found = measure(raw, region=region)
     return Normal(f"{written_as(found.number)} {found.unit}") if found else None
 

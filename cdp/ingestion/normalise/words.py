@@ -3,8 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
-from cdp.ingestion.normalise.corrections import BUILT_IN, Corrections
-from cdp.ingestion.normalise.values import MOST_CACHED, Normal, folded, text
+from cdp.ingestion.normalise.values import MOST_CACHED, folded, text
 
 LONGEST: Final = 40
 
@@ -28,19 +27,18 @@ _TRUTHS: Final = _answers(
 )
 
 
-def gender(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def gender(raw: object) -> str | None:
     """`f`, `m` or `x`; None for what says nothing, as `unknown`."""
     return _answer("gender", text(raw))
 
 
-def truth(raw: object, *, region: str = "", corrections: Corrections = BUILT_IN) -> Normal | None:  # noqa: ARG001  # as all
+def truth(raw: object) -> str | None:
     if isinstance(raw, bool):
-        return Normal("true" if raw else "false")
+        return "true" if raw else "false"
     return _answer("truth", text(raw))
 
 
 @lru_cache(MOST_CACHED)
-def _answer(question: str, written: str) -> Normal | None:
+def _answer(question: str, written: str) -> str | None:
     table = _GENDERS if question == "gender" else _TRUTHS
-    found = table.get(folded(written)) if len(written) <= LONGEST else None
-    return Normal(found) if found else None
+    return table.get(folded(written)) if len(written) <= LONGEST else None
