@@ -20,7 +20,7 @@ EXAMPLES: dict[str, Callable[[int], str]] = {
     "name": lambda n: f"JEAN-{_word(n)} DE LA {_word(n + 1)}",
     "date_of_birth": lambda n: f"{n % 28 + 1} {MONTHS[n % 4]} {1900 + n // 60}",
     "postcode": lambda n: f"{n + 10_000:05}"[:2] + " " + f"{n + 10_000:05}"[2:],
-    "town": lambda n: f"ST {_word(n)} SUR MER CEDEX",
+    "town": lambda n: f"ST {_word(n)} EN MER CEDEX",
     "money": lambda n: f"1 {n % 900 + 100},{n // 100:02} €",
     "siren": lambda n: f"{n + 552_100_000}",
 }

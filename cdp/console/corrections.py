@@ -15,7 +15,14 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from cdp.admin import WorkspaceAdmin, WorkspaceForm, workspace_of
-from cdp.ingestion.corrections import add_corrections, checked_entry, corrections_of, entries_in, forget_corrections
+from cdp.ingestion.corrections import (
+    LARGEST_FILE,
+    add_corrections,
+    checked_entry,
+    corrections_of,
+    entries_in,
+    forget_corrections,
+)
 from cdp.ingestion.normalise import NORMALISERS
 from cdp.kernel.errors import TesseraError
 from cdp.models import Correction, Workspace
@@ -83,7 +90,7 @@ class CorrectionAdmin(WorkspaceAdmin):
         workspace = self._workspace(request, may=self.has_add_permission(request))
         given = request.FILES.get("file")
         try:
-            entries = entries_in(given.read() if given else b"")
+            entries = entries_in(given.read(LARGEST_FILE + 1) if given else b"")
             number = add_corrections(workspace_id=workspace.pk, entries=entries, now=timezone.now())
         except TesseraError as error:
             self.message_user(request, error.message, messages.ERROR)
