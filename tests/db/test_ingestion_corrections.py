@@ -1,5 +1,7 @@
 """A workspace's own error dictionary: what it takes, whom it reaches, and the page where people keep it."""
 
+import csv
+import html
 import json
 from datetime import timedelta
 
@@ -96,6 +98,15 @@ def test_file__that_cannot_be_used__says_where_and_why(content, words):
     assert words in refused.value.message
 
 
+def test_file__with_a_field_that_csv_refuses__is_refused():
+    usual = csv.field_size_limit(50)
+    try:
+        with pytest.raises(BadCorrectionError):
+            entries_in(b"kind,wrong,right\nTOWN," + b"x" * 51)
+    finally:
+        csv.field_size_limit(usual)
+
+
 def test_file__that_is_too_large__is_refused():
     with pytest.raises(TooManyCorrectionsError):
         entries_in(b"x" * (corrections.LARGEST_FILE + 1))
@@ -134,6 +145,21 @@ def test_dictionary__that_did_not_change__is_the_same_object_after_its_time(work
     monkeypatch.setattr(corrections, "CACHED_SECONDS", 0)
 
     assert corrections.corrections_of(workspace.pk) is first
+
+
+def test_cache__when_it_is_full__is_emptied_and_answers_the_same(workspace, now, monkeypatch):
+    other = WorkspaceFactory()
+    add(workspace, now, ("DOMAIN", "acme.con", "acme.com"))
+    monkeypatch.setattr(corrections, "_MOST_CACHED", 1)
+
+    for _ in range(2):
+        assert corrections.corrections_of(workspace.pk).domains["acme.con"] == "acme.com"
+        assert corrections.corrections_of(other.pk) is BUILT_IN
+    assert len(corrections._cache) == 1
+
+
+def test_file__without_a_row__adds_nothing(workspace, now):
+    assert add_corrections(workspace_id=workspace.pk, entries=entries_in(b"kind,wrong,right\n"), now=now) == 0
 
 
 @pytest.mark.parametrize("purpose", list(Purpose))
@@ -219,11 +245,13 @@ def test_page__when_a_correction_cannot_be__says_so_and_keeps_nothing(client, wo
 
 def test_page__when_a_file_is_imported__adds_what_it_says_or_nothing(client):
     good = SimpleUploadedFile("good.csv", b"kind,wrong,right\nDOMAIN,acme.con,acme.com\nTOWN,Grenobl,Grenoble\n")
+    nothing = client.post(reverse("admin:cdp_correction_import"), follow=True)
     bad = SimpleUploadedFile("bad.csv", b"kind,wrong,right\nTOWN,Lion,Lyon\nDOMAIN,x,y\n")
 
     told = client.post(reverse("admin:cdp_correction_import"), {"file": good}, follow=True)
     refused = client.post(reverse("admin:cdp_correction_import"), {"file": bad}, follow=True)
 
+    assert "no column `kind`" in html.unescape(nothing.text)
     assert "2 corrections were imported." in told.text
     assert "Line 3" in refused.text
     assert sorted(Correction.objects.values_list("key", flat=True)) == ["acme.con", "grenobl"]
@@ -235,6 +263,20 @@ def test_page__when_a_correction_is_deleted__forgets_it_at_once(client, workspac
 
     client.post(reverse("admin:cdp_correction_delete", args=[Correction.objects.get().pk]), {"post": "yes"})
 
+    assert corrections.corrections_of(workspace.pk) is BUILT_IN
+
+
+def test_page__when_several_are_deleted__forgets_them_at_once(client, workspace, now):
+    add(workspace, now, ("DOMAIN", "acme.con", "acme.com"), ("TOWN", "Grenobl", "Grenoble"))
+    corrections.corrections_of(workspace.pk)
+    chosen = list(Correction.objects.values_list("pk", flat=True))
+
+    client.post(
+        reverse("admin:cdp_correction_changelist"),
+        {"action": "delete_selected", "_selected_action": chosen, "post": "yes"},
+    )
+
+    assert Correction.objects.count() == 0
     assert corrections.corrections_of(workspace.pk) is BUILT_IN
 
 

@@ -64,6 +64,7 @@ def test_name__whose_case_was_repaired__says_so():
         ("JEAN DUPONT", NameParts(given_name="Jean", surname="Dupont")),
         ("Smith, John Jr.", NameParts(given_name="John", surname="Smith", suffix="Jr.")),
         ("Dr. Juan Q. Xavier de la Vega III", NameParts("Dr", "Juan", "Q. Xavier", "de la Vega", "III")),
+        ("Anna MARIA Berg", NameParts(given_name="Anna", middle_name="MARIA", surname="Berg")),
         ("Ludwig van Beethoven", NameParts(given_name="Ludwig", surname="van Beethoven")),
         ("", None),
         ("A" * 201, None),

@@ -1,11 +1,12 @@
 """Dates, postcodes, countries, amounts, companies, towns, short answers: one value each, and what is unsure says so."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from cdp.ingestion import normalise
-from cdp.ingestion.normalise import NORMALISERS, Quality, dates, postcodes, units
+from cdp.ingestion.normalise import NORMALISERS, Quality, dates, postcodes, towns, units
 from cdp.ingestion.normalise.corrections import BUILT_IN, corrections_from
 from cdp.ingestion.normalise.postcodes import postcode
 from cdp.ingestion.normalise.towns import town
@@ -75,6 +76,10 @@ def test_date__of_a_serial_number__is_read_when_asked():
     assert dates.read("44197", has_serials=True).value == "2021-01-01"
     assert dates.read(44197.75, has_serials=True).value == "2021-01-01"
     assert dates.read("60", has_serials=True) is None
+
+
+def test_date__of_a_time__is_its_day():
+    assert dates.date(datetime(1915, 12, 10, 23, 59, tzinfo=UTC)) == "1915-12-10"
 
 
 def test_date__of_a_short_weekday_or_month__is_told_by_what_follows():
@@ -207,6 +212,24 @@ def test_measure__in_any_unit__is_in_metres_kilograms_or_litres(written, amount)
     assert units.measure(written, region="FR") == amount
 
 
+@pytest.mark.parametrize(
+    ("kind", "written", "normal"),
+    [
+        ("money", "12,50 €", "12.5 EUR"),
+        ("money", "1 234 €", "1234 EUR"),
+        ("money", "1,2345 €", "1.2345 EUR"),
+        ("money", "12", None),
+        ("measure", "1,524 m", "1.5240 m"),
+        ("measure", "180 cm", "1.8 m"),
+        ("measure", "12 parsecs", None),
+        ("number", "-0,00", "0"),
+        ("number", "x", None),
+    ],
+)
+def test_amount__as_text__can_be_read_again_as_the_same(kind, written, normal):
+    assert value(kind, written) == normal
+
+
 # -- companies, answers ---------------------------------------------------------------------------------------------
 
 
@@ -241,6 +264,12 @@ def test_value__with_check_digits_or_a_fixed_answer__is_that_or_nothing(kind, wr
 )  # fmt: skip
 def test_town__of_france_in_any_spelling__is_one(written, normal):
     assert town(written, region="FR") == normal
+
+
+def test_town__whose_rules_do_not_settle__keeps_the_form_of_a_name(monkeypatch):
+    monkeypatch.setattr(towns, "_MOST_ROUNDS", 1)
+
+    assert town("STE MARIE AUX CHENES", region="FR") == "Ste Marie Aux Chenes"
 
 
 def test_town__of_another_country__keeps_its_own_saints_and_words():

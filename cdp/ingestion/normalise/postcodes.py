@@ -1,7 +1,7 @@
 """Postcodes, checked and spaced as their country writes them. A code of a country that is not listed is left alone."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, text
@@ -20,6 +20,8 @@ SHAPES: Final = {
     "TN": "9999", "TR": "99999", "UA": "99999", "US": "99999", "VA": "99999", "WF": "99999", "YT": "99999",
     "ZA": "9999",
 }  # fmt: skip
+
+_SLOT: Final = {"9": "[0-9]", "A": "[A-Z]", "*": "[0-9A-Z]"}
 
 # What a shape does not say, on the code without its spaces.
 _RANGES: Final = {
@@ -78,18 +80,12 @@ def _shaped(compact: str, country: str, shape: str) -> str | None:
     is_signed = shape.startswith(country)
     slots = shape.removeprefix(country) if is_signed else shape
     for bare in (compact, compact.removeprefix(country), compact.removeprefix(_SIGNS.get(country, country))):
-        if _fits(bare, slots) and (country not in _RANGE or _RANGE[country].fullmatch(bare)):
+        if _pattern(slots).fullmatch(bare) and (country not in _RANGE or _RANGE[country].fullmatch(bare)):
             left = iter(bare)
-            return (country if is_signed else "") + "".join(next(left) if sign in "9A*" else sign for sign in slots)
+            return (country if is_signed else "") + "".join(next(left) if sign in _SLOT else sign for sign in slots)
     return None
 
 
-def _fits(bare: str, slots: str) -> bool:
-    wanted = [sign for sign in slots if sign in "9A*"]
-    return len(bare) == len(wanted) and bare.isascii() and all(map(_fits_sign, bare, wanted))
-
-
-def _fits_sign(sign: str, wanted: str) -> bool:
-    if wanted == "9":
-        return sign.isdigit()
-    return sign.isalpha() if wanted == "A" else sign.isalnum()
+@cache
+def _pattern(slots: str) -> re.Pattern[str]:
+    return re.compile("".join(_SLOT.get(sign, "") for sign in slots))
