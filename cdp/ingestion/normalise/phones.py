@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumber
 
 from cdp.ingestion.normalise.values import MOST_CACHED, Normal, Quality, text
 
@@ -48,8 +48,7 @@ def _phone(written: str, region: str) -> Normal | None:
         return None
     for number, is_moved in _candidates(dialled, region):
         if phonenumbers.is_valid_number(number):
-            found = _normal(number, is_moved=is_moved, has_extension=has_extension)
-            return None if _is_fake(number) or len(found.value) > LONGEST_E164 else found
+            return _normal(number, is_moved=is_moved, has_extension=has_extension)
     return None
 
 
@@ -97,11 +96,10 @@ def _parsed(dialled: str, region: str) -> list[PhoneNumber]:
         return []
 
 
-def _is_fake(number: PhoneNumber) -> bool:
-    return len(set(phonenumbers.national_significant_number(number)[-EQUAL_AT_THE_END:])) == 1
-
-
-def _normal(number: PhoneNumber, *, is_moved: bool, has_extension: bool) -> Normal:
+def _normal(number: PhoneNumber, *, is_moved: bool, has_extension: bool) -> Normal | None:
+    national = phonenumbers.national_significant_number(number)
+    value = f"+{number.country_code}{national}"
+    if len(value) > LONGEST_E164 or len(set(national[-EQUAL_AT_THE_END:])) == 1:
+        return None
     notes = (*(("french_plan",) if is_moved else ()), *(("extension_dropped",) if has_extension else ()))
-    value = str(phonenumbers.format_number(number, PhoneNumberFormat.E164))
     return Normal(value, Quality.REPAIRED if notes else Quality.EXACT, notes)
