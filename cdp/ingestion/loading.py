@@ -19,9 +19,12 @@ from django.db import Error as DatabaseError
 
 from cdp.ingestion import backpressure, quarantine, storing
 from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
+from cdp.ingestion.mapping_texts import Reading
 from cdp.ingestion.messages import Fact, RefusedEventError
+from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.recording import Written, hand_over, write_records
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
@@ -83,10 +86,12 @@ def load_records(
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=False)
     complete = mapping_for_records(given, columns=table.columns, source=source, is_uniform=table.is_uniform)
     region = complete.region or known.region
-    read = partial(_read_record, complete, region)
+    corrections = corrections_of(workspace_id)
+    read = partial(_read_record, complete, region, corrections)
+    write = partial(write_records, read_by=Reading(complete, corrections))
     reading = _reading("records", complete, region, table)
     subject = _subject(known, path, mapping)
-    return _run(Load("load records", path.name, subject, table, known, read, write_records, reading), clock, report)
+    return _run(Load("load records", path.name, subject, table, known, read, write, reading), clock, report)
 
 
 def load_events(
@@ -96,7 +101,7 @@ def load_events(
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
-    read = partial(_read_event, complete, known, region, table)
+    read = partial(_read_event, complete, known, region, table, corrections_of(workspace_id))
     reading = _reading("events", complete, region, table)
     subject = _subject(known, path, mapping)
     return _run(Load("load events", path.name, subject, table, known, read, _write_events, reading), clock, report)
@@ -238,10 +243,14 @@ def _read_event(
     source: KnownSource,
     region: str,
     table: Table,
+    corrections: Corrections,
     row: Row,
     now: datetime,
 ) -> Fact:
-    return event_fact(row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now)
+    return event_fact(
+        row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now,
+        corrections=corrections,
+    )  # fmt: skip
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as write_records
@@ -252,5 +261,5 @@ def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequen
 # -- records --------------------------------------------------------------------------------------------------------
 
 
-def _read_record(mapping: FileMapping, region: str, row: Row, now: datetime) -> RecordRow:
-    return record_row(row.fields, mapping, region=region, now=now)
+def _read_record(mapping: FileMapping, region: str, corrections: Corrections, row: Row, now: datetime) -> RecordRow:
+    return record_row(row.fields, mapping, region=region, now=now, corrections=corrections)

@@ -10,9 +10,12 @@ from datetime import datetime
 from django.db import connection
 
 from cdp.ingestion import storing
+from cdp.ingestion.mapping_texts import Reading, keep_mapping
+from cdp.ingestion.normalise import VERSION
 from cdp.ingestion.rows import RecordRow
 from cdp.ingestion.sources import KnownSource
 from cdp.ingestion.storing import Encounter, Observation
+from cdp.kernel.arrays import bigints
 from cdp.models import Cause
 from consent.gate import Collection, Permit
 
@@ -29,13 +32,22 @@ _KNOWN_DIGESTS = "SELECT key, digest FROM record WHERE source_id = %s AND key = 
 
 
 def write_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], now: datetime
+    permit: Permit[Collection],
+    source: KnownSource,
+    records: Sequence[RecordRow],
+    now: datetime,
+    *,
+    read_by: Reading | None = None,
 ) -> Written:
+    """`read_by` is remembered with each record, so that its raw values can be normalised again."""
     changed, accepted = _changed(source, records)
     if not changed:
         return Written(accepted, {})
     ids = storing.resolve(permit, {node for record in changed for node in record.nodes}).known
-    _upsert_records(permit, source, changed, ids, now)
+    if read_by:
+        keep_mapping(permit, read_by)
+    marks = read_by.marks if read_by else (VERSION, "", "")
+    _upsert_records(permit, source, changed, ids, (now, *marks))
     observations = (
         Observation(record.nodes[0], source.id, name, value, record.observed_at)
         for record in changed
@@ -66,34 +78,44 @@ CREATE TEMPORARY TABLE arriving_record (key text, identifier_id bigint, fields j
 """
 # What was replayed from quarantine is older than what came since: that stays.
 _UPSERT_RECORDS = """
-INSERT INTO record AS known (workspace_id, source_id, key, identifier_id, fields, digest, loaded_at)
-SELECT %s, %s, key, identifier_id, fields, digest, %s FROM pg_temp.arriving_record ORDER BY key
+INSERT INTO record AS known (
+    workspace_id, source_id, key, identifier_id, fields, digest, loaded_at, normal_version, dictionary_digest,
+    mapping_digest
+)
+SELECT %s, %s, key, identifier_id, fields, digest, %s, %s, %s, %s FROM pg_temp.arriving_record ORDER BY key
 ON CONFLICT (source_id, key) DO UPDATE SET
     identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
-    loaded_at = EXCLUDED.loaded_at
+    loaded_at = EXCLUDED.loaded_at, normal_version = EXCLUDED.normal_version,
+    dictionary_digest = EXCLUDED.dictionary_digest, mapping_digest = EXCLUDED.mapping_digest
 WHERE EXCLUDED.loaded_at >= known.loaded_at
 """
 
 
 def _upsert_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], ids: storing.Ids, now: datetime
+    permit: Permit[Collection],
+    source: KnownSource,
+    records: Sequence[RecordRow],
+    ids: storing.Ids,
+    when_and_by_what: tuple[datetime, int, str, str],
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_ARRIVING_RECORDS)
         with cursor.copy("COPY pg_temp.arriving_record FROM STDIN") as copy:
             for record in records:
                 copy.write_row((record.key, ids[record.nodes[0]], record.fields, record.digest))
-        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now])
+        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, *when_and_by_what])
         cursor.execute("DROP TABLE pg_temp.arriving_record")
 
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', subject, cause FROM unnest(%s::bigint[], %s::text[]) AS touched (subject, cause)
+SELECT %s, 'IDENTITY', unnest(%s::bigint[]), %s
 """
 
 
 def hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
     """These identifiers are the next work of identity."""
     with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, list(touched), list(touched.values())])
+        for cause in set(touched.values()):
+            ids = bigints(key for key, its_cause in touched.items() if its_cause is cause)
+            cursor.execute(_HAND_OVER, [permit.workspace_id, ids, cause])

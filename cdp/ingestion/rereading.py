@@ -11,6 +11,7 @@ import yaml
 
 from cdp.ingestion import messages
 from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.mapping import FileMapping, MappingError, MissingColumnError, mapping_for_events, mapping_for_records
 from cdp.ingestion.mapping import parse_mapping as parse_file_mapping
 from cdp.ingestion.mending import NO_MEND, Mend
@@ -152,6 +153,7 @@ def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], regi
         sent_at=reading.get("sentAt"),
         received_at=item.received_at,
         region=region,
+        corrections=corrections_of(item.workspace_id),
     )
 
 
@@ -164,6 +166,7 @@ def _row(
     of_events = reading["rows"] == "events"
     mapping = _mapping(fields, reading, correction, item.source.name, of_events=of_events)
     region = (mapping.region if mapping else "") or reading.get("region", "")
+    corrections = corrections_of(item.workspace_id)
     if of_events:
         return event_fact(
             fields,
@@ -172,10 +175,11 @@ def _row(
             region=region,
             has_types=reading.get("has_types", True),
             now=item.received_at,
+            corrections=corrections,
         )
     if mapping is None:
         raise MappingError("Nothing says what its columns mean: replay it with a mapping.")
-    return record_row(fields, mapping, region=region, now=item.received_at)
+    return record_row(fields, mapping, region=region, now=item.received_at, corrections=corrections)
 
 
 def _mapping(

@@ -12,7 +12,9 @@ from django.db import connection
 
 from cdp.ingestion import accepting, backpressure, limits, messages, storing, tokens
 from cdp.ingestion.accepting import Accepted, Address, nobody_asks
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.loading import load_events, load_records
+from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.sources import KnownSource, create_source, known_source, regions_of, source_of
 from cdp.models import Cause, Source
 from consent.gate import Collection, Permit
@@ -75,11 +77,12 @@ def store(
     order of batches does not matter.
     """
     touched: dict[int, Cause] = {}
+    corrections = corrections_of(permit.workspace_id)
     for part in _slices(list(subjects)):
         with connection.cursor() as cursor:
             cursor.execute(_TAKE, [part])
             batches = sorted(cursor.fetchall())
-        stored = storing.write_facts(permit, _facts(batches))
+        stored = storing.write_facts(permit, _facts(batches, corrections))
         learnt = {key: cause for key, cause in stored.touched.items() if cause is Cause.LEARNT}
         touched = {**stored.touched, **touched, **learnt}
     return dict(sorted(touched.items()))
@@ -101,7 +104,7 @@ def _slices(batches: list[int]) -> Iterator[list[int]]:
         yield part
 
 
-def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
+def _facts(batches: list[tuple[Any, ...]], corrections: Corrections) -> Iterator[messages.Fact]:
     regions = regions_of([source_id for _, source_id, _, _ in batches])
     for _, source_id, received_at, raw in batches:
         body = accepting.read_inbox(raw)
@@ -112,4 +115,5 @@ def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
                 sent_at=body.sent_at,
                 received_at=received_at,
                 region=regions[source_id],
+                corrections=corrections,
             )

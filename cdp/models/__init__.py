@@ -1,6 +1,7 @@
 """The core tables, one word per thing (see docs/glossary.md)."""
 
 from cdp.models.connections import Connection
+from cdp.models.corrections import Correction, CorrectionKind, MappingText
 from cdp.models.events import (
     Event,
     InboxBatch,
@@ -24,10 +25,13 @@ __all__ = [
     "ApiKey",
     "Cause",
     "Connection",
+    "Correction",
+    "CorrectionKind",
     "Event",
     "Identifier",
     "IdentifierTrait",
     "InboxBatch",
+    "MappingText",
     "Member",
     "Message",
     "OrderKind",

@@ -79,6 +79,15 @@ class Record(models.Model):
     fields = models.JSONField(help_text="as they came, before normalising")
     digest = models.BinaryField(max_length=32, help_text="of `fields`: an unchanged row is a duplicate")
     loaded_at = models.DateTimeField()
+    normal_version = models.PositiveSmallIntegerField(
+        default=1, db_default=1, help_text="of the normalisation that read `fields`"
+    )
+    dictionary_digest = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="of the corrections at that time"
+    )
+    mapping_digest = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="of its mapping text; empty: not known"
+    )
 
     class Meta:
         db_table = "record"

@@ -206,3 +206,15 @@ def test_page__in_the_browser__opens_without_a_complaint(path, console):
     console.open(f"/console/{path}")
 
     assert console.page.is_visible("#content")
+
+
+def test_steward__who_tries_a_value__sees_what_becomes_of_it(console):
+    console.open("/console/cdp/correction/")
+
+    console.page.fill("input[name=value]", "0033 (0)6 12 34 56 78")
+    console.page.select_option("select[name=kind]", "phone")
+    console.page.fill("input[name=region]", "FR")
+    console.page.click("button:has-text('Try')")
+
+    console.page.wait_for_selector("#normal")
+    assert console.page.inner_text("#normal") == "+33612345678"

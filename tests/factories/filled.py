@@ -8,6 +8,7 @@ from activation.models import Audience, AudienceMember, Destination, MemberState
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
     Cause,
+    Correction,
     Event,
     Identifier,
     IdentifierTrait,
@@ -180,6 +181,9 @@ def _machinery(
             message="It needs a name under `event`.", raw='{"event": "Order <b>Completed</b>", "user": "u1"}',
             digest=bytes([number]) * 32,
         )  # fmt: skip
+    Correction.objects.create(
+        workspace=workspace, kind="DOMAIN", wrong="gmal.example", key="gmal.example", right="gmail.com"
+    )
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,
