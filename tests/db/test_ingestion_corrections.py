@@ -190,8 +190,8 @@ def test_resolve__of_a_corrected_address__finds_the_person_of_the_right_one(work
     wrong = identifier_value("email", "Ada@gmial.com", region="", corrections=dictionary)
 
     with gate.permit(Purpose.COLLECTION, workspace_id=workspace.pk) as permit:
-        first = storing.resolve(permit, {("email", right)})
-        second = storing.resolve(permit, {("email", wrong)})
+        first = storing.resolve(permit, {("email", right)}).known
+        second = storing.resolve(permit, {("email", wrong)}).known
 
     assert first == second == {("email", "ada@gmail.com"): Identifier.objects.get().pk}
 
