@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
-from django.db import connection
 
 from cdp.ingestion import quarantine, storing
 from cdp.ingestion.bodies import storable_json
@@ -23,9 +22,9 @@ from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
 from cdp.ingestion.messages import Fact, RefusedEventError
 from cdp.ingestion.quarantine import Refused
+from cdp.ingestion.recording import Written, hand_over, write_records
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
 from cdp.ingestion.sources import KnownSource, source_named
-from cdp.ingestion.storing import Encounter, Observation
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Run, RunState
@@ -55,12 +54,6 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    accepted: int
-    touched: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
 class Load:
     """One file on its way into one source: `read` makes a row storable, `write` stores what became of a chunk."""
 
@@ -87,7 +80,7 @@ def load_records(
     complete = mapping_for_records(given, columns=table.columns, source=source, is_uniform=table.is_uniform)
     read = partial(_read_record, complete, complete.region or known.region)
     subject = _subject(known, path, mapping)
-    return _run(Load("load records", path.name, subject, table, known, read, _write_records), clock, report)
+    return _run(Load("load records", path.name, subject, table, known, read, write_records), clock, report)
 
 
 def load_events(
@@ -184,7 +177,7 @@ def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: 
         good, refused = _readable(load, rows, now)
         written = load.write(permit, load.source, good, now)
         quarantine.add(refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=now)
-        _hand_over(permit, written.touched)
+        hand_over(permit, written.touched)
         after = Counts(
             read=counts.read + len(rows),
             accepted=counts.accepted + written.accepted,
@@ -218,17 +211,6 @@ def _readable(load: Load, rows: Sequence[Row], now: datetime) -> tuple[list[Any]
     return good, refused
 
 
-_HAND_OVER = """
-INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', subject, 'EVENT' FROM unnest(%s::bigint[]) AS touched (subject)
-"""
-
-
-def _hand_over(permit: Permit[Collection], touched: frozenset[int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, sorted(touched)])
-
-
 # -- events ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +225,7 @@ def _read_event(
     return event_fact(row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now)
 
 
-def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as _write_records
+def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as write_records
     stored = storing.write_facts(permit, facts)
     return Written(stored.events, stored.touched)
 
@@ -253,63 +235,3 @@ def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequen
 
 def _read_record(mapping: FileMapping, region: str, row: Row, now: datetime) -> RecordRow:
     return record_row(row.fields, mapping, region=region, now=now)
-
-
-_KNOWN_DIGESTS = "SELECT key, digest FROM record WHERE source_id = %s AND key = ANY(%s)"
-
-
-def _write_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], now: datetime
-) -> Written:
-    changed, accepted = _changed(source, records)
-    if not changed:
-        return Written(accepted, frozenset())
-    ids = storing.resolve(permit, {node for record in changed for node in record.nodes})
-    _upsert_records(permit, source, changed, ids, now)
-    observations = (
-        Observation(record.nodes[0], source.id, name, value, record.observed_at)
-        for record in changed
-        for name, value in record.traits.items()
-    )
-    storing.observe(permit, observations, ids)
-    storing.sight(permit, [Encounter(record.nodes, source.id, record.observed_at) for record in changed], ids)
-    return Written(accepted, frozenset(ids.values()))
-
-
-def _changed(source: KnownSource, records: Sequence[RecordRow]) -> tuple[list[RecordRow], int]:
-    """The last row of each key that says something new, and how many rows did: a row as it was is a duplicate."""
-    with connection.cursor() as cursor:
-        cursor.execute(_KNOWN_DIGESTS, [source.id, [record.key for record in records]])
-        known = {key: bytes(digest) for key, digest in cursor.fetchall()}
-    latest: dict[str, RecordRow] = {}
-    accepted = 0
-    for record in records:
-        if known.get(record.key) != record.digest:
-            known[record.key] = record.digest
-            latest[record.key] = record
-            accepted += 1
-    return list(latest.values()), accepted
-
-
-_ARRIVING_RECORDS = """
-CREATE TEMPORARY TABLE arriving_record (key text, identifier_id bigint, fields jsonb, digest bytea)
-"""
-_UPSERT_RECORDS = """
-INSERT INTO record (workspace_id, source_id, key, identifier_id, fields, digest, loaded_at)
-SELECT %s, %s, key, identifier_id, fields, digest, %s FROM pg_temp.arriving_record ORDER BY key
-ON CONFLICT (source_id, key) DO UPDATE SET
-    identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
-    loaded_at = EXCLUDED.loaded_at
-"""
-
-
-def _upsert_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], ids: storing.Ids, now: datetime
-) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_ARRIVING_RECORDS)
-        with cursor.copy("COPY pg_temp.arriving_record FROM STDIN") as copy:
-            for record in records:
-                copy.write_row((record.key, ids[record.nodes[0]], record.fields, record.digest))
-        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now])
-        cursor.execute("DROP TABLE pg_temp.arriving_record")

@@ -1,0 +1,96 @@
+"""Rows of a source system, written as its records: what changed is stored, what is as it was is a duplicate.
+
+For files and connectors alike. All run within a permit of the purpose COLLECTION, and all may run twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from cdp.ingestion import storing
+from cdp.ingestion.rows import RecordRow
+from cdp.ingestion.sources import KnownSource
+from cdp.ingestion.storing import Encounter, Observation
+from consent.gate import Collection, Permit
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """`accepted` rows said something new; `touched` are the identifiers that they are about."""
+
+    accepted: int
+    touched: frozenset[int]
+
+
+_KNOWN_DIGESTS = "SELECT key, digest FROM record WHERE source_id = %s AND key = ANY(%s)"
+
+
+def write_records(
+    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], now: datetime
+) -> Written:
+    changed, accepted = _changed(source, records)
+    if not changed:
+        return Written(accepted, frozenset())
+    ids = storing.resolve(permit, {node for record in changed for node in record.nodes})
+    _upsert_records(permit, source, changed, ids, now)
+    observations = (
+        Observation(record.nodes[0], source.id, name, value, record.observed_at)
+        for record in changed
+        for name, value in record.traits.items()
+    )
+    storing.observe(permit, observations, ids)
+    storing.sight(permit, [Encounter(record.nodes, source.id, record.observed_at) for record in changed], ids)
+    return Written(accepted, frozenset(ids.values()))
+
+
+def _changed(source: KnownSource, records: Sequence[RecordRow]) -> tuple[list[RecordRow], int]:
+    """The last row of each key that says something new, and how many rows did: a row as it was is a duplicate."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN_DIGESTS, [source.id, [record.key for record in records]])
+        known = {key: bytes(digest) for key, digest in cursor.fetchall()}
+    latest: dict[str, RecordRow] = {}
+    accepted = 0
+    for record in records:
+        if known.get(record.key) != record.digest:
+            known[record.key] = record.digest
+            latest[record.key] = record
+            accepted += 1
+    return list(latest.values()), accepted
+
+
+_ARRIVING_RECORDS = """
+CREATE TEMPORARY TABLE arriving_record (key text, identifier_id bigint, fields jsonb, digest bytea)
+"""
+_UPSERT_RECORDS = """
+INSERT INTO record (workspace_id, source_id, key, identifier_id, fields, digest, loaded_at)
+SELECT %s, %s, key, identifier_id, fields, digest, %s FROM pg_temp.arriving_record ORDER BY key
+ON CONFLICT (source_id, key) DO UPDATE SET
+    identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
+    loaded_at = EXCLUDED.loaded_at
+"""
+
+
+def _upsert_records(
+    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], ids: storing.Ids, now: datetime
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_ARRIVING_RECORDS)
+        with cursor.copy("COPY pg_temp.arriving_record FROM STDIN") as copy:
+            for record in records:
+                copy.write_row((record.key, ids[record.nodes[0]], record.fields, record.digest))
+        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now])
+        cursor.execute("DROP TABLE pg_temp.arriving_record")
+
+
+_HAND_OVER = """
+INSERT INTO outbox (workspace_id, stage, subject_id, cause)
+SELECT %s, 'IDENTITY', subject, 'EVENT' FROM unnest(%s::bigint[]) AS touched (subject)
+"""
+
+
+def hand_over(permit: Permit[Collection], touched: frozenset[int]) -> None:
+    """These identifiers are the next work of identity."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HAND_OVER, [permit.workspace_id, sorted(touched)])
