@@ -68,7 +68,7 @@ INSERT INTO record (workspace_id, source_id, key, identifier_id, fields, digest,
 SELECT %s, %s, key, identifier_id, fields, digest, %s FROM pg_temp.arriving_record ORDER BY key
 ON CONFLICT (source_id, key) DO UPDATE SET
     identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
-    loaded_at = EXCLUDED.loaded_at
+    loaded_at = EXCLUDED.loaded_at, deleted_at = NULL
 """
 
 
@@ -83,6 +83,33 @@ def _upsert_records(
         cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now])
         cursor.execute("DROP TABLE pg_temp.arriving_record")
 
+
+# -- records that are gone ------------------------------------------------------------------------------------------
+
+# Without a digest the same row is new again: what is restored there comes back here.
+_MARK_DELETED = """
+UPDATE record SET deleted_at = %s, digest = '' WHERE source_id = %s AND key = ANY(%s) AND deleted_at IS NULL
+RETURNING identifier_id
+"""
+_WITHDRAW_TRAITS = "DELETE FROM identifier_trait WHERE source_id = %s AND identifier_id = ANY(%s)"
+
+
+def withdraw_records(permit: Permit[Collection], source: KnownSource, keys: Sequence[str], now: datetime) -> Written:
+    """The source has these records no more: their rows say so, and their values no longer count for anybody.
+
+    The identifier stays, with its events and judgements: that somebody had this key remains true.
+    """
+    del permit  # the proof is the type; the transaction does the rest
+    if not keys:
+        return Written(0, frozenset())
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_DELETED, [now, source.id, sorted(set(keys))])
+        touched = [identifier_id for (identifier_id,) in cursor.fetchall()]
+        cursor.execute(_WITHDRAW_TRAITS, [source.id, touched])
+    return Written(len(touched), frozenset(touched))
+
+
+# -- and then -------------------------------------------------------------------------------------------------------
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)

@@ -77,6 +77,7 @@ class Record(models.Model):
     fields = models.JSONField(help_text="as they came, before normalising")
     digest = models.BinaryField(max_length=32, help_text="of `fields`: an unchanged row is a duplicate")
     loaded_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True, help_text="when the source was seen to have it no more")
 
     class Meta:
         db_table = "record"
