@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
+from cdp.ingestion import reading
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
@@ -52,6 +53,14 @@ def sweep(*, stage: str, **_: Any) -> None:
     """Find what a lost message or a killed worker left behind, and what is due by the clock."""
     for workspace_id in pipeline.open_workspaces():
         _run(Stage(stage), workspace_id)
+
+
+@shared_task(name="cdp.read_connections", acks_late=True, time_limit=3600)
+def read_connections(**_: Any) -> None:
+    """Read what is due of the systems that are read from, each for a few seconds: others want their turn."""
+    for workspace_id in pipeline.open_workspaces():
+        if reading.read_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.IDENTITY, workspace_id=workspace_id)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 from cdp.ingestion import connector_registry as registry
 from cdp.ingestion.connector import OWN_KEY_TYPE, Connector, ConnectorConfigError, Shape, Stream, UnreadableStreamError
@@ -23,6 +25,14 @@ class UnknownConnectionError(TesseraError):
     """There is no such connection."""
 
     code = "unknown_connection"
+
+
+class ConnectionState(TextChoices):
+    OFF = "OFF", _("off")
+    PAUSED = "PAUSED", _("paused: a person must act")
+    READING = "READING", _("reading")
+    FAILING = "FAILING", _("failing: it is tried again")
+    WAITING = "WAITING", _("waiting for its time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ def create_connection(
     """
     check_settings(kind=kind, name=name, config=config, secrets=secrets)
     with transaction.atomic():
-        source, _ = create_source(workspace_id=workspace_id, name=name, kind=SourceKind(kind))
+        source, _key = create_source(workspace_id=workspace_id, name=name, kind=SourceKind(kind))
         return Connection.objects.create(
             workspace_id=workspace_id,
             source=source,
@@ -59,6 +69,23 @@ def create_connection(
             every_seconds=max(every_seconds, SOONEST_SECONDS),
             due_at=now,
         )
+
+
+def change_connection(
+    connection: Connection,
+    *,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    every_seconds: int,
+    is_enabled: bool,
+    now: datetime,
+) -> None:
+    """Other settings, with which it is read at once. Without secrets those that it has stay."""
+    renewed = {"secrets": encrypted(secrets)} if secrets else {}
+    Connection.objects.filter(pk=connection.pk).update(
+        config=dict(config), every_seconds=max(every_seconds, SOONEST_SECONDS), is_enabled=is_enabled, **renewed
+    )
+    ask_reading(connection, now=now)
 
 
 def check_settings(*, kind: str, name: str, config: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
@@ -85,8 +112,10 @@ def _said_by(reader: Connector, plan: Plan) -> str:
 
 
 def ask_reading(connection: Connection, *, now: datetime) -> None:
-    """Read as soon as a worker is free, though it had paused."""
-    Connection.objects.filter(pk=connection.pk).update(due_at=now, paused_at=None, failures=0, error="")
+    """Read as soon as a worker is free, though it had paused. What sends by itself is never read."""
+    Connection.objects.filter(pk=connection.pk).exclude(due_at=None).update(
+        due_at=now, paused_at=None, failures=0, error=""
+    )
 
 
 def reset_connection(connection: Connection, *, now: datetime) -> None:
@@ -127,9 +156,21 @@ def plans(kind: str, config: Mapping[str, Any], *, source: str) -> list[Plan]:
     return [_plan(stream, vendor, config, source) for stream in _wanted(vendor, config)]
 
 
-def shipped_mappings(kind: str) -> dict[str, Mapping[str, Any]]:
-    """To start from, where one wants to change them."""
-    return dict(registry.described(kind).mappings)
+def shipped_settings(kind: str) -> dict[str, Any]:
+    """To start from: an example of the settings, what is read, and every mapping."""
+    vendor = registry.described(kind)
+    wanted = [stream.name for stream in vendor.streams if stream.is_default]
+    return {**vendor.example, OBJECTS: wanted, MAPPINGS: dict(vendor.mappings)}
+
+
+def state_of(connection: Connection, *, now: datetime) -> ConnectionState:
+    if not connection.is_enabled:
+        return ConnectionState.OFF
+    if connection.paused_at:
+        return ConnectionState.PAUSED
+    if connection.leased_until and connection.leased_until > now:
+        return ConnectionState.READING
+    return ConnectionState.FAILING if connection.failures else ConnectionState.WAITING
 
 
 def _wanted(vendor: type[Connector], config: Mapping[str, Any]) -> list[Stream]:

@@ -51,11 +51,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`rows` are as they came, but with the columns that were asked for. `deleted` are keys of records."""
+    """`rows` are as they came, but with the columns that were asked for. `deleted` are keys of records.
+
+    After the last page of a stream there is nothing more for now.
+    """
 
     rows: Sequence[object]
     deleted: Sequence[str]
     position: Position
+    is_last: bool
 
 
 # -- what can go wrong ----------------------------------------------------------------------------------------------

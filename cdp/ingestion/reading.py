@@ -7,6 +7,7 @@ little before that place: what became visible late is read too, and what comes a
 
 import hashlib
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,7 @@ from cdp.ingestion.sources import KnownSource, known_source
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Connection, Run, RunState
+from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Collection, Permit
 
@@ -70,6 +72,18 @@ class LeaseLostError(TesseraError):
     code = "lease_lost"
 
 
+class BeingReadError(TesseraError):
+    """The connection is being read by another process: wait, or look at its run in the console."""
+
+    code = "being_read"
+
+
+class ReadingFailedError(TesseraError):
+    """The connection could not be read to the end."""
+
+    code = "reading_failed"
+
+
 @dataclass
 class Counts:
     """What became of the rows of a reading; `read` is the sum of the next three, `deleted` records are beside them."""
@@ -89,12 +103,16 @@ class Reading:
     source: KnownSource
     run: Run
     leased_until: datetime
-    cursor: dict[str, dict[str, str]]
+    cursor: dict[str, dict[str, Any]]
     counts: Counts = field(default_factory=Counts)
     refusals: dict[str, str] = field(default_factory=dict)  # streams that the system refuses, and its reason
 
     def position(self, stream: str) -> Position:
-        return Position(**self.cursor.get(stream, {}))
+        return _position(self.cursor.get(stream, {}))
+
+    def has_read(self, stream: str) -> bool:
+        """Whether its last page was stored in this reading."""
+        return bool(self.cursor.get(stream, {}).get("is_read"))
 
 
 def read_due(*, workspace_id: int, clock: Clock, seconds: float = SLICE_SECONDS) -> int:
@@ -107,6 +125,22 @@ def read_due(*, workspace_id: int, clock: Clock, seconds: float = SLICE_SECONDS)
         if time.monotonic() >= until:
             break
     return done
+
+
+def read_now(connection: Connection, *, clock: Clock) -> Counts:
+    """Read one connection to the end, whether it is due or not.
+
+    Raises `BeingReadError` where somebody is at it, and `ReadingFailedError`, which says why.
+    """
+    claimed = claim(workspace_id=connection.workspace_id, now=clock(), connection_id=connection.pk)
+    if claimed is None:
+        raise BeingReadError
+    ending = read_slice(claimed, clock=clock, seconds=math.inf)
+    if ending is not Ending.COMPLETE:
+        with workspace_scope(connection.workspace_id):
+            reason = Connection.objects.values_list("error", flat=True).get(pk=connection.pk)
+        raise ReadingFailedError(f"The reading is {ending.lower()}: {reason or 'see its run'}.")
+    return claimed.counts
 
 
 # -- claim ----------------------------------------------------------------------------------------------------------
@@ -135,7 +169,7 @@ def _begun(taken: Connection, now: datetime) -> Reading:
             started_at=now, heartbeat_at=now,
         )  # fmt: skip
         overlap = registry.described(taken.source.kind).overlap
-        cursor = {stream: asdict(rewound(Position(**place), overlap)) for stream, place in cursor.items()}
+        cursor = {stream: asdict(rewound(_position(place), overlap)) for stream, place in cursor.items()}
     Connection.objects.filter(pk=taken.pk).update(run=run, cursor=cursor, leased_until=now + LEASE)
     return Reading(taken, known_source(taken.source), run, now + LEASE, cursor, Counts(**run.counts))
 
@@ -170,7 +204,8 @@ def read_slice(reading: Reading, *, clock: Clock, seconds: float = SLICE_SECONDS
 
 def _read_pages(reading: Reading, clock: Clock, until: float) -> bool:
     connector = connectors.of(reading.connection)
-    return all(_read_stream(reading, connector, plan, clock, until) for plan in plans_of(reading.connection))
+    waiting = (plan for plan in plans_of(reading.connection) if not reading.has_read(plan.stream.name))
+    return all(_read_stream(reading, connector, plan, clock, until) for plan in waiting)
 
 
 def _read_stream(reading: Reading, connector: Connector, plan: Plan, clock: Clock, until: float) -> bool:
@@ -178,11 +213,15 @@ def _read_stream(reading: Reading, connector: Connector, plan: Plan, clock: Cloc
     try:
         for page in connector.pages(plan.stream, plan.columns, reading.position(plan.stream.name)):
             _store_page(reading, plan, page, clock())
-            if time.monotonic() > until:
+            if time.monotonic() > until and not page.is_last:
                 return False
     except UnreadableStreamError as error:
         reading.refusals[plan.stream.name] = error.reason
     return True
+
+
+def _position(place: Mapping[str, Any]) -> Position:
+    return Position(place.get("at", ""), place.get("key", ""), place.get("hint", ""))
 
 
 def _store_page(reading: Reading, plan: Plan, page: Page, now: datetime) -> None:
@@ -195,7 +234,7 @@ def _store_page(reading: Reading, plan: Plan, page: Page, now: datetime) -> None
         quarantine.add(refused, source_id=reading.source.id, workspace_id=permit.workspace_id, now=now)
         recording.hand_over(permit, written.touched | gone.touched)
         counts = _added(reading.counts, page, written, len(good), len(refused), gone.accepted)
-        cursor = {**reading.cursor, plan.stream.name: asdict(page.position)}
+        cursor = {**reading.cursor, plan.stream.name: {**asdict(page.position), "is_read": page.is_last}}
         _move(reading, cursor, counts, now)
     reading.cursor, reading.counts, reading.leased_until = cursor, counts, now + LEASE
 

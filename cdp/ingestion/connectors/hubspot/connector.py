@@ -61,16 +61,15 @@ class HubSpot:
         return self._modified(kind_of(stream), columns, after)
 
     def _modified(self, kind: Kind, columns: Sequence[str], after: Position) -> Iterator[Page]:
-        is_more = True
-        while is_more:
-            if after.key.isdecimal():
-                page, is_more = self._of_one_time(kind, columns, after), True
-            else:
-                page, is_more = self._of_later_times(kind, columns, after)
-            if is_more and page.position == after:
+        while True:
+            within = after.key.isdecimal()
+            page = (self._of_one_time if within else self._of_later_times)(kind, columns, after)
+            if page.position == after and not page.is_last:
                 raise TransientConnectorError(reason="no_progress")
-            after = page.position
             yield page
+            if page.is_last:
+                return
+            after = page.position
 
     def _of_one_time(self, kind: Kind, columns: Sequence[str], after: Position) -> Page:
         """The records of this very time whose ids come after this one."""
@@ -80,22 +79,23 @@ class HubSpot:
         last = ALL_READ if is_complete else str(max(map(number_of, found)) or after.key)
         return _page(kind, columns, found, Position(after.at, last))
 
-    def _of_later_times(self, kind: Kind, columns: Sequence[str], after: Position) -> tuple[Page, bool]:
+    def _of_later_times(self, kind: Kind, columns: Sequence[str], after: Position) -> Page:
         """The next records, and whether there are more: of a full page all but those of its last time."""
         operator = "GT" if after.key == ALL_READ else "GTE"
         later = [_filter(kind.modified, operator, _milliseconds(after))] if after.at else []
         found = self._client.search(kind.object, _search(kind, columns, later))
         placed = [(moment, one) for one in found if (moment := _modified_at(one, kind))]
+        is_last = len(found) < SEARCHED
         if not placed:
-            return _page(kind, columns, found, after), len(found) == SEARCHED
-        last = placed[-1][0]
-        if len(found) < SEARCHED:
-            return _page(kind, columns, found, Position(text_of(last), ALL_READ)), False
+            return _page(kind, columns, found, after, is_last=is_last)
+        last = max(moment for moment, _ in placed)
+        if is_last:
+            return _page(kind, columns, found, Position(text_of(last), ALL_READ), is_last=True)
         complete = [one for one in found if _modified_at(one, kind) != last]
         reached = max((moment for moment, _ in placed if moment != last), default=None)
         if reached is None:
-            return _page(kind, columns, [], Position(text_of(last), "0")), True
-        return _page(kind, columns, complete, Position(text_of(reached), ALL_READ)), True
+            return _page(kind, columns, [], Position(text_of(last), "0"))
+        return _page(kind, columns, complete, Position(text_of(reached), ALL_READ))
 
     def _archived(self, kind: Kind, after: Position) -> Iterator[Page]:
         """All that is archived, each time: the list has no order by time. After the end it begins anew."""
@@ -103,7 +103,7 @@ class HubSpot:
         while True:
             found, place = self._client.archived(kind.object, place, LISTED)
             deleted = [key for one in found if (key := key_of(one, kind))]
-            yield Page([], deleted, Position(key=place))
+            yield Page([], deleted, Position(key=place), is_last=not place)
             if not place:
                 return
 
@@ -144,6 +144,8 @@ def _modified_at(found: object, kind: Kind) -> datetime | None:
     return moment_of(properties.get(kind.modified)) if isinstance(properties, Mapping) else None
 
 
-def _page(kind: Kind, columns: Sequence[str], found: Sequence[object], position: Position) -> Page:
+def _page(
+    kind: Kind, columns: Sequence[str], found: Sequence[object], position: Position, *, is_last: bool = False
+) -> Page:
     rows = [row_of(one, columns, kind) if isinstance(one, Mapping) else one for one in found]
-    return Page(rows, [], position)
+    return Page(rows, [], position, is_last)

@@ -69,6 +69,7 @@ class Salesforce:
                 rows=[_row(record, columns) for record in records if not _is_deleted(record)],
                 deleted=[key for record in records if _is_deleted(record) and (key := _id(record))],
                 position=after,
+                is_last=not locator,
             )
             if not locator:
                 return
