@@ -52,6 +52,7 @@ class ConnectionForm(WorkspaceForm):
     settings_text = forms.CharField(
         label=_("Settings"),
         required=False,
+        strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 18, "spellcheck": "false", "class": "console-code"}),
         help_text=_("YAML. `objects` says what is read, `mappings` what its fields mean; without them as shipped."),
     )
@@ -72,6 +73,7 @@ class ConnectionForm(WorkspaceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
+            del self.fields["name"], self.fields["kind"]  # written once
             self.initial["settings_text"] = as_yaml(self.instance.config)
 
     def clean_name(self) -> str:

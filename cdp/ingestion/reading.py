@@ -175,9 +175,9 @@ def _begun(taken: Connection, now: datetime) -> Reading:
 
 
 def _unfinished(run_id: int | None, now: datetime) -> Run | None:
-    going_on = Run.objects.filter(pk=run_id, state__in=[RunState.RUNNING, RunState.FAILED])
+    going_on = Run.objects.filter(pk=run_id or 0, state__in=[RunState.RUNNING, RunState.FAILED])
     going_on.update(state=RunState.RUNNING, heartbeat_at=now, finished_at=None)
-    return Run.objects.filter(pk=run_id, state=RunState.RUNNING).first()
+    return Run.objects.filter(pk=run_id or 0, state=RunState.RUNNING).first()
 
 
 # -- read -----------------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def _stopped(reading: Reading, now: datetime) -> Ending:
 
 
 def _delay(failures: int) -> timedelta:
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
+    longest: timedelta = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
     return longest * random.uniform(0.5, 1)  # noqa: S311  # jitter keeps connections apart, it hides nothing
 
 

@@ -47,15 +47,19 @@ class Client:
         self._apis: dict[str, Any] = {}
 
     def search(self, kind: str, question: Mapping[str, Any]) -> Sequence[object]:
-        api = lambda: self._api(f"{kind}.search_api")  # noqa: E731  # made anew after a refresh
-        answer = self._ask(lambda: api().do_search(question, _preload_content=False))
-        return _results_in(answer)
+        def ask() -> Any:  # noqa: ANN401  # the library is optional
+            return self._api(f"{kind}.search_api").do_search(question, _preload_content=False)
+
+        return _results_in(self._ask(ask))
 
     def archived(self, kind: str, place: str, most: int) -> tuple[Sequence[object], str]:
         """A page of what is archived, and the place of the next one; empty after the last."""
         more = {"after": place} if place else {}
-        api = lambda: self._api(f"{kind}.basic_api")  # noqa: E731  # likewise
-        answer = self._ask(lambda: api().get_page(limit=most, archived=True, _preload_content=False, **more))
+
+        def ask() -> Any:  # noqa: ANN401  # likewise
+            return self._api(f"{kind}.basic_api").get_page(limit=most, archived=True, _preload_content=False, **more)
+
+        answer = self._ask(ask)
         paging = answer.get("paging") or {}
         following = paging.get("next") if isinstance(paging, Mapping) else None
         return _results_in(answer), str((following or {}).get("after", ""))
@@ -122,7 +126,8 @@ def _named_failures() -> Iterator[None]:
     except Exception as error:
         if not hasattr(error, "status"):
             raise
-        _raise_for(int(error.status or 0), error.headers or {}, _said_in(getattr(error, "body", None)))
+        headers, body = getattr(error, "headers", None), getattr(error, "body", None)
+        _raise_for(int(error.status or 0), headers or {}, _said_in(body))
 
 
 def _raise_for(status: int, headers: Mapping[str, str], said: Mapping[str, Any]) -> NoReturn:

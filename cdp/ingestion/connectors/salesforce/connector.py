@@ -44,9 +44,10 @@ class Salesforce:
 
     def __init__(self, config: Mapping[str, Any], secrets: Mapping[str, str], url: str = "") -> None:
         self._library = load_extra("simple_salesforce", extra="salesforce")
-        self._domain = config.get("domain")
-        if not isinstance(self._domain, str) or not _DOMAIN.fullmatch(self._domain):
+        domain = config.get("domain")
+        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
             raise ConnectorConfigError("`domain` is what stands before .salesforce.com, for example acme.my or login.")
+        self._domain = domain
         self._quota_share = config.get("quota_share", self.example["quota_share"])
         if not isinstance(self._quota_share, int | float) or not 0 < self._quota_share <= 1:
             raise ConnectorConfigError("`quota_share` is the share of the daily requests to use, for example 0.8.")
@@ -142,10 +143,9 @@ def _comes_after(stamp: str, after: Position) -> str:
     return f"({stamp} > {at} OR ({stamp} = {at} AND Id > '{after.key}'))"
 
 
-def _read(answer: Mapping[str, Any]) -> tuple[Sequence[object], str]:
+def _read(answer: object) -> tuple[Sequence[object], str]:
     """The records, and the locator of the next page if there is one."""
-    records = answer.get("records") if isinstance(answer, Mapping) else None
-    if not isinstance(records, list):
+    if not isinstance(answer, Mapping) or not isinstance(records := answer.get("records"), list):
         raise TransientConnectorError(reason="unexpected_answer")
     if answer.get("done", True):
         return records, ""
