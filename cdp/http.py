@@ -14,7 +14,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 LARGEST_ANSWER_BYTES: Final = 10 * 2**20
 _CHUNK_BYTES: Final = 2**16
+
+LibrarySession = requests.Session  # what `session_for_library` gives
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -209,6 +212,21 @@ def pool_for_library(*, via: str = "", timeout: Timeout = Timeout()) -> urllib3.
     pool = urllib3.PoolManager(retries=False, timeout=limits)
     pool.pool_classes_by_scheme = _pools(is_private_allowed=bool(via) or settings.PRIVATE_ADDRESSES_ALLOWED)
     return pool
+
+
+@contextmanager
+def failures_of_library() -> Iterator[None]:
+    """What goes wrong while such a library sends, in the words of this module. From None: its texts hold addresses."""
+    try:
+        yield
+    except requests.exceptions.JSONDecodeError:
+        raise TransientHttpError("The answer is not JSON.", reason="unexpected_answer") from None
+    except requests.exceptions.SSLError:
+        raise PermanentHttpError("The certificate of the host is not accepted.", reason="tls") from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise TransientHttpError("The host did not answer in time.", reason="timeout") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError):
+        raise TransientHttpError("The connection failed.", reason="connection") from None
 
 
 # -- one attempt ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from cdp.ingestion.connectors.hubspot import client
 from cdp.models import IdentifierTrait, Record
 from tests.fakes.hubspot import OAUTH, HubSpot
 
+BEGINNING = Position()
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -29,7 +30,7 @@ def hubspot(settings, monkeypatch):
         yield fake
 
 
-def contacts(secrets=OAUTH, after=Position(), name="contacts"):
+def contacts(secrets=OAUTH, after=BEGINNING, name="contacts"):
     (plan,) = connecting.plans("HUBSPOT", {"objects": [name]}, source="crm")
     return registry.connector("HUBSPOT", {}, secrets).pages(plan.stream, plan.columns, after)
 

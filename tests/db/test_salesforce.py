@@ -13,6 +13,7 @@ from cdp.models import Connection, Event, Identifier, IdentifierTrait, Record, S
 from tests.fakes.salesforce import SECRETS, Salesforce, key_of, private_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BEGINNING = Position()
 THEN = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def connector(secrets=SECRETS, **config):
     return registry.connector("SALESFORCE", {"domain": "acme.my", **config}, secrets)
 
 
-def contacts(made, after=Position()):
+def contacts(made, after=BEGINNING):
     plan = connecting.plans("SALESFORCE", {"domain": "acme.my"}, source="crm")[0]
     return made.pages(plan.stream, plan.columns, after)
 

@@ -18,6 +18,7 @@ _SOQL = re.compile(
     r"SELECT (?P<fields>[\w., ]+) FROM (?P<object>\w+)(?: WHERE (?P<where>.+?))?"
     r" ORDER BY (?P<stamp>[\w.]+), Id(?: LIMIT (?P<limit>\d+))?"
 )
+_OUTER_AND = re.compile(r" AND (?![^(]*\))")
 _AT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 _CONDITIONS = {
     "not_null": re.compile(r"(?P<field>[\w.]+) != null"),
@@ -153,7 +154,7 @@ class Salesforce(Vendor):
         fields = parts["fields"].split(", ")
         self._check_fields(name, fields)
         rows = [self._joined(row) for row in self.rows[name].values() if sees_deleted or not row["IsDeleted"]]
-        for condition in (parts["where"] or "").replace(" AND (", " && (").split(" && "):
+        for condition in _OUTER_AND.split(parts["where"] or ""):
             rows = [row for row in rows if not condition or _holds(condition, row)]
         rows.sort(key=lambda row: (row[parts["stamp"]], row["Id"] or ""))
         return [_shown(row, fields) for row in rows[: int(parts["limit"] or len(rows))]]

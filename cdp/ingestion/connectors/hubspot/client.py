@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeVar
 
-import urllib3
-
-from cdp.http import ForbiddenAddressError, pool_for_library
+from cdp.http import PermanentHttpError, TransientHttpError, failures_of_library, pool_for_library
 from cdp.ingestion.connector import (
     ConnectorConfigError,
     RefusedConnectionError,
@@ -116,10 +114,11 @@ class Client:
 def _named_failures() -> Iterator[None]:
     """Each part of the library has exceptions of its own; what they share is a status, headers and a body."""
     try:
-        yield
-    except urllib3.exceptions.HTTPError:
-        raise TransientConnectorError(reason="connection") from None
-    except ForbiddenAddressError as error:
+        with failures_of_library():
+            yield
+    except TransientHttpError as error:
+        raise TransientConnectorError(reason=error.details["reason"]) from None
+    except PermanentHttpError as error:
         raise RefusedConnectionError(error.message, reason=error.code) from None
     except ValueError:  # of the JSON
         raise TransientConnectorError(reason="unexpected_answer") from None

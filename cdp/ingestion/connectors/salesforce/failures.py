@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import ModuleType
 from typing import Any, Final, NoReturn
 
-import requests
-
-from cdp.http import ForbiddenAddressError
+from cdp.http import PermanentHttpError, TransientHttpError, failures_of_library
 from cdp.ingestion.connector import RefusedConnectionError, TransientConnectorError, UnreadableStreamError, code_of
 
 UNTIL_TOMORROW: Final = 3600.0  # the day of 24 hours is a rolling one: every hour some requests come free
@@ -28,18 +27,15 @@ class SessionExpiredError(RefusedConnectionError):
 def named_failures(library: ModuleType) -> Iterator[None]:
     """Say in the words of the contract what the library raises. From None: its texts hold addresses and rows."""
     try:
-        yield
+        with failures_of_library():
+            yield
     except library.exceptions.SalesforceAuthenticationFailed as error:
         _raise_for_login(str(error.code))
     except library.exceptions.SalesforceError as error:
         _raise_for(error.status, _code_in(error.content))
-    except requests.exceptions.JSONDecodeError:
-        raise TransientConnectorError(reason="unexpected_answer") from None
-    except requests.Timeout:
-        raise TransientConnectorError(reason="timeout") from None
-    except requests.RequestException:
-        raise TransientConnectorError(reason="connection") from None
-    except ForbiddenAddressError as error:
+    except TransientHttpError as error:
+        raise TransientConnectorError(reason=error.details["reason"]) from None
+    except PermanentHttpError as error:
         raise RefusedConnectionError(error.message, reason=error.code) from None
 
 
@@ -60,7 +56,7 @@ def _raise_for(status: int, code: str) -> NoReturn:
         raise TransientConnectorError(reason=code, retry_after=0) from None
     if code in _OF_THE_STREAM:
         raise UnreadableStreamError(reason=code) from None
-    if code in _PASSING or status >= 500 or status == requests.codes.too_many_requests:
+    if code in _PASSING or status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS:
         raise TransientConnectorError(reason=code or f"http_{status}") from None
     raise RefusedConnectionError(reason=code or f"http_{status}") from None
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import requests
-
+from cdp.http import LibrarySession
 from cdp.ingestion.connector import ConnectorConfigError, load_extra
 
 
-def log_in(session: requests.Session, domain: str, username: str, secrets: Mapping[str, str]) -> Any:  # noqa: ANN401  # the library is optional
+def log_in(session: LibrarySession, domain: str, username: str, secrets: Mapping[str, str]) -> Any:  # noqa: ANN401  # the library is optional
     """A client with a new session. Which way is told by what secrets there are."""
     library = load_extra("simple_salesforce", extra="salesforce")
     token, instance = _session_of(library.login, session, domain, username, secrets)
@@ -17,7 +16,7 @@ def log_in(session: requests.Session, domain: str, username: str, secrets: Mappi
 
 def _session_of(
     login: Any,  # noqa: ANN401  # the library is optional
-    session: requests.Session,
+    session: LibrarySession,
     domain: str,
     username: str,
     secrets: Mapping[str, str],
@@ -52,7 +51,7 @@ def _asserted(login: Any, username: str, private_key: str, given: Mapping[str, A
 
 def _refreshed(
     login: Any,  # noqa: ANN401  # the library is optional
-    session: requests.Session,
+    session: LibrarySession,
     domain: str,
     secrets: Mapping[str, str],
 ) -> tuple[str, str]:
