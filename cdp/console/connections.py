@@ -53,7 +53,7 @@ class ConnectionForm(WorkspaceForm):
         label=_("Settings"),
         required=False,
         strip=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 18, "spellcheck": "false", "class": "console-code"}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 18, "spellcheck": "false", "placeholder": "domain: acme.my"}),
         help_text=_("YAML. `objects` says what is read, `mappings` what its fields mean; without them as shipped."),
     )
     secrets_text = forms.CharField(

@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from cdp.ingestion.connector import Connector, ConnectorConfigError
+from cdp.ingestion.connectors.ga4.export import call_of as call_of_ga4
 from cdp.ingestion.connectors.hubspot.connector import HubSpot
 from cdp.ingestion.connectors.salesforce.connector import Salesforce
 
@@ -16,6 +17,9 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, str], str]
 _VENDORS: Final[Mapping[str, type[Connector]]] = {Salesforce.kind: Salesforce, HubSpot.kind: HubSpot}
 
 KINDS: Final = tuple(_MAKERS)
+
+# Exports of systems, read as files: each row as the call that an SDK would have sent.
+EXPORTS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {"ga4": call_of_ga4}
 
 
 def connector(kind: str, config: Mapping[str, Any], secrets: Mapping[str, str]) -> Connector:
