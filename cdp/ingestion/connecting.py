@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from cdp.ingestion import connector_registry as registry
 from cdp.ingestion.connector import OWN_KEY_TYPE, Connector, ConnectorConfigError, Shape, Stream, UnreadableStreamError
-from cdp.ingestion.mapping import FileMapping, MappingError, mapping_for_records, parse_mapping
+from cdp.ingestion.mapping import SHARED_IDENTIFIERS, FileMapping, MappingError, mapping_for_records, parse_mapping
 from cdp.ingestion.sources import create_source
 from cdp.kernel.errors import TesseraError
 from cdp.models import Connection, SourceKind
@@ -42,6 +42,12 @@ class Plan:
     stream: Stream
     mapping: FileMapping
     columns: Sequence[str]
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """What a row says of its person, where it says anything: addresses among them."""
+        shared = (kind for kind in self.mapping.identifiers if kind in SHARED_IDENTIFIERS)
+        return frozenset((*(self.mapping.traits or {}), *shared))
 
 
 def create_connection(

@@ -279,7 +279,9 @@ def _written(
     permit: Permit[Collection], plan: Plan, source: KnownSource, good: Sequence[Any], now: datetime
 ) -> Written:
     if plan.stream.shape is Shape.RECORDS:
-        return recording.write_records(permit, source, good, now)
+        written = recording.write_records(permit, source, good, now)
+        recording.withdraw_empty(permit, source, good, plan.traits)
+        return written
     stored = storing.write_facts(permit, good)
     return Written(stored.events, stored.touched)
 

@@ -3,7 +3,7 @@
 For files and connectors alike. All run within a permit of the purpose COLLECTION, and all may run twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -107,6 +107,26 @@ def withdraw_records(permit: Permit[Collection], source: KnownSource, keys: Sequ
         touched = [identifier_id for (identifier_id,) in cursor.fetchall()]
         cursor.execute(_WITHDRAW_TRAITS, [source.id, touched])
     return Written(len(touched), frozenset(touched))
+
+
+_WITHDRAW_EMPTY = """
+DELETE FROM identifier_trait t USING unnest(%s::text[], %s::text[]) AS empty (key, name)
+JOIN record r ON r.source_id = %s AND r.key = empty.key
+WHERE t.identifier_id = r.identifier_id AND t.source_id = r.source_id AND t.name = empty.name
+"""
+
+
+def withdraw_empty(
+    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], names: Iterable[str]
+) -> None:
+    """Of rows that are whole: a trait among `names` that a row does not have was emptied there, and counts no longer."""
+    del permit  # likewise
+    newest = {record.key: record.traits for record in records}
+    empty = [(key, name) for name in names for key, traits in newest.items() if name not in traits]
+    if not empty:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_WITHDRAW_EMPTY, [*map(list, zip(*empty, strict=True)), source.id])
 
 
 # -- and then -------------------------------------------------------------------------------------------------------

@@ -179,6 +179,22 @@ def test_record__that_changes_while_it_is_read__pushes_no_other_over_the_edge(de
     assert keys() == expected
 
 
+def test_value__that_was_emptied_there__no_longer_counts_here(desk, fake, kind):
+    people(fake, 2)
+    desk.read()
+    OutboxRow.objects.all().delete()
+    name = {"SALESFORCE": "FirstName", "HUBSPOT": "firstname"}[kind]
+    fake.put(1, THEN + timedelta(days=1), **{name: None})
+
+    desk.read_again()
+
+    known = IdentifierTrait.objects.filter(identifier__type="crm:id").values_list("name", "value")
+    assert sorted(known) == [
+        ("email", "ada1@example.com"), ("email", "ada2@example.com"), ("given_name", "Ada2"),
+    ]  # fmt: skip
+    assert OutboxRow.objects.count() == 2
+
+
 # -- what is gone ---------------------------------------------------------------------------------------------------
 
 

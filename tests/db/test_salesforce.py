@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from cdp import pipeline
 from cdp.ingestion import connecting, reading
 from cdp.ingestion import connector_registry as registry
 from cdp.ingestion.connector import ConnectorConfigError, Position, RefusedConnectionError, TransientConnectorError
 from cdp.ingestion.reading import Ending
-from cdp.models import Connection, Event, Identifier, IdentifierTrait, Record, Sighting
+from cdp.models import Connection, Event, Identifier, IdentifierTrait, Profile, Record, Sighting, Trait
 from tests.fakes.salesforce import SECRETS, Salesforce, key_of, private_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -228,3 +229,19 @@ def test_opportunity__is_an_event_of_its_contact_at_every_change(read, salesforc
         "opportunity": key_of("Opportunity", 1), "name": "Rocket", "stage": "Offer", "value": 99.5,
     }  # fmt: skip
     assert counts.accepted == 0
+
+
+def test_person__read_from_salesforce__has_a_profile_until_the_record_is_deleted_there(read, salesforce, workspace):
+    salesforce.put(1, THEN, FirstName="Ada", Email="ada@example.com", MailingCity="Lyon")
+    read()
+    pipeline.drain(workspace_id=workspace.pk, now=lambda: NOW, timeout=30)
+    known = dict(Trait.objects.values_list("name", "value"))
+
+    salesforce.delete(1, THEN + timedelta(days=1))
+    read()
+    pipeline.drain(workspace_id=workspace.pk, now=lambda: NOW, timeout=30)
+
+    assert known == {"given_name": "Ada", "email": "ada@example.com", "city": "Lyon"}
+    assert not Trait.objects.exists()
+    assert Profile.objects.filter(merged_into=None).count() == 1
+    assert {str(one) for one in Identifier.objects.all()} == {"email:ada@example.com", f"crm:id:{key_of('Contact', 1)}"}
