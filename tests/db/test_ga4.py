@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.ingestion.connectors.ga4.export import call_of
-from cdp.ingestion.messages import RefusedEventError, checked
+from cdp.ingestion.messages import RefusedEventError
+from cdp.ingestion.rows import event_fact
 from cdp.management.commands import load as load_command
 from cdp.models import Event, Identifier, QuarantinedItem, SourceKind
 from tests.factories import SourceFactory
@@ -139,7 +140,7 @@ NESTED = ("event_params", "items", "ecommerce", "user_properties", "device", "pr
 def test_row__whatever_is_nested_in_it__is_an_event_that_is_kept(parts):
     call = call_of({**row("purchase", 0), **parts})
 
-    kept = checked(call, kind="track")
+    fact = event_fact(call, None, source_id=7, region="", has_types=True, now=BEGAN)
 
-    assert (kept["event"], kept["anonymousId"]) == ("Order Completed", "1234.5678")
+    assert (fact.name, fact.nodes, fact.occurred_at) == ("Order Completed", (("anonymous_id", "1234.5678"),), BEGAN)
     assert call == call_of({**row("purchase", 0), **parts})
