@@ -119,7 +119,7 @@ class ConnectionAdmin(KeptAdmin):
     )  # fmt: skip
     add_fieldsets = ((None, {"fields": ("name", "kind", "settings_text", "secrets_text", "every_seconds")}),)
     readonly_fields = ("source", "coloured_state", "last_reading", "due_at", "failures", "error", "shipped")
-    change_form_outer_after_template = "console/connection.html"
+    change_form_outer_before_template = "console/connection.html"
 
     @column(description=_("kind"), ordering="source__kind")
     def kind_in_words(self, connection: Connection) -> str:

@@ -37,4 +37,4 @@ class Connection(models.Model):
         indexes = [models.Index(fields=["due_at"], name="connection_by_due_time")]
 
     def __str__(self) -> str:
-        return f"connection of {self.source_id}"
+        return str(self.source)
