@@ -109,11 +109,12 @@ def withdraw_records(permit: Permit[Collection], source: KnownSource, keys: Sequ
     return Written(len(touched), frozenset(touched))
 
 
-_WITHDRAW_EMPTY = """
-DELETE FROM identifier_trait t USING unnest(%s::text[], %s::text[]) AS empty (key, name)
-JOIN record r ON r.source_id = %s AND r.key = empty.key
-WHERE t.identifier_id = r.identifier_id AND t.source_id = r.source_id AND t.name = empty.name
+# Each by keys alone and not as a join: while a first load goes on, the planner believes that these tables are empty.
+_IDENTIFIERS = "SELECT identifier_id, key FROM record WHERE source_id = %s AND key = ANY(%s)"
+_SAID = """
+SELECT id, identifier_id, name FROM identifier_trait WHERE source_id = %s AND identifier_id = ANY(%s) AND name = ANY(%s)
 """
+_WITHDRAW = "DELETE FROM identifier_trait WHERE id = ANY(%s)"
 
 
 def withdraw_empty(
@@ -122,11 +123,13 @@ def withdraw_empty(
     """Of rows that are whole: a trait among `names` that a row does not have was emptied there, and counts no longer."""
     del permit  # likewise
     newest = {record.key: record.traits for record in records}
-    empty = [(key, name) for name in names for key, traits in newest.items() if name not in traits]
-    if not empty:
-        return
     with connection.cursor() as cursor:
-        cursor.execute(_WITHDRAW_EMPTY, [*map(list, zip(*empty, strict=True)), source.id])
+        cursor.execute(_IDENTIFIERS, [source.id, list(newest)])
+        keys = dict(cursor.fetchall())
+        cursor.execute(_SAID, [source.id, list(keys), list(names)])
+        empty = [pk for pk, identifier_id, name in cursor.fetchall() if name not in newest[keys[identifier_id]]]
+        if empty:
+            cursor.execute(_WITHDRAW, [empty])
 
 
 # -- and then -------------------------------------------------------------------------------------------------------
