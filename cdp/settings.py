@@ -59,6 +59,10 @@ DEBUG = read_flag("DEBUG", default=False)
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = read_list("CSRF_TRUSTED_ORIGINS")
 PRIVATE_ADDRESSES_ALLOWED = read_flag("PRIVATE_ADDRESSES_ALLOWED", default=False)  # for outbound requests
+CONNECTOR_URLS = {  # of a gateway that stands for the system; empty: the system itself
+    "SALESFORCE": read_text("SALESFORCE_URL"),
+    "HUBSPOT": read_text("HUBSPOT_URL"),
+}
 METRICS_TOKEN = read_text("METRICS_TOKEN")  # opens /metrics to other machines than this one
 
 # -- the application ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import replaying
+from cdp.ingestion import reading, replaying
 from cdp.models import RunState, Stage
 
 log = structlog.get_logger()
@@ -90,6 +90,14 @@ def _work_on_quarantine(workspace_id: int) -> bool:
     if runs:
         wake(Stage.IDENTITY, workspace_id=workspace_id)
     return any(run.state == RunState.RUNNING for run in runs)
+
+
+@shared_task(name="cdp.read_connections", acks_late=True, time_limit=3600)
+def read_connections(**_: Any) -> None:
+    """Read what is due of the systems that are read from, each for a few seconds: others want their turn."""
+    for workspace_id in pipeline.open_workspaces():
+        if reading.read_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.IDENTITY, workspace_id=workspace_id)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

@@ -2,7 +2,7 @@ from importlib import import_module
 
 from django.contrib.admin.apps import AdminConfig
 
-PAGES = ("corrections", "sources", "keys", "profiles", "quarantine", "runs", "users")
+PAGES = ("corrections", "sources", "connections", "keys", "profiles", "quarantine", "runs", "users")
 
 
 class ConsoleConfig(AdminConfig):

@@ -19,6 +19,7 @@ from django.db import Error as DatabaseError
 
 from cdp.ingestion import backpressure, quarantine, storing
 from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
@@ -95,15 +96,35 @@ def load_records(
 
 
 def load_events(
-    *, workspace_id: int, source: str, path: Path, mapping: Path | None = None, clock: Clock, report: Report
+    *,
+    workspace_id: int,
+    source: str,
+    path: Path,
+    mapping: Path | None = None,
+    export: str = "",
+    clock: Clock,
+    report: Report,
 ) -> Counts:
-    """Load events: flat rows, or JSON lines as SDKs send them. Otherwise as `load_records`."""
+    """Load events: flat rows, or JSON lines as SDKs send them. Otherwise as `load_records`.
+
+    `export` names the system whose export the file is: then its rows mean what they mean there.
+    """
+    if export:
+        return _load_export(workspace_id, source, path, export, clock, report)
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
     read = partial(_read_event, complete, known, region, table, corrections_of(workspace_id))
     reading = _reading("events", complete, region, table)
     subject = _subject(known, path, mapping)
+    return _run(Load("load events", path.name, subject, table, known, read, _write_events, reading), clock, report)
+
+
+def _load_export(workspace_id: int, source: str, path: Path, export: str, clock: Clock, report: Report) -> Counts:
+    known, table, _ = _opened(workspace_id, source, path, None, of_events=True)
+    read = partial(_read_exported, EXPORTS[export], known, corrections_of(workspace_id))
+    reading = _reading("events", None, known.region, table)
+    subject = _subject(known, path, None, export)
     return _run(Load("load events", path.name, subject, table, known, read, _write_events, reading), clock, report)
 
 
@@ -151,8 +172,8 @@ def _run(load: Load, clock: Clock, report: Report) -> Counts:
     return counts
 
 
-def _subject(source: KnownSource, path: Path, mapping: Path | None) -> str:
-    content = digest_of_file(path) + (digest_of_file(mapping) if mapping else "")
+def _subject(source: KnownSource, path: Path, mapping: Path | None, export: str = "") -> str:
+    content = digest_of_file(path) + (digest_of_file(mapping) if mapping else "") + export
     return f"{source.name} {hashlib.sha256(content.encode()).hexdigest()} {path.name}"
 
 
@@ -251,6 +272,19 @@ def _read_event(
         row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now,
         corrections=corrections,
     )  # fmt: skip
+
+
+def _read_exported(
+    call_of: Callable[[Mapping[str, Any]], dict[str, Any]],
+    source: KnownSource,
+    corrections: Corrections,
+    row: Row,
+    now: datetime,
+) -> Fact:
+    call = call_of(row.fields)
+    return event_fact(
+        call, None, source_id=source.id, region=source.region, has_types=True, now=now, corrections=corrections
+    )
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as write_records

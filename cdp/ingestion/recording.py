@@ -3,7 +3,7 @@
 For files and connectors alike. All run within a permit of the purpose COLLECTION, and all may run twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -86,7 +86,7 @@ SELECT %s, %s, key, identifier_id, fields, digest, %s, %s, %s, %s FROM pg_temp.a
 ON CONFLICT (source_id, key) DO UPDATE SET
     identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
     loaded_at = EXCLUDED.loaded_at, normal_version = EXCLUDED.normal_version,
-    dictionary_digest = EXCLUDED.dictionary_digest, mapping_digest = EXCLUDED.mapping_digest
+    dictionary_digest = EXCLUDED.dictionary_digest, mapping_digest = EXCLUDED.mapping_digest, deleted_at = NULL
 WHERE EXCLUDED.loaded_at >= known.loaded_at
 """
 
@@ -106,6 +106,56 @@ def _upsert_records(
         cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, *when_and_by_what])
         cursor.execute("DROP TABLE pg_temp.arriving_record")
 
+
+# -- records that are gone ------------------------------------------------------------------------------------------
+
+# Without a digest the same row is new again: what is restored there comes back here.
+_MARK_DELETED = """
+UPDATE record SET deleted_at = %s, digest = '' WHERE source_id = %s AND key = ANY(%s) AND deleted_at IS NULL
+RETURNING identifier_id
+"""
+_WITHDRAW_TRAITS = "DELETE FROM identifier_trait WHERE source_id = %s AND identifier_id = ANY(%s)"
+
+
+def withdraw_records(permit: Permit[Collection], source: KnownSource, keys: Sequence[str], now: datetime) -> Written:
+    """The source has these records no more: their rows say so, and their values no longer count for anybody.
+
+    The identifier stays, with its events and judgements: that somebody had this key remains true.
+    """
+    del permit  # the proof is the type; the transaction does the rest
+    if not keys:
+        return Written(0, {})
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK_DELETED, [now, source.id, sorted(set(keys))])
+        touched = [identifier_id for (identifier_id,) in cursor.fetchall()]
+        cursor.execute(_WITHDRAW_TRAITS, [source.id, touched])
+    return Written(len(touched), dict.fromkeys(sorted(touched), Cause.LEARNT))
+
+
+# Each by keys alone and not as a join: while a first load goes on, the planner believes that these tables are empty.
+_IDENTIFIERS = "SELECT identifier_id, key FROM record WHERE source_id = %s AND key = ANY(%s)"
+_SAID = """
+SELECT id, identifier_id, name FROM identifier_trait WHERE source_id = %s AND identifier_id = ANY(%s) AND name = ANY(%s)
+"""
+_WITHDRAW = "DELETE FROM identifier_trait WHERE id = ANY(%s)"
+
+
+def withdraw_empty(
+    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], names: Iterable[str]
+) -> None:
+    """Of rows that are whole: a trait among `names` that a row does not have was emptied there, and counts no longer."""
+    del permit  # likewise
+    newest = {record.key: record.traits for record in records}
+    with connection.cursor() as cursor:
+        cursor.execute(_IDENTIFIERS, [source.id, list(newest)])
+        keys = dict(cursor.fetchall())
+        cursor.execute(_SAID, [source.id, list(keys), list(names)])
+        empty = [pk for pk, identifier_id, name in cursor.fetchall() if name not in newest[keys[identifier_id]]]
+        if empty:
+            cursor.execute(_WITHDRAW, [empty])
+
+
+# -- and then -------------------------------------------------------------------------------------------------------
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)

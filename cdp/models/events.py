@@ -88,6 +88,7 @@ class Record(models.Model):
     mapping_digest = models.CharField(
         max_length=32, blank=True, default="", db_default="", help_text="of its mapping text; empty: not known"
     )
+    deleted_at = models.DateTimeField(null=True, help_text="when the source was seen to have it no more")
 
     class Meta:
         db_table = "record"

@@ -8,6 +8,7 @@ from activation.models import Audience, AudienceMember, Destination, MemberState
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
     Cause,
+    Connection,
     Correction,
     Event,
     Identifier,
@@ -184,6 +185,11 @@ def _machinery(
     Correction.objects.create(
         workspace=workspace, kind="DOMAIN", wrong="gmal.example", key="gmal.example", right="gmail.com"
     )
+    salesforce = SourceFactory(workspace=workspace, name="salesforce", kind=SourceKind.SALESFORCE)
+    Connection.objects.create(
+        workspace=workspace, source=salesforce, config={"domain": "acme.my"}, due_at=now,
+        secrets=encrypted({"client_id": "acme", "client_secret": "hidden-from-everybody"}),
+    )  # fmt: skip
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,

@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from cdp.ingestion import services as ingestion
+from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.loading import Counts
 from cdp.management.command import TesseraCommand
 
@@ -22,7 +23,10 @@ class Command(TesseraCommand):
             action = actions.add_parser(name, help=f"load {of_what}")
             action.add_argument("file", type=Path)
             action.add_argument("--source", required=True, metavar="NAME")
-            action.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean")
+            meaning = action.add_mutually_exclusive_group()
+            meaning.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean")
+            if name == "events":
+                meaning.add_argument("--format", choices=sorted(EXPORTS), help="the export of a system")
 
     def handle(self, *args: Any, **options: Any) -> None:
         load = {"records": ingestion.load_records, "events": ingestion.load_events}[options["action"]]
@@ -31,6 +35,7 @@ class Command(TesseraCommand):
             source=options["source"],
             path=options["file"],
             mapping=options["mapping"],
+            **({"export": options["format"]} if options.get("format") else {}),
             clock=timezone.now,
             report=self._report,
         )

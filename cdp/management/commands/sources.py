@@ -25,7 +25,7 @@ class Command(TesseraCommand):
         super().add_arguments(parser)
         actions = self.add_actions(parser)
         create = actions.add_parser("create", help="make a source; its write key is shown once")
-        create.add_argument("name", type=_slug, help="small letters, digits, - and _")
+        create.add_argument("name", type=slug, help="small letters, digits, - and _")
         create.add_argument("--kind", required=True, choices=sorted(KINDS))
         create.add_argument("--unique-people", action="store_true", help="two of its records are never one person")
         create.add_argument("--region", type=_region, help="ISO 3166 code, for phone numbers and dates")
@@ -144,7 +144,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,49}", text):
         raise ValueError(text)
     return text
