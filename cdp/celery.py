@@ -19,4 +19,10 @@ app.conf.beat_schedule = {
         "options": {"queue": queue, "expires": 1.0},
     }
     for queue in WORKER_BY_QUEUE
+} | {
+    "fetch-announced": {
+        "task": "cdp.fetch_announced",
+        "schedule": 5.0,
+        "options": {"queue": "ingestion", "expires": 5.0},
+    }
 }

@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
+from cdp.ingestion import deliveries
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
@@ -52,6 +53,14 @@ def sweep(*, stage: str, **_: Any) -> None:
     """Find what a lost message or a killed worker left behind, and what is due by the clock."""
     for workspace_id in pipeline.open_workspaces():
         _run(Stage(stage), workspace_id)
+
+
+@shared_task(name="cdp.fetch_announced", acks_late=True, time_limit=600)
+def fetch_announced(**_: Any) -> None:
+    """Fetch what webhooks announced. What waits lies in a table, so a lost message costs the seconds to the next one."""
+    for workspace_id in pipeline.open_workspaces():
+        if deliveries.fetch_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.INGESTION, workspace_id=workspace_id)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

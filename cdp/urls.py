@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, tracking
+from cdp.api import health, tracking, webhooks
 
 urlpatterns = [
     path("api/v1/", include("cdp.api.urls")),
@@ -12,4 +12,5 @@ urlpatterns = [
     path("health/ready", health.ready),
     path("metrics", health.metrics),
     *tracking.urlpatterns,
+    *webhooks.urlpatterns,
 ]
