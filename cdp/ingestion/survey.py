@@ -23,7 +23,7 @@ BEGUN: Final = "Survey Begun"  # and left before its end
 TABLES: Final = ("identifiers", "traits", "interests")
 MOST_TRAITS: Final = 250  # an identify call may have 300 values; the event keeps every answer
 _LONGEST_NAME: Final = 100
-_MACHINE_MADE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+", re.IGNORECASE)
+_MACHINE_MADE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+(\..*)?", re.IGNORECASE)
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 
 
@@ -158,7 +158,7 @@ def _scored(interest: str, answer: Answer) -> Iterator[tuple[str, float]]:
 
 def trait_name(answer: Answer) -> str:
     """What people called the question, where they did; a name that a machine made says less than the question."""
-    named = next((key for key in answer.keys if not _MACHINE_MADE.fullmatch(key)), answer.question)
+    named = answer.question if _MACHINE_MADE.fullmatch(answer.keys[0]) else answer.keys[0]
     return f"survey_{slug(named)}" if slug(named) else ""
 
 

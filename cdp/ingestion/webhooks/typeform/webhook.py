@@ -119,13 +119,13 @@ def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _answers(response: Mapping[str, Any], scales: Mapping[str, int]) -> list[Answer]:
-    asked = {field.get("id"): field for field in _objects(_object(response, "definition"), "fields")}
+    asked = {str(field.get("id")): field for field in _objects(_object(response, "definition"), "fields")}
     return [_answer(answer, asked, scales) for answer in _objects(response, "answers")]
 
 
-def _answer(answer: Mapping[str, Any], asked: Mapping[Any, Mapping[str, Any]], scales: Mapping[str, int]) -> Answer:
+def _answer(answer: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]], scales: Mapping[str, int]) -> Answer:
     own = _object(answer, "field")
-    field = {**asked.get(own.get("id"), {}), **own}
+    field = {**asked.get(str(own.get("id")), {}), **own}
     keys = [str(field[name]) for name in ("ref", "id") if field.get(name)] or ["unknown"]
     kind = str(answer.get("type") or "unknown")
     return Answer(
