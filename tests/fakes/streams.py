@@ -14,11 +14,13 @@ from cdp import embedded
 from cdp.models import SourceKind
 
 PARTITIONS = 3
+WRITTEN_AT = datetime(2026, 11, 21, 11, 30, tzinfo=UTC)  # of every message
+MILLISECONDS = int(WRITTEN_AT.timestamp() * 1000)
 _names = count()
 
 
 class Kafka:
-    """One topic of a mock cluster that lives in this process. `written_at` is when the last message was written."""
+    """One topic of a mock cluster that lives in this process."""
 
     kind = SourceKind.KAFKA
     _cluster: "MockCluster | None" = None
@@ -39,12 +41,11 @@ class Kafka:
 
         def written(error: object, message: confluent_kafka.Message) -> None:
             assert error is None
-            self.written_at = datetime.fromtimestamp(message.timestamp()[1] / 1000, tz=UTC)
             places.append(f"{message.topic()}:{message.partition()}:{message.offset()}")
 
         for number, value in enumerate(values):
             at = number % PARTITIONS if partition is None else partition
-            self._producer.produce(self.topic, value, partition=at, on_delivery=written)
+            self._producer.produce(self.topic, value, partition=at, timestamp=MILLISECONDS, on_delivery=written)
         assert self._producer.flush(10) == 0
         return places
 
@@ -79,7 +80,7 @@ class MockCluster:
 
 
 class Valkey:
-    """One stream of the embedded Valkey. `written_at` as above."""
+    """One stream of the embedded Valkey."""
 
     kind = SourceKind.STREAM
 
@@ -93,8 +94,7 @@ class Valkey:
         return {"url": self.url, "stream": self.topic, "claim_after_seconds": 1}
 
     def write(self, *values: bytes, partition: int | None = None) -> list[str]:
-        keys = [self.client.xadd(self.topic, {"data": value}).decode() for value in values]
-        self.written_at = datetime.fromtimestamp(int(keys[-1].partition("-")[0]) / 1000, tz=UTC)
+        keys = [self.client.xadd(self.topic, {"data": value}, id=f"{MILLISECONDS}-*").decode() for value in values]
         return [f"{self.topic}:0:{key}" for key in keys]
 
     def close(self) -> None:

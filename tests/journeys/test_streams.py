@@ -21,7 +21,7 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Connection, Event, InboxBatch, OutboxRow, QuarantinedItem
 from consent import gate
 from tests.factories import SourceFactory
-from tests.fakes.streams import BROKERS, Kafka
+from tests.fakes.streams import BROKERS, WRITTEN_AT, Kafka
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -156,7 +156,7 @@ def test_event__without_a_time__happened_when_it_was_written(broker, source, ope
 
     untimed, timed = Event.objects.order_by("message_id")
 
-    assert untimed.original_at == broker.written_at
+    assert untimed.original_at == WRITTEN_AT
     assert timed.occurred_at == datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
@@ -289,19 +289,19 @@ def test_reader__that_comes_back__goes_on_where_it_was(broker, source, open_stre
 # -- together -------------------------------------------------------------------------------------------------------
 
 
-def test_two_readers__one_joining_and_one_leaving__store_everything_once(broker, source, open_stream, monkeypatch):
+def test_two_readers__one_joining_and_one_leaving__store_everything_once(broker, source, open_stream):
     broker.write(*encoded(*map(track, range(30))))
-    first, second = open_stream(reader="first"), open_stream(reader="second")
+    living = {"first": open_stream(reader="first"), "second": open_stream(reader="second")}
+    taken = dict.fromkeys(living, 0)
     until = time.monotonic() + 20
-    taken = [0, 0]
 
-    while sum(taken) < 30 and time.monotonic() < until:  # in turns, each keeping its place in the group
-        for number, stream in enumerate((first, second)):
-            taken[number] += read_a_little(stream, source)
-            if stream is second and taken[1] > 5:
-                stream.close()
+    while len(stored(source)) < 30 and time.monotonic() < until:  # in turns, each keeping its place in the group
+        for name, stream in list(living.items()):
+            taken[name] += read_a_little(stream, source)
+        if taken["second"] > 5 and "second" in living:
+            living.pop("second").close()
 
-    assert all(taken)
+    assert all(taken.values())
     assert stored(source) == ids(30)
 
 

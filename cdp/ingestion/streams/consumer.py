@@ -97,7 +97,8 @@ class Consumer:
         """Doubling, with jitter, and ended at once by `stop`."""
         reason = error.message if isinstance(error, StreamAwayError) else type(error).__name__
         log.warning("stream.paused", source=self.source.id, reason=reason, failures=failures)
-        connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block:
+            connection.close()  # broken or not: the next try opens its own
         if self.until_idle:
             raise error
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
