@@ -7,7 +7,7 @@ from typing import Any, Final
 from cdp.ingestion.documents import DocumentMapping, parse_document_mapping
 from cdp.ingestion.mapping import MappingError
 from cdp.ingestion.streams.stream import Config, MissingExtraError, Secrets, Stream, StreamSettingsError
-from cdp.ingestion.webhook import Field
+from cdp.ingestion.webhook import Field, Settings, WebhookSettingsError, checked_fields
 from cdp.models import SourceKind
 
 _MAPPING: Final = Field("mapping", "what the paths of a message mean; empty: messages are tracking calls", {})
@@ -42,19 +42,20 @@ _MODULES: Final[Mapping[SourceKind, tuple[str, str, str]]] = {
 
 def open_stream(kind: str, config: Config, secrets: Secrets, *, group: str) -> Stream:
     """Raises `StreamSettingsError`, or `MissingExtraError` where the library of the stream is not installed."""
-    if kind not in _MODULES:
-        raise StreamSettingsError("The source is no stream: its kind must be KAFKA or STREAM.")
-    check_fields(kind, config, secrets)
+    check(kind, config, secrets)
     module, name, extra = _MODULES[SourceKind(kind)]
     make: Callable[..., Stream] = getattr(_imported(module, extra), name)
     return make(config, secrets, group=group)
 
 
-def check_fields(kind: str, config: Config, secrets: Secrets) -> None:
-    known = {field.name for field in FIELDS[SourceKind(kind)]}
-    for name in (*config, *secrets):
-        if name not in known:
-            raise StreamSettingsError(f"`{name}` is no setting of this stream; there are {', '.join(sorted(known))}.")
+def check(kind: str, config: Config, secrets: Secrets) -> None:
+    """Raises `StreamSettingsError`. Asks no server, and needs no library."""
+    if kind not in _MODULES:
+        raise StreamSettingsError("The source is no stream: its kind must be KAFKA or STREAM.")
+    try:
+        checked_fields(FIELDS[SourceKind(kind)], Settings(config, secrets))
+    except WebhookSettingsError as error:
+        raise StreamSettingsError(error.message) from None
     mapping_of(config)
 
 

@@ -140,11 +140,12 @@ class Fetching(Protocol):
 
 
 def checked_fields(fields: Sequence[Field], settings: Settings) -> None:
-    """What every webhook checks: each setting is known, and those that are required are there."""
-    known = {field.name for field in fields}
-    for name in (*settings.config, *settings.secrets):
-        if name not in known:
-            raise WebhookSettingsError(f"`{name}` is no setting of this webhook; there are {', '.join(sorted(known))}.")
+    """What every connection checks: each setting is known, in its place, and those that are required are there."""
+    for given, is_secret, what in ((settings.config, False, "setting"), (settings.secrets, True, "secret")):
+        known = sorted(field.name for field in fields if field.is_secret is is_secret)
+        for name in given:
+            if name not in known:
+                raise WebhookSettingsError(f"`{name}` is no {what} here; there are {', '.join(known)}.")
     for one in fields:
         given = settings.secrets if one.is_secret else settings.config
         if one.is_required and not given.get(one.name):

@@ -64,7 +64,7 @@ def test_settings__that_are_right__are_accepted(sender):
 
 
 def test_settings__with_a_name_that_nobody_knows__say_which_there_are(sender):
-    with pytest.raises(WebhookSettingsError, match="`colour` is no setting of this webhook; there are"):
+    with pytest.raises(WebhookSettingsError, match="`colour` is no setting here; there are"):
         webhook(sender).check(Settings({**sender.config, "colour": "red"}, sender.secrets))
 
 

@@ -31,11 +31,14 @@ SECURITIES: Final = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 LARGEST_POLL_BYTES: Final = 8 * 2**20
 AT_ONCE: Final = 50  # so many messages may exceed the bytes above
 ANSWER_SECONDS: Final = 5.0
+DEAD_ENDS: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION})  # noqa: SLF001  # their names
 
 
 class KafkaStream:
     def __init__(self, config: Config, secrets: Secrets, *, group: str) -> None:
-        self._consumer = Consumer(client_settings(config, secrets, group=group), logger=_Quiet())
+        self._failure: KafkaError | None = None
+        settings = {**client_settings(config, secrets, group=group), "error_cb": self._note_failure}
+        self._consumer = Consumer(settings, logger=_Quiet())
         self._assigned: set[tuple[str, int]] = set()
         self._is_member = False
         self._consumer.subscribe(topics_of(config), on_assign=self._gain, on_revoke=self._lose, on_lost=self._lose)
@@ -93,6 +96,8 @@ class KafkaStream:
             came = [first, *self._consumer.consume(most - 1, timeout=0)] if first is not None else []
         except KafkaException as error:
             raise _away(error) from None
+        if not came:
+            self._raise_failure()
         good = [_read(message) for message in came if message.error() is None]
         for message in came:
             if (problem := message.error()) is not None:
@@ -109,6 +114,16 @@ class KafkaStream:
         if position < 0:
             position = self._consumer.committed([partition], timeout=ANSWER_SECONDS)[0].offset
         return max(0, high - (position if position >= 0 else low))
+
+    def _note_failure(self, error: KafkaError) -> None:
+        """The library tries again by itself, for ever: whoever waits for an end must hear of it."""
+        if error.fatal() or error.code() in DEAD_ENDS:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise _away(KafkaException(failure))
 
     def _gain(self, _: Consumer, partitions: Iterable[TopicPartition]) -> None:
         self._is_member = True  # of the group, even where it has more readers than there are partitions
