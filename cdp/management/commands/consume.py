@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -23,23 +25,33 @@ class Command(TesseraCommand):
         parser.add_argument("--max", type=_count, metavar="N", help="stop after N messages")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        counts = consume_stream(
-            workspace_id=self.workspace_id(options),
-            source=options["source"],
-            clock=timezone.now,
-            stop=stop,
-            until_idle=options["once"],
-            most=options["max"],
-            report=self._report,
-        )
+        with _until_signalled() as stop:
+            counts = consume_stream(
+                workspace_id=self.workspace_id(options),
+                source=options["source"],
+                clock=timezone.now,
+                stop=stop,
+                until_idle=options["once"],
+                most=options["max"],
+                report=self._report,
+            )
         self.emit(asdict(counts))
 
     def _report(self, counts: Counts) -> None:
         lag = "?" if counts.lag is None else f"{counts.lag:,}"
         self.say(f"{counts.messages:,} messages, {counts.quarantined:,} in quarantine, {lag} waiting")
+
+
+@contextmanager
+def _until_signalled() -> Iterator[threading.Event]:
+    """What is being stored is stored and committed; then it ends."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _count(text: str) -> int:
