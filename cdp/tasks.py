@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import deliveries
+from cdp.ingestion import fetching
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
@@ -57,9 +57,9 @@ def sweep(*, stage: str, **_: Any) -> None:
 
 @shared_task(name="cdp.fetch_announced", acks_late=True, time_limit=600)
 def fetch_announced(**_: Any) -> None:
-    """Fetch what webhooks announced. What waits lies in a table, so a lost message costs the seconds to the next one."""
+    """Fetch what webhooks announced. It lies in a table: a lost message costs the seconds to the next one."""
     for workspace_id in pipeline.open_workspaces():
-        if deliveries.fetch_due(workspace_id=workspace_id, clock=timezone.now):
+        if fetching.fetch_due(workspace_id=workspace_id, clock=timezone.now):
             wake(Stage.INGESTION, workspace_id=workspace_id)
 
 

@@ -27,4 +27,4 @@ def is_signed(
 
 
 def is_same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode(errors="replace"))

@@ -29,7 +29,7 @@ _NO_WORD = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`keys` are the names under which settings may know the question. `score` is where it lies on its scale, 0 to 1."""
+    """`keys` are the names that settings may have for the question. `score`: where it lies on its scale, 0 to 1."""
 
     keys: Sequence[str]
     question: str

@@ -117,7 +117,7 @@ class Webhook(Protocol):
         """Raises `WebhookSettingsError`, which names the setting that is wrong."""
 
     def verify(self, delivery: Delivery, settings: Settings, *, now: datetime) -> None:
-        """Raises `WrongSignatureError` or `StaleSignatureError`. Takes as long for a wrong signature as for a right one."""
+        """Raises `WrongSignatureError` or `StaleSignatureError`. A wrong signature takes as long as a right one."""
 
     def read(self, delivery: Delivery, settings: Settings) -> Reading:
         """Raises `MalformedDeliveryError`."""

@@ -1,4 +1,4 @@
-"""What `webhooks` and `streams` have in common: they connect a system that sends by itself, and list those there are."""
+"""What `webhooks` and `streams` have in common: they connect systems that send by themselves, and list them."""
 
 import json
 import os

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError
 
 from cdp import http, tasks
-from cdp.ingestion import deliveries
+from cdp.ingestion import deliveries, fetching
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.webhooks.surveymonkey.webhook import SurveyMonkey
 from cdp.kernel.purposes import Purpose
@@ -59,7 +59,7 @@ def announce(source, number=1):
 
 
 def fetch(source, clock):
-    return deliveries.fetch_due(workspace_id=source.workspace_id, clock=clock)
+    return fetching.fetch_due(workspace_id=source.workspace_id, clock=clock)
 
 
 def kept():
@@ -103,13 +103,13 @@ def test_worker__that_was_killed_before_it_stored__leaves_the_announcement_to_th
     source, fake, clock, monkeypatch
 ):
     announce(source)
-    monkeypatch.setattr(deliveries, "accept_calls", _killed)
+    monkeypatch.setattr(fetching, "accept_calls", _killed)
     with pytest.raises(KeyboardInterrupt):
         fetch(source, clock)
     monkeypatch.undo()
 
     assert fetch(source, clock) == 0
-    clock.now += deliveries.LEASE
+    clock.now += fetching.LEASE
     assert fetch(source, clock) == 1
     assert len(kept()) == 2
 
@@ -129,13 +129,13 @@ def test_worker__that_was_killed_after_it_stored__stores_nothing_twice(source, f
 
 def test_storing__that_fails__leaves_neither_calls_nor_a_closed_announcement(source, fake, clock, monkeypatch):
     announce(source)
-    monkeypatch.setattr(deliveries, "_close", _failing)
+    monkeypatch.setattr(fetching, "_close", _failing)
 
     with pytest.raises(DatabaseError):
         fetch(source, clock)
 
     assert kept() == []
-    assert Announcement.objects.get().due_at == NOW + deliveries.LEASE
+    assert Announcement.objects.get().due_at == NOW + fetching.LEASE
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_other_system__that_fails__is_asked_again_later_and_nothing_is_given_up(
 
     announcement = Announcement.objects.get()
     assert (announcement.attempts, announcement.error) == (1, code)
-    assert NOW + deliveries.FIRST_DELAY / 2 <= announcement.due_at <= NOW + deliveries.FIRST_DELAY
+    assert NOW + fetching.FIRST_DELAY / 2 <= announcement.due_at <= NOW + fetching.FIRST_DELAY
     connection = Connection.objects.get()
     assert (connection.failures, connection.error) == (1, code)
     assert (kept(), QuarantinedItem.objects.count()) == ([], 0)
 
-    clock.now += deliveries.FIRST_DELAY
+    clock.now += fetching.FIRST_DELAY
     assert fetch(source, clock) == 1
     connection.refresh_from_db()
     assert (connection.failures, connection.error) == (0, "")
