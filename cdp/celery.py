@@ -24,5 +24,10 @@ app.conf.beat_schedule = {
         "task": "cdp.read_connections",
         "schedule": 5.0,
         "options": {"queue": "ingestion", "expires": 5.0},
-    }
+    },
+    "fetch-announced": {
+        "task": "cdp.fetch_announced",
+        "schedule": 5.0,
+        "options": {"queue": "ingestion", "expires": 5.0},
+    },
 }

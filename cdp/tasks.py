@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import reading, replaying
+from cdp.ingestion import fetching, reading, replaying
 from cdp.models import RunState, Stage
 
 log = structlog.get_logger()
@@ -98,6 +98,14 @@ def read_connections(**_: Any) -> None:
     for workspace_id in pipeline.open_workspaces():
         if reading.read_due(workspace_id=workspace_id, clock=timezone.now):
             wake(Stage.IDENTITY, workspace_id=workspace_id)
+
+
+@shared_task(name="cdp.fetch_announced", acks_late=True, time_limit=600)
+def fetch_announced(**_: Any) -> None:
+    """Fetch what webhooks announced. It lies in a table: a lost message costs the seconds to the next one."""
+    for workspace_id in pipeline.open_workspaces():
+        if fetching.fetch_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.INGESTION, workspace_id=workspace_id)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

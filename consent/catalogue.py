@@ -48,6 +48,7 @@ FIXED_PATH: Final = "search_path=core, pg_temp"
 
 PERSONAL_TABLES: Final = frozenset(
     {
+        "announcement",
         "audience_member",
         "consent_record",
         "event",
@@ -71,6 +72,7 @@ PERSONAL_TABLES: Final = frozenset(
 
 _WRITES = "stores what arrives, before anybody's permission can be known"
 READERS: Final[Mapping[tuple[str, str], str]] = {
+    (Purpose.COLLECTION, "announcement"): "fetches what a webhook announced: ids at the other system",
     (Purpose.COLLECTION, "inbox"): _WRITES,
     (Purpose.COLLECTION, "message"): _WRITES,
     (Purpose.COLLECTION, "sighting"): _WRITES,

@@ -1,5 +1,6 @@
 """The core tables, one word per thing (see docs/glossary.md)."""
 
+from cdp.models.announcements import Announcement
 from cdp.models.connections import Connection
 from cdp.models.corrections import Correction, CorrectionKind, MappingText
 from cdp.models.events import (
@@ -22,6 +23,7 @@ from cdp.models.users import Member, User
 from cdp.models.workspaces import Workspace
 
 __all__ = [
+    "Announcement",
     "ApiKey",
     "Cause",
     "Connection",
