@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, profiles, segments
+from cdp.api import consents, description, plans, profiles, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -31,9 +31,21 @@ CONSENT: dict[str, type[APIView]] = {
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
 }
+PLAN = "sources/<slug:source>/tracking-plan"
+SOURCES: dict[str, type[APIView]] = {
+    PLAN: plans.TrackingPlanView,
+    f"{PLAN}/versions": plans.VersionsView,
+    f"{PLAN}/versions/<int:number>": plans.VersionView,
+    f"{PLAN}/versions/<int:number>/live": plans.LiveView,
+    f"{PLAN}/violations": plans.ViolationsView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
-    *(path(route, view.as_view()) for routes in (PROFILES, SEGMENTS, CONSENT, OPEN) for route, view in routes.items()),
+    *(
+        path(route, view.as_view())
+        for routes in (PROFILES, SEGMENTS, CONSENT, SOURCES, OPEN)
+        for route, view in routes.items()
+    ),
     path("docs", description.docs),
 ]

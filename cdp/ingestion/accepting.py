@@ -10,7 +10,7 @@ import msgspec
 from django.conf import settings
 from django.db import connection
 
-from cdp.ingestion import messages, quarantine
+from cdp.ingestion import messages, plans, quarantine
 from cdp.ingestion.bodies import Envelope, InvalidJsonError, read_envelope, read_item
 from cdp.ingestion.messages import RefusedEventError
 from cdp.ingestion.quarantine import Refused
@@ -40,9 +40,10 @@ def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at
     kept: list[Mapping[str, Any]] = []
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
+    check = plans.open_check(source)
     for index, raw in enumerate(envelope.items):
         try:
-            kept.append(_read_event(raw, index, envelope, path_kind))
+            kept.append(check.applied(_read_event(raw, index, envelope, path_kind)))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
             refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
@@ -52,6 +53,7 @@ def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at
         if kept:
             _append(source, received_at, body)
         quarantine.add(refused, source_id=source.id, workspace_id=source.workspace_id, now=received_at)
+        check.count(now=received_at)
     return Accepted(source.workspace_id, len(kept), rejected)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from cdp.ingestion import quarantine, storing
+from cdp.ingestion import plans, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
@@ -71,6 +71,7 @@ class Load:
     source: KnownSource
     read: Callable[[Row, datetime], Any]
     write: Callable[[Permit[Collection], KnownSource, Sequence[Any], datetime], Written]
+    check: plans.PlanCheck | None = None  # of events
 
 
 Report = Callable[[Counts], None]
@@ -97,9 +98,10 @@ def load_events(
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
-    read = partial(_read_event, complete, known, region, table)
+    check = plans.open_check(known)
+    read = partial(_read_event, complete, known, region, table, check)
     subject = _subject(known, path, mapping)
-    return _run(Load("load events", path.name, subject, table, known, read, _write_events), clock, report)
+    return _run(Load("load events", path.name, subject, table, known, read, _write_events, check), clock, report)
 
 
 def _opened(
@@ -184,6 +186,8 @@ def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: 
         good, refused = _readable(load, rows, now)
         written = load.write(permit, load.source, good, now)
         quarantine.add(refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=now)
+        if load.check:
+            load.check.count(now=now)
         _hand_over(permit, written.touched)
         after = Counts(
             read=counts.read + len(rows),
@@ -237,10 +241,14 @@ def _read_event(
     source: KnownSource,
     region: str,
     table: Table,
+    check: plans.PlanCheck,
     row: Row,
     now: datetime,
 ) -> Fact:
-    return event_fact(row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now)
+    return event_fact(
+        row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now,
+        applied=check.applied,
+    )  # fmt: skip
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as _write_records

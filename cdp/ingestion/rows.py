@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -83,11 +83,12 @@ def event_fact(
     region: str,
     has_types: bool,
     now: datetime,
+    applied: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> Fact:
     """Without a mapping, or for a row that is written as SDKs send events, the names of SDKs hold.
 
     A row without a message id has one made of its content: loaded again, in this file or another, it is the same event.
-    Raises `RefusedEventError`.
+    `applied` is the tracking plan's word on the checked event. Raises `RefusedEventError`.
     """
     if mapping is None or not _SDK_IDS.isdisjoint(fields):
         nodes: tuple[Node, ...] = ()
@@ -99,6 +100,7 @@ def event_fact(
     event.setdefault(
         "messageId", "row-" + hashlib.sha256(storable_json(dict(sorted(fields.items()))).encode()).hexdigest()
     )
+    event = applied(event)
     return messages.fact(event, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes)
 
 

@@ -43,6 +43,7 @@ class KnownSource:
     workspace_id: int
     name: str
     region: str
+    plan_id: int | None = None  # the live version of its tracking plan
 
 
 def create_source(
@@ -77,18 +78,25 @@ def source_of(write_keys: Sequence[str]) -> KnownSource:
 
 
 def source_named(name: str, *, workspace_id: int) -> KnownSource:
+    """Raises `UnknownSourceError`."""
+    return known_source(find_source(name, workspace_id=workspace_id))
+
+
+def find_source(name: str, *, workspace_id: int) -> Source:
     """Raises `UnknownSourceError`, which names those that exist."""
     source = Source.objects.select_related("workspace").filter(workspace_id=workspace_id, name=name).first()
     if source is None:
         names = Source.objects.filter(workspace_id=workspace_id).order_by("name").values_list("name", flat=True)
         there_are = ", ".join(names) or "none: `manage.py sources create NAME --kind file` makes one"
         raise UnknownSourceError(f"There is no source {name!r} in this workspace; there are {there_are}.")
-    return known_source(source)
+    return source
 
 
 def known_source(source: Source) -> KnownSource:
     region = source.default_region or source.workspace.default_region
-    return KnownSource(id=source.pk, workspace_id=source.workspace_id, name=source.name, region=region)
+    return KnownSource(
+        id=source.pk, workspace_id=source.workspace_id, name=source.name, region=region, plan_id=source.live_plan_id
+    )
 
 
 def regions_of(source_ids: Sequence[int]) -> dict[int, str]:

@@ -5,6 +5,7 @@ from cdp.models.events import Event, InboxBatch, Message, QuarantinedItem, Recor
 from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
 from cdp.models.keys import ApiKey, Scope, WriteKey
 from cdp.models.outbox import Cause, OutboxRow, Stage
+from cdp.models.plans import PlanViolation, TrackingPlanVersion, ViolationAction
 from cdp.models.profiles import Profile, Trait
 from cdp.models.runs import Run, RunState
 from cdp.models.sources import Source, SourceKind
@@ -22,6 +23,7 @@ __all__ = [
     "Member",
     "Message",
     "OutboxRow",
+    "PlanViolation",
     "Profile",
     "QuarantinedItem",
     "Record",
@@ -32,8 +34,10 @@ __all__ = [
     "Source",
     "SourceKind",
     "Stage",
+    "TrackingPlanVersion",
     "Trait",
     "User",
+    "ViolationAction",
     "Workspace",
     "WriteKey",
 ]

@@ -33,6 +33,10 @@ class Source(models.Model):
         _("has each person once"), default=False, help_text=_("two records of this source are never the same person")
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
+    live_plan = models.ForeignKey(
+        "cdp.TrackingPlanVersion", models.SET_NULL, null=True, blank=True, related_name="+",
+        db_constraint=False, verbose_name=_("live tracking plan"),
+    )  # fmt: skip  # its key is composite, by a migration: the plan of no other source
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
