@@ -28,7 +28,7 @@ class VersionBody(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
     def get_is_live(self, version: TrackingPlanVersion) -> bool:
-        return version.pk == self.context["live"]
+        return bool(version.pk == self.context["live"])
 
 
 class VersionWithPlan(VersionBody):

@@ -8,6 +8,8 @@ from django import template
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
+from cdp.models import ViolationAction
+
 register = template.Library()
 
 RULES = {"most_recent": _("the most recent"), "steward": _("a steward said so")}
@@ -47,3 +49,15 @@ def in_language(text: Any, language: str) -> Any:
 def rule_in_words(rule: str) -> Any:
     """Why a value was chosen for the golden record."""
     return RULES.get(rule, rule)
+
+
+@register.filter
+def plan_action(action: str) -> Any:
+    """What became of an event that broke its tracking plan."""
+    return ViolationAction(action).label
+
+
+@register.filter
+def from_below(height: float) -> float:
+    """Where a bar of a plot begins, counted from the top of a hundred."""
+    return 100 - height

@@ -207,11 +207,11 @@ def _without(event: dict[str, Any], paths: Sequence[Sequence[str | int]]) -> dic
 
 
 def _leave_out(values: Any, path: Sequence[str | int]) -> None:  # noqa: ANN401  # whatever JSON holds
-    *way, last = _to_property(path) or [None]
-    for step in way:
+    way = _to_property(path)
+    for step in way[:-1]:
         values = _at(values, step)
-    if isinstance(values, dict):
-        values.pop(last, None)
+    if way and isinstance(values, dict):
+        values.pop(way[-1], None)
 
 
 def _to_property(path: Sequence[str | int]) -> list[str | int]:

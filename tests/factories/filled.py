@@ -13,6 +13,7 @@ from cdp.models import (
     IdentifierTrait,
     Member,
     OutboxRow,
+    PlanViolation,
     Profile,
     QuarantinedItem,
     Run,
@@ -20,6 +21,7 @@ from cdp.models import (
     Source,
     SourceKind,
     Stage,
+    TrackingPlanVersion,
     Trait,
     User,
     Workspace,
@@ -181,6 +183,7 @@ def _machinery(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,
     )  # fmt: skip
+    _plan(workspace, shop, user, now)
     OutboxRow.objects.create(workspace=workspace, stage=Stage.IDENTITY, subject_id=persons[0].pk, cause=Cause.EVENT)
     OutboxRow.objects.create(
         workspace=workspace, stage=Stage.SEGMENTS, subject_id=persons[1].profile_id, cause=Cause.EVENT, failed_at=now,
@@ -203,3 +206,16 @@ def _machinery(
         digest="0" * 64,
         valid_from=now,
     )
+
+
+def _plan(workspace: Workspace, shop: Source, user: User, now: datetime) -> None:
+    rule = {"kind": "track", "event": "Order Completed", "on_violation": "WARN", "schema": {"required": ["order_id"]}}
+    version = TrackingPlanVersion.objects.create(
+        workspace=workspace, source=shop, number=1, document={"rules": [rule]}, author=user, created_at=now
+    )
+    Source.objects.filter(pk=shop.pk).update(live_plan=version)
+    for passed in range(3):
+        PlanViolation.objects.create(
+            workspace=workspace, version=version, day=(now - timedelta(days=passed)).date(), event="track Order Completed",
+            path="/order_id", keyword="required", action="WARN", slot=passed, events=40 - 12 * passed,
+        )  # fmt: skip

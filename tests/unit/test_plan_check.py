@@ -4,14 +4,7 @@ import time
 
 import pytest
 
-from cdp.ingestion.plan_check import (
-    LARGEST_PLAN_BYTES,
-    MOST_SENDERS_NAMES,
-    Action,
-    PlanError,
-    Violation,
-    compile_plan,
-)
+from cdp.ingestion.plan_check import LARGEST_PLAN_BYTES, MOST_SENDERS_NAMES, Action, PlanError, Violation, compile_plan
 
 ORDER = {
     "type": "object",
