@@ -5,7 +5,7 @@ it is unfinished a second call resumes it; afterwards it finds duplicates only.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from cdp.ingestion import plans, quarantine, storing
+from cdp.ingestion import plans, quality_reports, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
@@ -71,6 +71,7 @@ class Load:
     source: KnownSource
     read: Callable[[Row, datetime], Any]
     write: Callable[[Permit[Collection], KnownSource, Sequence[Any], datetime], Written]
+    key: str = ""  # the column that tells rows apart
     check: plans.PlanCheck | None = None  # of events
 
 
@@ -88,7 +89,8 @@ def load_records(
     complete = mapping_for_records(given, columns=table.columns, source=source, is_uniform=table.is_uniform)
     read = partial(_read_record, complete, complete.region or known.region)
     subject = _subject(known, path, mapping)
-    return _run(Load("load records", path.name, subject, table, known, read, _write_records), clock, report)
+    load = Load("load records", path.name, subject, table, known, read, _write_records, key=complete.key)
+    return _run(load, clock, report)
 
 
 def load_events(
@@ -101,7 +103,10 @@ def load_events(
     check = plans.open_check(known)
     read = partial(_read_event, complete, known, region, table, check)
     subject = _subject(known, path, mapping)
-    return _run(Load("load events", path.name, subject, table, known, read, _write_events, check), clock, report)
+    key = complete.key if complete else "messageId"
+    key = key if key in table.columns else ""
+    load = Load("load events", path.name, subject, table, known, read, _write_events, key=key, check=check)
+    return _run(load, clock, report)
 
 
 def _opened(
@@ -125,10 +130,16 @@ def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | Non
 def _run(load: Load, clock: Clock, report: Report) -> Counts:
     run = _begin(load, clock())
     counts = Counts(**run.counts)
+    profiler = quality_reports.profiler_of_load(run.pk, key=load.key)
     try:
-        for rows in _chunks(islice(load.table.rows(), run.position, None)):
+        every = load.table.rows()
+        for rows in _chunks(islice(every, run.position)):  # loaded before it was stopped, and measured once more
+            profiler.see(_fields(rows))
+        for rows in _chunks(every):
             _load_chunk(load, run, rows, counts, clock())
+            profiler.see(_fields(rows))
             report(counts)
+        quality_reports.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
     except Exception as error:
         with suppress(DatabaseError):  # which may be why we are here
             _end(run, RunState.FAILED, clock(), type(error).__name__)
@@ -177,6 +188,10 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _fields(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+    return [row.fields for row in rows if not row.code]
 
 
 def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: datetime) -> None:

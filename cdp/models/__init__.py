@@ -7,6 +7,7 @@ from cdp.models.keys import ApiKey, Scope, WriteKey
 from cdp.models.outbox import Cause, OutboxRow, Stage
 from cdp.models.plans import PlanViolation, TrackingPlanVersion, ViolationAction
 from cdp.models.profiles import Profile, Trait
+from cdp.models.quality import QualityReport, QualityThresholds
 from cdp.models.runs import Run, RunState
 from cdp.models.sources import Source, SourceKind
 from cdp.models.users import Member, User
@@ -25,6 +26,8 @@ __all__ = [
     "OutboxRow",
     "PlanViolation",
     "Profile",
+    "QualityReport",
+    "QualityThresholds",
     "QuarantinedItem",
     "Record",
     "Run",

@@ -1,0 +1,72 @@
+"""What a stream of any length leaves behind in bounded memory: how many were different, and a fair sample. Pure."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+MOST_EXACT: Final = 100_000
+KEPT_MINIMA: Final = 16_384  # the estimate is right to 1/√16384 = 0.8 %
+_RANGE: Final = 2.0**64
+
+
+def digest(text: str) -> int:
+    """The same in every process and for ever, unlike `hash`."""
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest())
+
+
+class Distinct:
+    """How many different texts there were: exact up to `MOST_EXACT`, then by the smallest of their digests.
+
+    The answer depends on the set of texts alone, never on their order.
+    """
+
+    def __init__(self) -> None:
+        self.seen: set[int] | None = set()
+        self.minima = np.empty(0, dtype=np.uint64)
+
+    def see(self, texts: Iterable[str]) -> None:
+        digests = map(digest, texts)
+        if self.seen is None:
+            self._keep_smallest(np.fromiter(digests, dtype=np.uint64))
+            return
+        self.seen.update(digests)
+        if len(self.seen) > MOST_EXACT:
+            self._keep_smallest(np.fromiter(self.seen, dtype=np.uint64, count=len(self.seen)))
+            self.seen = None
+
+    def _keep_smallest(self, digests: npt.NDArray[np.uint64]) -> None:
+        self.minima = np.unique(np.concatenate([self.minima, digests]))[:KEPT_MINIMA]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.seen is not None
+
+    @property
+    def count(self) -> int:
+        if self.seen is not None:
+            return len(self.seen)
+        if len(self.minima) < KEPT_MINIMA:
+            return len(self.minima)
+        return round((KEPT_MINIMA - 1) / (float(self.minima[-1]) / _RANGE))
+
+
+class Reservoir:
+    """Which rows of a stream belong to a sample in which each has the same chance: all of them while there is room."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seen = 0
+        self._random = np.random.default_rng(seed)
+
+    def places(self, count: int) -> Iterator[tuple[int, int]]:
+        """Of the next `count` rows: (number among them, place in the sample that it takes). The last at a place stays."""
+        filling = min(count, max(self.size - self.seen, 0))
+        yield from ((number, self.seen + number) for number in range(filling))
+        ranks = np.arange(self.seen + filling, self.seen + count) + 1
+        drawn = self._random.integers(0, ranks) if len(ranks) else ranks
+        self.seen += count
+        taken = {int(drawn[number]): int(number) + filling for number in np.flatnonzero(drawn < self.size)}
+        yield from ((number, place) for place, number in taken.items())
