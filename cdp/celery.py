@@ -19,4 +19,10 @@ app.conf.beat_schedule = {
         "options": {"queue": queue, "expires": 1.0},
     }
     for queue in WORKER_BY_QUEUE
+} | {
+    "measure-quality": {
+        "task": "cdp.measure_quality",
+        "schedule": 60.0,
+        "options": {"queue": "ingestion", "expires": 60.0},
+    }
 }

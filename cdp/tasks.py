@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
+from cdp.ingestion import quality_reports
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
@@ -52,6 +53,13 @@ def sweep(*, stage: str, **_: Any) -> None:
     """Find what a lost message or a killed worker left behind, and what is due by the clock."""
     for workspace_id in pipeline.open_workspaces():
         _run(Stage(stage), workspace_id)
+
+
+@shared_task(name="cdp.measure_quality", acks_late=True, time_limit=600)
+def measure_quality(**_: Any) -> None:
+    """Yesterday's quality report of one source in each workspace that lacks it. The next call finds the next source."""
+    for workspace_id in pipeline.open_workspaces():
+        quality_reports.measure_next_day(workspace_id=workspace_id, now=timezone.now())
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

@@ -34,6 +34,7 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "unknown_profile": HTTPStatus.NOT_FOUND,
     "unknown_source": HTTPStatus.NOT_FOUND,
     "unknown_plan_version": HTTPStatus.NOT_FOUND,
+    "no_quality_report": HTTPStatus.NOT_FOUND,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_many_statements": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "nested_permit": HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, plans, profiles, segments
+from cdp.api import consents, description, plans, profiles, quality, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -38,6 +38,10 @@ SOURCES: dict[str, type[APIView]] = {
     f"{PLAN}/versions/<int:number>": plans.VersionView,
     f"{PLAN}/versions/<int:number>/live": plans.LiveView,
     f"{PLAN}/violations": plans.ViolationsView,
+    "sources/<slug:source>/quality": quality.NewestView,
+    "sources/<slug:source>/quality/reports": quality.ReportsView,
+    "sources/<slug:source>/quality/reports/<int:report>": quality.ReportView,
+    "sources/<slug:source>/quality/thresholds": quality.ThresholdsView,
 }
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 

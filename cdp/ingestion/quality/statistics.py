@@ -71,7 +71,7 @@ def histogram(numbers: Numbers) -> dict[str, Any]:
 def kolmogorov_smirnov(now: Sequence[float], before: Sequence[float]) -> dict[str, float]:
     """How far two distributions are apart at most, and how likely that is if there is but one.
 
-    The chance is the asymptotic one: the exact one takes seconds for samples of a thousand, and says the same.
+    The chance is the asymptotic one: the exact one now and then takes seconds, and says hardly anything else.
     """
     from scipy import stats  # noqa: PLC0415  # takes a second, which the web server need not spend
 
