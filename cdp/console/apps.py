@@ -2,7 +2,7 @@ from importlib import import_module
 
 from django.contrib.admin.apps import AdminConfig
 
-PAGES = ("sources", "keys", "plans", "profiles", "quarantine", "runs", "users")
+PAGES = ("sources", "keys", "plans", "profiles", "quality", "quarantine", "runs", "users")
 
 
 class ConsoleConfig(AdminConfig):

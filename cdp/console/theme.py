@@ -115,6 +115,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item(_("Sources"), "input", "cdp_source"),
                     _item(_("Tracking plans"), "checklist", "cdp_trackingplanversion"),
+                    _item(_("Data quality"), "monitoring", "cdp_qualityreport"),
                     _item(_("Quarantine"), "report", "cdp_quarantineditem"),
                     _item(_("Set aside"), "pause_circle", "cdp_outboxrow"),
                     _item(_("Runs"), "history", "cdp_run"),

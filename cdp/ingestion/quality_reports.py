@@ -64,6 +64,11 @@ def measure_day(*, source: Source, day: date, now: datetime) -> QualityReport:
     """What the source sent on that day (UTC), each event name by itself. Once for each day; again replaces it."""
     with gate.permit(Purpose.COLLECTION, workspace_id=source.workspace_id):
         profilers = _profilers_of_events(_events_of(source, day), seed=day.toordinal())
+    return keep_day(source=source, day=day, profilers=profilers, now=now)
+
+
+def keep_day(*, source: Source, day: date, profilers: Mapping[str, Profiler], now: datetime) -> QualityReport:
+    """`profilers` by the name of what they saw."""
     return _keep(source.pk, source.workspace_id, profilers, now=now, day=day)
 
 
