@@ -32,7 +32,7 @@ class QualityReportAdmin(LedgerAdmin):
     @column(description=_("load or day"))
     def of(self, report: QualityReport) -> Any:
         """A load is shown by the name of its file, which ends its subject."""
-        return report.day or report.run.subject.split(" ", 2)[-1]
+        return report.run.subject.split(" ", 2)[-1] if report.run else report.day
 
     @column(description=_("alerts"), label={"none": "success", "some": "danger"})
     def number_of_alerts(self, report: QualityReport) -> tuple[str, str]:

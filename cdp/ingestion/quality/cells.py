@@ -7,7 +7,7 @@ from typing import Any, Final
 LARGEST: Final = 1e100
 LONGEST_SHAPE: Final = 24
 _LOOKED_AT: Final = 64
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,2})?")
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?[0-7]?\d)?")  # never beyond LARGEST
 _BEGINS_NUMBER: Final = frozenset("+-0123456789")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}.*)?")
 _WORD = re.compile(r"[A-Z]?[a-zà-ÿ]+|[A-Z]+(?![a-z])")
@@ -32,7 +32,7 @@ def is_missing(value: object) -> bool:
 
 def number_in(text: str) -> float | None:
     """What is written as a number is one, but not `0800`, which is a code."""
-    return bounded(float(text)) if text[0] in _BEGINS_NUMBER and _NUMBER.fullmatch(text) else None
+    return float(text) if text[0] in _BEGINS_NUMBER and _NUMBER.fullmatch(text) else None
 
 
 def is_date(text: str) -> bool:

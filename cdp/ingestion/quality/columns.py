@@ -7,14 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from cdp.ingestion.quality import cells, statistics
-from cdp.ingestion.quality.sketches import digest
 
 MOST_DISTINCT: Final = 10_000
 SHOWN_VALUES: Final = 10
 SHOWN_SHAPES: Final = 8
 LEAST_SHOWN: Final = 5  # a value that fewer rows have may be somebody's own
 MOST_SHOWN_DISTINCT: Final = 1_000
-_LONG: Final = 64
+_LONG: Final = 64  # of longer texts the beginning tells them apart
 _MOSTLY: Final = 0.5
 _UNIQUE: Final = 0.95
 _ADDRESSES: Final = 0.01  # of the values: then the column has them
@@ -70,7 +69,7 @@ class Column:
         if self.values is None:
             return
         for text, times in texts.items():
-            self.values[text if len(text) <= _LONG else f"{digest(text):x}"] += times
+            self.values[text if len(text) <= _LONG else text[:_LONG]] += times
         if len(self.values) > MOST_DISTINCT:
             self.values = None
 
