@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError, ValidationErrorKind
 
 from cdp.ingestion.messages import KINDS
@@ -301,8 +300,6 @@ def _validator(schema: dict[str, Any], place: str) -> Draft202012Validator:
         )  # fmt: skip
     except ValidationError as error:
         raise PlanError(_sentence(error), _dotted(error.instance_path, place)) from None
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        raise PlanError(f"{error}.", place) from None
 
 
 def _check_is_self_contained(schema: object, place: str) -> None:

@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from cdp.ingestion.plan_check import LARGEST_PLAN_BYTES, MOST_SENDERS_NAMES, Action, PlanError, Violation, compile_plan
+from cdp.ingestion.plan_check import (
+    LARGEST_PLAN_BYTES,
+    LONGEST_PLACE,
+    MOST_SENDERS_NAMES,
+    Action,
+    PlanError,
+    Violation,
+    compile_plan,
+)
 
 ORDER = {
     "type": "object",
@@ -145,6 +153,7 @@ def test_names_of_the_sender__are_told_apart_only_as_long_as_they_are_few():
     assert len(set(places)) == MOST_SENDERS_NAMES + 1
     assert places[0] == "/extra_0"
     assert places[-1] == "/*"
+    assert found(checked.apply(track({"order_id": "o", "extra_0": 1}))) == [("/extra_0", "additionalProperties")]
 
 
 @pytest.mark.parametrize("name", ["ada@example.com", "+33 6 12 34 56 78", "a/b", "", "é" * 3, "x" * 65])
@@ -158,15 +167,35 @@ def test_names_of_events__that_look_like_data__are_not_told():
     assert refused.violations[0].event == "track *"
 
 
-def test_values__that_are_nested_too_deeply__are_a_violation_and_no_crash():
-    deep = inner = []
-    for _ in range(700):
+def nested(depth):
+    outer = inner = []
+    for _ in range(depth):
         inner.append([])
         inner = inner[0]
+    return outer
 
-    verdict = plan({"properties": {"a": {"uniqueItems": True}}}, "BLOCK").apply(track({"a": [deep, deep]}))
 
-    assert (verdict.event, found(verdict)) in [(None, [("", "depth")]), (None, [("/a", "uniqueItems")])]
+@pytest.mark.parametrize(
+    ("schema", "value"), [({"uniqueItems": True}, [nested(700), nested(700)]), ({"const": 1}, nested(700))]
+)
+def test_values__that_are_nested_too_deeply_for_the_engine__are_a_violation(schema, value):
+    verdict = plan({"properties": {"a": schema}}, "BLOCK").apply(track({"a": value}))
+
+    assert (verdict.event, found(verdict)) == (None, [("", "depth")])
+    assert verdict.reason == "`/` breaks `depth` of the tracking plan: the values are nested too deeply to be checked."
+
+
+def test_place__that_is_long__is_cut():
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    for _ in range(20):
+        schema = {"properties": {"a_rather_long_name": schema}}
+    value = 1
+    for _ in range(20):
+        value = {"a_rather_long_name": value}
+
+    ((place, keyword),) = found(plan(schema).apply(track({**value})))
+
+    assert (len(place), place[-1], keyword) == (LONGEST_PLACE, "…", "type")
 
 
 # -- schemas of users -----------------------------------------------------------------------------------------------

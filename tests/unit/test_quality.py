@@ -94,6 +94,13 @@ def test_distinct__beyond_what_is_told_apart__is_a_lower_bound():
     assert (column["distinct"], column["is_distinct_exact"]) == (MOST_DISTINCT, False)
 
 
+def test_values__that_came_after_too_many__are_not_counted_again():
+    column = column_of([f"v{number}" for number in range(MOST_DISTINCT + 1)] + ["FR"] * 3_000, "country")
+
+    assert "values" not in column
+    assert column["types"] == {"text": MOST_DISTINCT + 3_001}
+
+
 # -- nothing personal -----------------------------------------------------------------------------------------------
 
 PEOPLE = [
@@ -209,6 +216,7 @@ def test_correlation__of_too_little__is_unknown():
     assert statistics.correlation(few, few) is None
     assert statistics.correlation(same, np.arange(100.0)) is None
     assert statistics.association(["a", None] * 20, ["b"] * 40) is None
+    assert statistics.association(["a"] * 40, ["b", "c"] * 20) is None
 
 
 def test_arrow__gives_the_profile_that_rows_give():
