@@ -9,7 +9,6 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import quality_reports
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
@@ -58,8 +57,10 @@ def sweep(*, stage: str, **_: Any) -> None:
 @shared_task(name="cdp.measure_quality", acks_late=True, time_limit=600)
 def measure_quality(**_: Any) -> None:
     """Yesterday's quality report of one source in each workspace that lacks it. The next call finds the next source."""
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which the other queues need not
+
     for workspace_id in pipeline.open_workspaces():
-        quality_reports.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+        quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

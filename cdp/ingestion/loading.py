@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from cdp.ingestion import plans, quality_reports, quarantine, storing
+from cdp.ingestion import plans, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
@@ -128,9 +128,11 @@ def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | Non
 
 
 def _run(load: Load, clock: Clock, report: Report) -> Counts:
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which web and workers need not
+
     run = _begin(load, clock())
     counts = Counts(**run.counts)
-    profiler = quality_reports.profiler_of_load(run.pk, key=load.key)
+    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key)
     try:
         every = load.table.rows()
         for rows in _chunks(islice(every, run.position)):  # loaded before it was stopped, and measured once more
@@ -139,7 +141,7 @@ def _run(load: Load, clock: Clock, report: Report) -> Counts:
             _load_chunk(load, run, rows, counts, clock())
             profiler.see(_fields(rows))
             report(counts)
-        quality_reports.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
+        quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
     except Exception as error:
         with suppress(DatabaseError):  # which may be why we are here
             _end(run, RunState.FAILED, clock(), type(error).__name__)

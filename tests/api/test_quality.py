@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdp.ingestion import quality_reports
+from cdp.ingestion import quality_measuring
 from cdp.models import QualityReport, QualityThresholds
 from tests.factories import SourceFactory
 
@@ -20,7 +20,7 @@ def source(workspace):
 @pytest.fixture
 def reports(source):
     return [
-        quality_reports.measure_day(source=source, day=NOW.date() - timedelta(days=passed), now=NOW)
+        quality_measuring.measure_day(source=source, day=NOW.date() - timedelta(days=passed), now=NOW)
         for passed in (3, 2, 1)
     ]
 

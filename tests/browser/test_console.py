@@ -184,7 +184,8 @@ def test_marketer__who_changes_a_rule__sees_the_count_and_a_mistake_marked(conso
     "path",
     [
         "cdp/profile/", "cdp/source/add/", "segments/learnedmodel/1/change/", "activation/audience/1/change/",
-        "identity/reviewpair/1/change/", "cdp/quarantineditem/1/change/", "consent/consentrecord/", "cdp/user/add/",
+        "identity/reviewpair/1/change/", "cdp/quarantineditem/1/change/", "consent/consentrecord/", "cdp/user/add/", "cdp/trackingplanversion/1/change/",
+        "cdp/trackingplanversion/add/", "cdp/qualityreport/3/change/",
     ],
 )  # fmt: skip
 def test_page__in_the_browser__opens_without_a_complaint(path, console):

@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
 from cdp import tasks
-from cdp.ingestion import loading, quality_reports
-from cdp.ingestion.quality.comparison import Thresholds
+from cdp.ingestion import loading, quality_measuring, quality_reports
+from cdp.ingestion.quality.thresholds import Thresholds
 from cdp.models import Event, QualityReport, QualityThresholds, Record, SourceKind
 from cdp.models.closing import close_workspace
 from tests.factories import IdentifierFactory, SourceFactory
@@ -201,7 +201,7 @@ def test_day__is_measured_event_by_event(run, shop):
 def test_day__that_is_measured_again__has_one_report(shop):
     send(shop, 30, NOW)
     for _ in range(2):
-        quality_reports.measure_day(source=shop, day=TODAY, now=NOW)
+        quality_measuring.measure_day(source=shop, day=TODAY, now=NOW)
         send(shop, 30, NOW, name="Refund")
 
     report = QualityReport.objects.get()
@@ -210,20 +210,20 @@ def test_day__that_is_measured_again__has_one_report(shop):
 
 def test_source__that_went_silent__is_an_alert(shop):
     send(shop, 50, NOW - timedelta(days=1))
-    quality_reports.measure_day(source=shop, day=TODAY - timedelta(days=1), now=NOW)
+    quality_measuring.measure_day(source=shop, day=TODAY - timedelta(days=1), now=NOW)
 
-    report = quality_reports.measure_day(source=shop, day=TODAY, now=NOW)
+    report = quality_measuring.measure_day(source=shop, day=TODAY, now=NOW)
 
     assert report.rows == 0
     assert [(alert["part"], alert["kind"]) for alert in report.alerts] == [("track Order", "rows_change")]
 
 
 def test_names_of_events__beyond_a_number__are_measured_together(shop, monkeypatch):
-    monkeypatch.setattr(quality_reports, "MOST_NAMES", 1)
+    monkeypatch.setattr(quality_measuring, "MOST_NAMES", 1)
     for name in ("A", "B", "C"):
         send(shop, 2, NOW, name=name)
 
-    report = quality_reports.measure_day(source=shop, day=TODAY, now=NOW)
+    report = quality_measuring.measure_day(source=shop, day=TODAY, now=NOW)
 
     assert sorted(part["rows"] for part in report.body["parts"]) == [2, 4]
     assert "*" in {part["name"] for part in report.body["parts"]}
@@ -250,7 +250,7 @@ def test_sweep__as_the_worker__measures_what_lacks_yesterday_one_by_one(shop, cr
 def test_sweep__soon_after_midnight__waits_for_what_is_under_way(shop):
     just_after = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 
-    report = quality_reports.measure_next_day(workspace_id=shop.workspace_id, now=just_after)
+    report = quality_measuring.measure_next_day(workspace_id=shop.workspace_id, now=just_after)
 
     assert report.day == date(2026, 11, 19)
 

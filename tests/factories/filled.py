@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activation.models import Audience, AudienceMember, Destination, MemberState, SyncRun
-from cdp.ingestion import quality_reports
+from cdp.ingestion import quality_measuring
 from cdp.ingestion.quality.profiles import Profiler
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
@@ -238,7 +238,7 @@ def _quality(workspace: Workspace, shop: Source, now: datetime) -> None:
                 for n in range(200 - 30 * passed)
             ]
         )  # fmt: skip
-        quality_reports.keep_day(
+        quality_measuring.keep_day(
             source=shop,
             day=(now - timedelta(days=passed + 1)).date(),
             profilers={"track Order Completed": profiler},

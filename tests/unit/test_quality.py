@@ -8,8 +8,9 @@ import pytest
 
 from cdp.ingestion.quality import cells, comparison, sketches, statistics
 from cdp.ingestion.quality.columns import LEAST_SHOWN, MOST_DISTINCT
-from cdp.ingestion.quality.comparison import Alert, Thresholds
+from cdp.ingestion.quality.comparison import Alert
 from cdp.ingestion.quality.profiles import LEAST_SAMPLE, MOST_COLUMNS, MOST_KEPT, Limits, Profiler, normalised
+from cdp.ingestion.quality.thresholds import Thresholds
 
 
 def profile_of(rows, *, key="", chunk=1_000):

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from cdp.ingestion import quality_reports
+from cdp.ingestion import quality_measuring, quality_reports
 from cdp.ingestion.sources import find_source
 from cdp.management.command import TesseraCommand
 from cdp.models import Source
@@ -37,11 +37,11 @@ class Command(TesseraCommand):
 
     def _report(self, source: Source, options: dict[str, Any]) -> dict[str, Any]:
         if options["file"]:
-            return quality_reports.measure_file(source=source, path=options["file"], key=options["key"])
+            return quality_measuring.measure_file(source=source, path=options["file"], key=options["key"])
         with workspace_scope(source.workspace_id):
             return quality_reports.as_json(quality_reports.newest_report(source))
 
     def _measure(self, source: Source, options: dict[str, Any]) -> dict[str, Any]:
         now = timezone.now()
         day = options["day"] or now.date() - timedelta(days=1)
-        return quality_reports.as_json(quality_reports.measure_day(source=source, day=day, now=now))
+        return quality_reports.as_json(quality_measuring.measure_day(source=source, day=day, now=now))
