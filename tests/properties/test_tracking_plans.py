@@ -1,5 +1,6 @@
 """Laws of tracking plans, for whatever a sender sends."""
 
+import contextlib
 import copy
 
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
 from cdp.ingestion.messages import KINDS
-from cdp.ingestion.plan_check import compile_plan
+from cdp.ingestion.plan_check import PlanError, compile_plan
 from cdp.ingestion.plan_proposal import FEW, propose
 
 NAMES = st.sampled_from(["a", "b", "price", "items", "x y", "$ref"])
@@ -69,6 +70,39 @@ def test_actions__always_agree_on_what_was_broken(schema, properties):
     assert not verdicts["WARN"].violations if is_kept else verdicts["WARN"].violations
     assert (verdicts["BLOCK"].event is None) is not is_kept
     assert verdicts["WARN"].event == event_of(properties)
+
+
+WORDS = st.sampled_from(
+    ["type", "properties", "items", "$ref", "$defs", "required", "pattern", "format", "enum", "const", "allOf", "not", "if",
+     "minimum", "multipleOf", "maxLength", "patternProperties", "additionalProperties", "$schema", "$id", "dependentRequired",
+     "prefixItems", "contains", "uniqueItems", "propertyNames", "a"]
+)  # fmt: skip
+TEXTS = st.sampled_from(
+    ["string", "object", "#", "#/$defs/a", "#/a/0", "email", "regex", "(", "^a+$", "\x00", "\ud800", "10/0"]
+)
+LEAVES = SCALARS | TEXTS | st.just(10**400) | st.just(float("nan"))
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=15
+)
+
+
+@settings(max_examples=300)
+@given(
+    schema=st.dictionaries(WORDS, ANYTHING, max_size=5), properties=OBJECTS, action=st.sampled_from(["OMIT", "BLOCK"])
+)
+def test_schema__whatever_it_is__is_used_or_refused_with_an_error(schema, properties, action):
+    try:
+        checked = plan_of(schema, action)
+    except PlanError:
+        return
+    verdict = checked.apply(event_of(properties))
+    assert verdict.violations or verdict.event == event_of(properties)
+
+
+@given(ANYTHING)
+def test_document__whatever_it_is__is_used_or_refused_with_an_error(document):
+    with contextlib.suppress(PlanError):
+        assert compile_plan(document).rules is not None
 
 
 @settings(max_examples=60)
