@@ -21,7 +21,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from cdp.ingestion.files import open_table
 from cdp.ingestion.quality import comparison
-from cdp.ingestion.quality.profiles import Limits, Profiler, Samples
+from cdp.ingestion.quality.profiles import Limits, Profiler, Samples, is_a_name
 from cdp.ingestion.quality.thresholds import Thresholds
 from cdp.ingestion.quality_reports import thresholds_of
 from cdp.ingestion.sources import KnownSource
@@ -36,7 +36,7 @@ Row = TypeVar("Row")
 CHUNK_ROWS: Final = 5_000
 MOST_EVENTS: Final = 200_000  # of a day: enough for every figure of the report
 MOST_NAMES: Final = 50
-OF_ONE_NAME: Final = Limits(rows=1_000, cells=40_000)
+OF_ONE_NAME: Final = Limits(rows=1_000, cells=40_000, distinct=500)
 OTHER_EVENTS: Final = "*"
 SETTLED: Final = timedelta(hours=1)  # after midnight, when what was under way has arrived
 MEASURED_BY_DAY: Final = frozenset(SourceKind.values) - {SourceKind.FILE, SourceKind.ENRICHMENT, SourceKind.STEWARD}
@@ -107,7 +107,8 @@ def _profilers_of_events(events: Iterator[tuple[str, str, dict[str, Any]]], *, s
         for kind, name, properties in chunk:
             by_name.setdefault(f"track {name}" if kind == "track" else kind, []).append(properties)
         for name, rows in by_name.items():
-            shown = name if name in profilers or len(profilers) < MOST_NAMES else OTHER_EVENTS
+            is_known = name in profilers or (len(profilers) < MOST_NAMES and is_a_name(name))
+            shown = name if is_known else OTHER_EVENTS
             profilers.setdefault(shown, Profiler(seed=seed, limits=OF_ONE_NAME)).see(rows)
     return profilers
 

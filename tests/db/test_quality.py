@@ -229,6 +229,14 @@ def test_names_of_events__beyond_a_number__are_measured_together(shop, monkeypat
     assert "*" in {part["name"] for part in report.body["parts"]}
 
 
+def test_names_of_events__that_look_like_data__are_not_told(shop):
+    send(shop, 2, NOW, name="Mail to ada@example.com")
+
+    report = quality_measuring.measure_day(source=shop, day=TODAY, now=NOW)
+
+    assert [part["name"] for part in report.body["parts"]] == ["*"]
+
+
 def test_sweep__as_the_worker__measures_what_lacks_yesterday_one_by_one(shop, crm, workspace, monkeypatch, as_login):
     second = SourceFactory(workspace=workspace, name="app")
     type(second).objects.filter(pk=second.pk).update(created_at=NOW - timedelta(days=3))

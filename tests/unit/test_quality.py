@@ -229,14 +229,15 @@ def test_arrow__gives_the_profile_that_rows_give():
 
 
 def test_memory__is_bounded_in_columns_and_sample():
-    profiler = Profiler(seed=1, limits=Limits(rows=1_000, cells=5_000))
-    profiler.see([{f"c{n}": n for n in range(MOST_COLUMNS + 5)}] * 50)
+    profiler = Profiler(seed=1, limits=Limits(rows=1_000, cells=5_000, distinct=40))
+    profiler.see([{f"c{n}": n + row for n in range(MOST_COLUMNS + 5)} for row in range(50)])
 
     profile, _ = profiler.finish()
 
     assert len(profile["columns"]) == MOST_COLUMNS
     assert profile["has_more_columns"]
     assert profile["sampled"] == 5_000 // MOST_COLUMNS
+    assert {(column["distinct"], column["is_distinct_exact"]) for column in profile["columns"]} == {(40, False)}
 
 
 # -- sketches -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdp.ingestion.quality import cells, statistics
 
-MOST_DISTINCT: Final = 10_000
+MOST_DISTINCT: Final = 2_000
 SHOWN_VALUES: Final = 10
 SHOWN_SHAPES: Final = 8
 LEAST_SHOWN: Final = 5  # a value that fewer rows have may be somebody's own
@@ -24,8 +24,9 @@ _LARGE_NUMBER: Final = 1e6
 class Column:
     """`see` is called with each chunk; `report` at the end, with what the sample has of the column."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, most_distinct: int = MOST_DISTINCT) -> None:
         self.name = name
+        self.most_distinct = most_distinct
         self.present = 0
         self.types: Counter[str] = Counter()
         self.values: Counter[str] | None = Counter()  # None: more different ones than are told apart
@@ -70,7 +71,7 @@ class Column:
             return
         for text, times in texts.items():
             self.values[text if len(text) <= _LONG else text[:_LONG]] += times
-        if len(self.values) > MOST_DISTINCT:
+        if len(self.values) > self.most_distinct:
             self.values = None
 
     # -- report -----------------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ class Column:
             "types": {name: count for name, count in sorted(self.types.items()) if count},
             "missing": rows - self.present,
             "missing_share": (rows - self.present) / rows if rows else 0.0,
-            "distinct": MOST_DISTINCT if self.values is None else len(self.values),
+            "distinct": self.most_distinct if self.values is None else len(self.values),
             "is_distinct_exact": self.values is not None,
             "is_personal": is_personal,
         }

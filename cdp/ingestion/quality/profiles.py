@@ -13,7 +13,7 @@ from itertools import chain, combinations, repeat
 from typing import Any, Final
 
 from cdp.ingestion.quality import cells, statistics
-from cdp.ingestion.quality.columns import Column, numbers_of, numbers_or_nan
+from cdp.ingestion.quality.columns import MOST_DISTINCT, Column, numbers_of, numbers_or_nan
 from cdp.ingestion.quality.sketches import Distinct, Reservoir
 
 MOST_COLUMNS: Final = 300
@@ -37,6 +37,7 @@ Samples = dict[str, list[float]]
 class Limits:
     rows: int = SAMPLED_ROWS
     cells: int = SAMPLED_CELLS
+    distinct: int = MOST_DISTINCT  # values of a column that are told apart
 
 
 class Profiler:
@@ -74,10 +75,10 @@ class Profiler:
 
     def _knows(self, name: str) -> bool:
         if name not in self.columns:
-            if len(self.columns) >= MOST_COLUMNS or len(name) > _LONGEST_NAME or _LIKE_DATA.search(name):
+            if len(self.columns) >= MOST_COLUMNS or not is_a_name(name):
                 self.has_more_columns = True
                 return False
-            self.columns[name] = Column(name)
+            self.columns[name] = Column(name, self.limits.distinct)
         return True
 
     def _see_rows(self, columns: Mapping[str, Sequence[Any]], count: int) -> None:
@@ -131,6 +132,11 @@ class Profiler:
             "is_exact": self.whole.is_exact and distinct.is_exact and self.alike.is_exact,
         }
         return told | {"keys": _share(self.with_key - self.keys.count, self.with_key)} if self.key else told
+
+
+def is_a_name(text: str) -> bool:
+    """And not an address, a number or a sentence, which some senders use as names."""
+    return len(text) <= _LONGEST_NAME and not _LIKE_DATA.search(text)
 
 
 def normalised(text: str) -> str:
