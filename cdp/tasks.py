@@ -108,6 +108,15 @@ def fetch_announced(**_: Any) -> None:
             wake(Stage.INGESTION, workspace_id=workspace_id)
 
 
+@shared_task(name="cdp.measure_quality", acks_late=True, time_limit=600)
+def measure_quality(**_: Any) -> None:
+    """Yesterday's quality report of one source in each workspace that lacks it. The next call finds the next source."""
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which the other queues need not
+
+    for workspace_id in pipeline.open_workspaces():
+        quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+
+
 def _run(stage: Stage, workspace_id: int) -> None:
     worked = pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now)
     following = pipeline.following(stage)

@@ -25,6 +25,10 @@ SELECT stage, count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE 
 FROM outbox GROUP BY stage
 """
 _QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL AND discarded_at IS NULL"
+_ALERTS = """
+SELECT COALESCE(sum(jsonb_array_length(alerts)), 0)
+FROM (SELECT DISTINCT ON (source_id) alerts FROM quality_report ORDER BY source_id, id DESC) AS newest
+"""
 # From the statistics of the partitions: counting would read every one of them.
 _EVENTS = """
 SELECT COALESCE(sum(GREATEST(part.reltuples, 0)), 0)::bigint
@@ -83,6 +87,7 @@ def _is_this_machine(request: HttpRequest) -> bool:
 def _lines() -> list[str]:
     waiting, failed = _outbox()
     failures, lag = _connections()
+    quarantined, alerts = _in_all_workspaces(_QUARANTINED), _in_all_workspaces(_ALERTS)
     return [
         *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
         *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
@@ -90,10 +95,11 @@ def _lines() -> list[str]:
             "cdp_ingestion_quarantined_items",
             "gauge",
             "Items refused, neither replayed nor discarded.",
-            {"": _quarantined()},
+            {"": quarantined},
         ),
         *_metric("cdp_ingestion_connection_failures", "gauge", "Failures in a row, refused webhooks too.", failures),
         *_metric("cdp_ingestion_stream_lag_messages", "gauge", "Messages that wait, as the reader saw it.", lag),
+        *_metric("cdp_ingestion_quality_alerts", "gauge", "Alerts of each source's newest report.", {"": alerts}),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
         *_metric(
             "cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _labelled("source", _limited())
@@ -144,17 +150,15 @@ def _connections() -> tuple[dict[str, int], dict[str, int]]:
     return failures, lag
 
 
-def _quarantined() -> int:
+def _in_all_workspaces(query: str) -> int:
     """Row-level security shows one workspace at a time."""
-    return sum(
-        _quarantined_in(workspace)
-        for workspace in Workspace.objects.filter(closed_at=None).values_list("pk", flat=True)
-    )
+    open_ones = Workspace.objects.filter(closed_at=None).values_list("pk", flat=True)
+    return sum(_in_workspace(workspace, query) for workspace in open_ones)
 
 
-def _quarantined_in(workspace_id: int) -> int:
+def _in_workspace(workspace_id: int, query: str) -> int:
     with workspace_scope(workspace_id), connection.cursor() as cursor:
-        cursor.execute(_QUARANTINED)
+        cursor.execute(query)
         return int(cursor.fetchone()[0])
 
 

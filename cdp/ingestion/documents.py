@@ -103,7 +103,7 @@ def checked(call: object) -> Call:
     """As it will be accepted. Raises `RefusedEventError` for what would be refused."""
     read = messages.call_of(call)
     messages.check(read, kind=None)
-    good: Call = {name: value for name, value in msgspec.to_builtins(read).items() if value not in (None, "")}
+    good = messages.said(read)
     if len(msgspec.json.encode(good)) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
     return good

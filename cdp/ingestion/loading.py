@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 from django.db import Error as DatabaseError
 
-from cdp.ingestion import backpressure, quarantine, storing
+from cdp.ingestion import backpressure, plans, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.corrections import corrections_of
@@ -72,6 +72,8 @@ class Load:
     read: Callable[[Row, datetime], Any]
     write: Callable[[Permit[Collection], KnownSource, Sequence[Any], datetime], Written]
     reading: Mapping[str, Any]  # kept with what is refused, so that it can be read again
+    key: str = ""  # the column that tells rows apart
+    check: plans.PlanCheck | None = None  # of events
 
 
 Report = Callable[[Counts], None]
@@ -92,7 +94,8 @@ def load_records(
     write = partial(write_records, read_by=Reading(complete, corrections))
     reading = _reading("records", complete, region, table)
     subject = _subject(known, path, mapping)
-    return _run(Load("load records", path.name, subject, table, known, read, write, reading), clock, report)
+    load = Load("load records", path.name, subject, table, known, read, write, reading, key=complete.key)
+    return _run(load, clock, report)
 
 
 def load_events(
@@ -114,18 +117,24 @@ def load_events(
     known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
-    read = partial(_read_event, complete, known, region, table, corrections_of(workspace_id))
+    check = plans.open_check(known)
+    read = partial(_read_event, complete, known, region, table, corrections_of(workspace_id), check)
     reading = _reading("events", complete, region, table)
     subject = _subject(known, path, mapping)
-    return _run(Load("load events", path.name, subject, table, known, read, _write_events, reading), clock, report)
+    key = complete.key if complete else "messageId"
+    key = key if key in table.columns else ""
+    load = Load("load events", path.name, subject, table, known, read, _write_events, reading, key=key, check=check)
+    return _run(load, clock, report)
 
 
 def _load_export(workspace_id: int, source: str, path: Path, export: str, clock: Clock, report: Report) -> Counts:
     known, table, _ = _opened(workspace_id, source, path, None, of_events=True)
-    read = partial(_read_exported, EXPORTS[export], known, corrections_of(workspace_id))
+    check = plans.open_check(known)
+    read = partial(_read_exported, EXPORTS[export], known, corrections_of(workspace_id), check)
     reading = _reading("events", None, known.region, table)
     subject = _subject(known, path, None, export)
-    return _run(Load("load events", path.name, subject, table, known, read, _write_events, reading), clock, report)
+    load = Load("load events", path.name, subject, table, known, read, _write_events, reading, check=check)
+    return _run(load, clock, report)
 
 
 def _opened(
@@ -157,13 +166,21 @@ def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | Non
 
 
 def _run(load: Load, clock: Clock, report: Report) -> Counts:
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which web and workers need not
+
     run = _begin(load, clock())
     counts = Counts(**run.counts)
+    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key)
     try:
-        for rows in _chunks(islice(load.table.rows(), run.position, None)):
+        every = load.table.rows()
+        for rows in _chunks(islice(every, run.position)):  # loaded before it was stopped, and measured once more
+            profiler.see(_fields(rows))
+        for rows in _chunks(every):
             backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
             _load_chunk(load, run, rows, counts, clock())
+            profiler.see(_fields(rows))
             report(counts)
+        quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
     except Exception as error:
         with suppress(DatabaseError):  # which may be why we are here
             _end(run, RunState.FAILED, clock(), type(error).__name__)
@@ -214,6 +231,10 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
+def _fields(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+    return [row.fields for row in rows if not row.code]
+
+
 def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: datetime) -> None:
     """Rows, position and the work for the next stage, all or nothing."""
     with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
@@ -221,6 +242,8 @@ def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: 
         good, refused = _readable(load, rows, now)
         written = load.write(permit, load.source, good, now)
         quarantine.add(refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=now)
+        if load.check:
+            load.check.count(now=now)
         hand_over(permit, written.touched)
         after = Counts(
             read=counts.read + len(rows),
@@ -265,12 +288,14 @@ def _read_event(
     region: str,
     table: Table,
     corrections: Corrections,
+    check: plans.PlanCheck,
     row: Row,
     now: datetime,
 ) -> Fact:
     return event_fact(
         row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now,
         corrections=corrections,
+        applied=check.applied if check.plan else None,
     )  # fmt: skip
 
 
@@ -278,13 +303,14 @@ def _read_exported(
     call_of: Callable[[Mapping[str, Any]], dict[str, Any]],
     source: KnownSource,
     corrections: Corrections,
+    check: plans.PlanCheck,
     row: Row,
     now: datetime,
 ) -> Fact:
-    call = call_of(row.fields)
     return event_fact(
-        call, None, source_id=source.id, region=source.region, has_types=True, now=now, corrections=corrections
-    )
+        call_of(row.fields), None, source_id=source.id, region=source.region, has_types=True, now=now,
+        corrections=corrections, applied=check.applied if check.plan else None,
+    )  # fmt: skip
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as write_records

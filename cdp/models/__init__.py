@@ -16,7 +16,9 @@ from cdp.models.events import (
 from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
 from cdp.models.keys import ApiKey, Scope, WriteKey
 from cdp.models.outbox import Cause, OutboxRow, Stage
+from cdp.models.plans import PlanViolation, TrackingPlanVersion, ViolationAction
 from cdp.models.profiles import Profile, Trait
+from cdp.models.quality import QualityReport, QualityThresholds
 from cdp.models.runs import Run, RunState
 from cdp.models.sources import Source, SourceKind
 from cdp.models.users import Member, User
@@ -38,7 +40,10 @@ __all__ = [
     "Message",
     "OrderKind",
     "OutboxRow",
+    "PlanViolation",
     "Profile",
+    "QualityReport",
+    "QualityThresholds",
     "QuarantineOrder",
     "QuarantineReading",
     "QuarantinedItem",
@@ -50,8 +55,10 @@ __all__ = [
     "Source",
     "SourceKind",
     "Stage",
+    "TrackingPlanVersion",
     "Trait",
     "User",
+    "ViolationAction",
     "Workspace",
     "WriteKey",
 ]
