@@ -139,7 +139,7 @@ def test_body__that_is_unusable__leaves_nothing(body, error, workspace, source, 
 
 
 def test_accept__when_the_outbox_cannot_be_written__keeps_nothing(workspace, source, monkeypatch):
-    monkeypatch.setattr(accepting, "_APPEND", "INSERT INTO no_such_table VALUES (%s, %s, %s, %s)")
+    monkeypatch.setattr(accepting, "_APPEND", b"SELECT core.no_such_function($1, $2, $3, $4)")
 
     with pytest.raises(DatabaseError):
         accept(source, GOOD, {"type": "track"})
