@@ -49,9 +49,9 @@ class Step:
 
 STEPS: Mapping[Stage, Step] = {
     Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=200),
-    Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=5_000),
-    Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=2_000),
-    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=2_000, due=segments.due),
+    Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000),
+    Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000),
+    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=10_000, due=segments.due),
     Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
 }
 ORDER = tuple(STEPS)
