@@ -1,25 +1,28 @@
 """Files into records and events: chunk by chunk, each one transaction, so that a killed load goes on where it stopped.
 
 A load is known by what it loads: the same content under the same mapping into the same source is the same `Run`. While
-it is unfinished a second call resumes it; afterwards it finds duplicates only.
+it is unfinished a second call resumes it; afterwards it finds duplicates only. How far it got is written with each
+chunk, as a place in the file: nothing that was read before is read again, but for the survey of the file.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connection
 
 from cdp.ingestion import quarantine, storing
 from cdp.ingestion.bodies import storable_json
-from cdp.ingestion.files import Row, Table, digest_of_file, open_table
+from cdp.ingestion.files import START, Place, Row, Table, digest_of_file, open_table
+from cdp.ingestion.guessing import SAMPLED_ROWS, Guess, Sample, guess
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
 from cdp.ingestion.messages import Fact, RefusedEventError
 from cdp.ingestion.quarantine import Refused
@@ -34,14 +37,23 @@ from consent.gate import Collection, Permit
 
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
+RECORDS: Final = "load records"
+EVENTS: Final = "load events"
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 
 class LoadInterruptedError(TesseraError):
-    """The load was cancelled, or another process is loading the same file: look at its run in the console."""
+    """Another process is loading the same file: look at its run in the console."""
 
     code = "load_interrupted"
+
+
+class LoadCancelledError(LoadInterruptedError):
+    """The load was cancelled. What it stored stays; the same command goes on where it stopped."""
+
+    code = "load_cancelled"
 
 
 @dataclass
@@ -55,9 +67,33 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """`offset` of `total` is read; where only reading would tell the total, it is 0."""
+
+    counts: Counts
+    offset: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     accepted: int
     touched: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that were read and understood: `good` is what `write` takes, `end` is where the next chunk begins."""
+
+    good: Any
+    size: int  # of `good`
+    refused: Sequence[Refused]
+    end: Place
+    now: datetime
+
+    @property
+    def rows(self) -> int:
+        return self.size + len(self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,43 +107,84 @@ class Load:
     source: KnownSource
     read: Callable[[Row, datetime], Any]
     write: Callable[[Permit[Collection], KnownSource, Sequence[Any], datetime], Written]
+    limit: int | None = None
 
 
-Report = Callable[[Counts], None]
+Report = Callable[[Progress], None]
 
 
 def load_records(
-    *, workspace_id: int, source: str, path: Path, mapping: Path | None = None, clock: Clock, report: Report
+    *,
+    workspace_id: int,
+    source: str,
+    path: Path,
+    mapping: Path | None = None,
+    limit: int | None = None,
+    clock: Clock,
+    report: Report,
 ) -> Counts:
-    """Load rows of a source system. `report` is told after each chunk.
+    """Load rows of a source system, or the first `limit` of them. `report` is told after each chunk.
 
     Raises a `TesseraError` before the first row if the file, the mapping or the source cannot be used.
     """
-    known, table, given = _opened(workspace_id, source, path, mapping, of_events=False)
-    complete = mapping_for_records(given, columns=table.columns, source=source, is_uniform=table.is_uniform)
-    read = partial(_read_record, complete, complete.region or known.region)
-    subject = _subject(known, path, mapping)
-    return _run(Load("load records", path.name, subject, table, known, read, _write_records), clock, report)
+    given = read_mapping(mapping, of_events=False) if mapping else None
+    known = source_named(source, workspace_id=workspace_id)
+    load = records_load(known, path, given, known_by=_known_by(mapping, limit))
+    return run_load(replace(load, limit=limit), begin(load, clock()), clock, report)
 
 
 def load_events(
-    *, workspace_id: int, source: str, path: Path, mapping: Path | None = None, clock: Clock, report: Report
+    *,
+    workspace_id: int,
+    source: str,
+    path: Path,
+    mapping: Path | None = None,
+    limit: int | None = None,
+    clock: Clock,
+    report: Report,
 ) -> Counts:
     """Load events: flat rows, or JSON lines as SDKs send them. Otherwise as `load_records`."""
-    known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
+    given = read_mapping(mapping, of_events=True) if mapping else None
+    known = source_named(source, workspace_id=workspace_id)
+    load = events_load(known, path, given, known_by=_known_by(mapping, limit))
+    return run_load(replace(load, limit=limit), begin(load, clock()), clock, report)
+
+
+def guess_mapping(*, workspace_id: int, source: str, path: Path, of_events: bool) -> Guess:
+    """What the columns of the file seem to mean. Nothing is loaded. Raises `FileError`."""
+    known = source_named(source, workspace_id=workspace_id)
+    return guess_of(open_table(path), region=known.region, name=path.name, of_events=of_events)
+
+
+def guess_of(table: Table, *, region: str, name: str, of_events: bool) -> Guess:
+    rows = [row.fields for row in islice(table.rows(), SAMPLED_ROWS) if not row.code]
+    return guess(Sample(table.columns, rows, region, name, table.dialect if table.text else None), of_events=of_events)
+
+
+def _known_by(mapping: Path | None, limit: int | None) -> str:
+    """What beside the content of the file makes it another load."""
+    return (digest_of_file(mapping) if mapping else "") + (f" first {limit}" if limit is not None else "")
+
+
+def records_load(
+    known: KnownSource, path: Path, given: FileMapping | None, *, known_by: str = "", name: str = ""
+) -> Load:
+    """Raises a `TesseraError` if the file or the mapping cannot be used."""
+    table = open_table(path, dialect=given.dialect if given else None)
+    complete = mapping_for_records(given, columns=table.columns, source=known.name, is_uniform=table.is_uniform)
+    read = partial(_read_record, complete, complete.region or known.region)
+    return Load(RECORDS, name or path.name, _subject(known, table, path, known_by), table, known, read, _write_records)
+
+
+def events_load(
+    known: KnownSource, path: Path, given: FileMapping | None, *, known_by: str = "", name: str = ""
+) -> Load:
+    """As `records_load`."""
+    table = open_table(path, dialect=given.dialect if given else None)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
     read = partial(_read_event, complete, known, region, table)
-    subject = _subject(known, path, mapping)
-    return _run(Load("load events", path.name, subject, table, known, read, _write_events), clock, report)
-
-
-def _opened(
-    workspace_id: int, source: str, path: Path, mapping: Path | None, *, of_events: bool
-) -> tuple[KnownSource, Table, FileMapping | None]:
-    known = source_named(source, workspace_id=workspace_id)
-    given = read_mapping(mapping, of_events=of_events) if mapping else None
-    return known, open_table(path), given
+    return Load(EVENTS, name or path.name, _subject(known, table, path, known_by), table, known, read, _write_events)
 
 
 def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | None:
@@ -117,43 +194,42 @@ def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | Non
     return mapping_for_events(given, columns=table.columns, is_uniform=table.is_uniform)
 
 
+def _subject(source: KnownSource, table: Table, path: Path, known_by: str) -> str:
+    return f"{source.name} {hashlib.sha256((table.digest + known_by).encode()).hexdigest()} {path.name}"
+
+
 # -- one load -------------------------------------------------------------------------------------------------------
 
 
-def _run(load: Load, clock: Clock, report: Report) -> Counts:
-    run = _begin(load, clock())
-    counts = Counts(**run.counts)
-    try:
-        for rows in _chunks(islice(load.table.rows(), run.position, None)):
-            _load_chunk(load, run, rows, counts, clock())
-            report(counts)
-    except Exception as error:
-        with suppress(DatabaseError):  # which may be why we are here
-            _end(run, RunState.FAILED, clock(), type(error).__name__)
-        raise
-    _end(run, RunState.DONE, clock(), "")
-    return counts
-
-
-def _subject(source: KnownSource, path: Path, mapping: Path | None) -> str:
-    content = digest_of_file(path) + (digest_of_file(mapping) if mapping else "")
-    return f"{source.name} {hashlib.sha256(content.encode()).hexdigest()} {path.name}"
-
-
-def _begin(load: Load, now: datetime) -> Run:
+def begin(load: Load, now: datetime) -> Run:
+    """The run of this load: a new one, or the one that was not finished, or was cancelled."""
     with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id):
-        same = load.subject.removesuffix(load.name)  # whatever the file is called by now
-        unfinished = Run.objects.filter(
-            kind=load.kind, subject__startswith=same, state__in=[RunState.RUNNING, RunState.FAILED]
-        ).last()
+        same = load.subject.rsplit(" ", 1)[0] + " "  # whatever the file is called by now
+        unfinished = Run.objects.filter(kind=load.kind, subject__startswith=same).exclude(state=RunState.DONE).last()
         if unfinished is None:
             return Run.objects.create(
                 workspace_id=load.source.workspace_id, kind=load.kind, subject=load.subject, counts=asdict(Counts()),
                 started_at=now, heartbeat_at=now,
             )  # fmt: skip
         unfinished.state, unfinished.error, unfinished.heartbeat_at = RunState.RUNNING, "", now
-        unfinished.save(update_fields=["state", "error", "heartbeat_at"])
+        unfinished.finished_at = None
+        unfinished.save(update_fields=["state", "error", "heartbeat_at", "finished_at"])
         return unfinished
+
+
+def run_load(load: Load, run: Run, clock: Clock, report: Report) -> Counts:
+    """Load what is left. Raises `LoadInterruptedError` when the run was cancelled or another process goes on with it."""
+    counts = Counts(**run.counts)
+    try:
+        for chunk in _ahead(_chunks(load, run, clock)):
+            _store(load, run, chunk, counts)
+            report(Progress(counts, chunk.end.offset, load.table.total))
+    except Exception as error:
+        with suppress(DatabaseError):  # which may be why we are here
+            _end(run, RunState.FAILED, clock(), type(error).__name__)
+        raise
+    _end(run, RunState.DONE, clock(), "")
+    return counts
 
 
 def _end(run: Run, state: RunState, now: datetime, error: str) -> None:
@@ -164,7 +240,30 @@ def _end(run: Run, state: RunState, now: datetime, error: str) -> None:
         )
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _ahead(chunks: Iterator[T]) -> Iterator[T]:
+    """While Postgres stores one chunk, another thread reads and understands the next."""
+    with ThreadPoolExecutor(1, thread_name_prefix="reading") as reader:
+        waiting = reader.submit(next, chunks, None)
+        while (chunk := waiting.result()) is not None:
+            waiting = reader.submit(next, chunks, None)
+            yield chunk
+
+
+def _chunks(load: Load, run: Run, clock: Clock) -> Iterator[Chunk]:
+    """What is left of the file."""
+    place = Place(**run.bookmark) if run.bookmark else START
+    rows = load.table.rows(place)
+    if place == START:
+        rows = islice(rows, run.position, None)  # of a load that began before places were written
+    if load.limit is not None:
+        rows = islice(rows, max(load.limit - run.position, 0))
+    for cut in _cut(rows):
+        now = clock()
+        good, refused = _readable(load, cut, now)
+        yield Chunk(good, len(good), refused, cut[-1].end, now)
+
+
+def _cut(rows: Iterator[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
     size = 0
     for row in rows:
@@ -177,29 +276,32 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: datetime) -> None:
-    """Rows, position and the work for the next stage, all or nothing."""
+def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
+    """Rows, place and the work for the next stage, all or nothing."""
     with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
         _hold(run)
-        good, refused = _readable(load, rows, now)
-        written = load.write(permit, load.source, good, now)
-        quarantine.add(refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=now)
+        written = load.write(permit, load.source, chunk.good, chunk.now)
+        quarantine.add(chunk.refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=chunk.now)
         _hand_over(permit, written.touched)
         after = Counts(
-            read=counts.read + len(rows),
+            read=counts.read + chunk.rows,
             accepted=counts.accepted + written.accepted,
-            duplicates=counts.duplicates + len(good) - written.accepted,
-            quarantined=counts.quarantined + len(refused),
+            duplicates=counts.duplicates + chunk.size - written.accepted,
+            quarantined=counts.quarantined + len(chunk.refused),
         )
-        Run.objects.filter(pk=run.pk).update(position=run.position + len(rows), counts=asdict(after), heartbeat_at=now)
-    run.position += len(rows)
+        Run.objects.filter(pk=run.pk).update(
+            position=run.position + chunk.rows, bookmark=asdict(chunk.end), counts=asdict(after), heartbeat_at=chunk.now
+        )
+    run.position += chunk.rows
     counts.__dict__.update(asdict(after))
 
 
 def _hold(run: Run) -> None:
     """Of two processes that load the same file the second waits here, and then finds that the first moved on."""
-    held = Run.objects.select_for_update().filter(pk=run.pk, position=run.position, state=RunState.RUNNING)
-    if held.first() is None:
+    held = Run.objects.select_for_update().filter(pk=run.pk).first()
+    if held is not None and held.state == RunState.CANCELLED:
+        raise LoadCancelledError
+    if held is None or held.state != RunState.RUNNING or held.position != run.position:
         raise LoadInterruptedError
 
 
@@ -207,15 +309,23 @@ def _readable(load: Load, rows: Sequence[Row], now: datetime) -> tuple[list[Any]
     good: list[Any] = []
     refused: list[Refused] = []
     for row in rows:
-        place = f"{load.name}:{row.number}"
-        if row.code:
-            refused.append(Refused(place, row.code, row.message, row.raw.encode(errors="replace")))
-            continue
-        try:
-            good.append(load.read(row, now))
-        except RefusedEventError as error:
-            refused.append(Refused(place, error.reason, error.message, storable_json(row.fields).encode()))
+        read = read_row(load, row, now)
+        if isinstance(read, Refused):
+            refused.append(read)
+        else:
+            good.append(read)
     return good, refused
+
+
+def read_row(load: Load, row: Row, now: datetime) -> Any:  # noqa: ANN401  # what `load.write` takes
+    """The row as it is stored, or why it is refused."""
+    place = f"{load.name}:{row.number}"
+    if row.code:
+        return Refused(place, row.code, row.message, row.raw.encode(errors="replace"))
+    try:
+        return load.read(row, now)
+    except RefusedEventError as error:
+        return Refused(place, error.reason, error.message, storable_json(row.fields).encode())
 
 
 _HAND_OVER = """
@@ -240,7 +350,15 @@ def _read_event(
     row: Row,
     now: datetime,
 ) -> Fact:
-    return event_fact(row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now)
+    return event_fact(
+        row.fields,
+        mapping,
+        source_id=source.id,
+        region=region,
+        has_types=table.has_types,
+        now=now,
+        decimal=table.dialect.decimal,
+    )
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as _write_records

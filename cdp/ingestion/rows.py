@@ -83,6 +83,7 @@ def event_fact(
     region: str,
     has_types: bool,
     now: datetime,
+    decimal: str = ".",
 ) -> Fact:
     """Without a mapping, or for a row that is written as SDKs send events, the names of SDKs hold.
 
@@ -94,7 +95,7 @@ def event_fact(
         given = dict(fields)
     else:
         nodes = tuple(_nodes(fields, mapping.identifiers, region))
-        given = _as_call(fields, mapping, has_types=has_types)
+        given = _as_call(fields, mapping, has_types=has_types, decimal=decimal)
     event = messages.checked(given, kind="track", has_other_ids=bool(nodes))
     event.setdefault(
         "messageId", "row-" + hashlib.sha256(storable_json(dict(sorted(fields.items()))).encode()).hexdigest()
@@ -102,11 +103,11 @@ def event_fact(
     return messages.fact(event, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes)
 
 
-def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool) -> dict[str, Any]:
+def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool, decimal: str) -> dict[str, Any]:
     """The row as an SDK would have sent it."""
     kind = normalise.text(fields.get(mapping.type)) or "track"
     said = {name: fields[name] for name in _NESTED if isinstance(fields.get(name), dict)}
-    values = dict(_values(fields, mapping, has_types=has_types))
+    values = dict(_values(fields, mapping, decimal="" if has_types else decimal))
     place = "traits" if kind in {"identify", "group"} else "properties"
     said[place] = {**values, **said.get(place, {})}
     return {
@@ -120,21 +121,23 @@ def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool
     }
 
 
-def _values(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool) -> Iterator[tuple[str, Any]]:
+def _values(fields: Mapping[str, Any], mapping: FileMapping, *, decimal: str) -> Iterator[tuple[str, Any]]:
+    """Without a `decimal` the values have types already."""
     wanted = mapping.properties
     if wanted is None:
         wanted = {name: name for name in fields if name not in mapping.meaningful and name not in _NESTED}
     for name, column in wanted.items():
         value = fields.get(column)
         if value is not None and value != "":
-            yield name, value if has_types else _number(value)
+            yield name, number_in(value, decimal) if decimal else value
 
 
-def _number(text: str) -> str | int | float:
+def number_in(text: str, decimal: str) -> str | int | float:
     """CSV has no numbers. What is written as one is one, but not `0800`, which is a code."""
-    if not _NUMBER.fullmatch(text):
+    written = text.replace(",", ".") if decimal == "," and "." not in text else text
+    if not _NUMBER.fullmatch(written):
         return text
-    return float(text) if "." in text else int(text)
+    return float(written) if "." in written else int(written)
 
 
 def _time(value: object) -> object:

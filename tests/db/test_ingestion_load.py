@@ -8,9 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 
-from cdp.ingestion import files, loading, storing
+from cdp.ingestion import loading, storing, texts
 from cdp.ingestion import services as ingestion
-from cdp.ingestion.files import BadHeaderError, EmptyFileError, FileError, UndecodableFileError, UnknownFileKindError
+from cdp.ingestion.files import (
+    BadHeaderError,
+    DamagedFileError,
+    EmptyFileError,
+    FileError,
+    UndecodableFileError,
+    UnknownFileKindError,
+)
 from cdp.ingestion.loading import Counts, LoadInterruptedError
 from cdp.ingestion.mapping import MappingError, MissingColumnError
 from cdp.ingestion.sources import UnknownSourceError, source_of
@@ -194,7 +201,9 @@ def test_source__that_is_unknown__is_refused_with_those_there_are(crm, tmp_path)
         ("people.csv", b"id,id\n1,2\n", BadHeaderError),
         ("people.csv", b"id" * 2**20, BadHeaderError),
         ("people.parquet", b"no parquet", FileError),
-        ("people.jsonl", b'[{"id": 1}]', FileError),
+        ("people.csv.gz", b"id,name\n1,Ada\n", DamagedFileError),
+        ("people.csv.zst", b"id,name\n1,Ada\n", DamagedFileError),
+        ("people.csv", b"# nothing\n\n", EmptyFileError),
         ("people.csv", b"id,name\n1," + bytes(range(256)) * 4, UndecodableFileError),
     ],
 )
@@ -229,7 +238,7 @@ def test_file__in_another_encoding__is_read_as_it_was_meant(encoding, crm, tmp_p
 
 
 def test_rows__that_cannot_be_read__are_quarantined_with_their_lines(crm, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LONGEST_LINE", 100)
+    monkeypatch.setattr(texts, "LONGEST_LINE", 100)
     content = 'id,name\n1,Ada\n2\n3,"a"b\n,nobody\n4,"two\nlines"\n5,' + "x" * 5_000 + "\n6,Zoë\n"
 
     counts = load(crm, write(tmp_path, content))
@@ -345,8 +354,8 @@ def test_load__that_is_killed_in_its_third_chunk__goes_on_there(crm, tmp_path, m
     monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
     reports = []
 
-    def kill_after_two(counts):
-        reports.append(counts.read)
+    def kill_after_two(progress):
+        reports.append(progress.counts.read)
         if len(reports) == 2:
             raise KeyboardInterrupt
 
@@ -355,7 +364,9 @@ def test_load__that_is_killed_in_its_third_chunk__goes_on_there(crm, tmp_path, m
     killed = Run.objects.get()
     assert (killed.state, killed.position, Record.objects.count()) == ("RUNNING", 6, 6)
 
-    counts = load(crm, write(tmp_path, TEN, "renamed.csv"), report=lambda counts: reports.append(counts.read))
+    counts = load(
+        crm, write(tmp_path, TEN, "renamed.csv"), report=lambda progress: reports.append(progress.counts.read)
+    )
 
     assert counts == Counts(read=10, accepted=10, duplicates=0, quarantined=0)
     assert reports == [3, 6, 9, 10]
@@ -408,7 +419,7 @@ def test_chunk__of_long_rows__is_cut_by_size(crm, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK_SIZE", 12)
     reports = []
 
-    load(crm, write(tmp_path, TEN), report=lambda counts: reports.append(counts.read))
+    load(crm, write(tmp_path, TEN), report=lambda progress: reports.append(progress.counts.read))
 
     assert reports == [3, 6, 9, 10]
 

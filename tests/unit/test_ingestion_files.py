@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from cdp.ingestion import files
+from cdp.ingestion import files, texts
 
 MEGABYTE = 2**20
 
@@ -24,7 +24,7 @@ def test_line__of_64_megabytes__is_refused_without_being_held(name, good, tmp_pa
     tracemalloc.stop()
 
     first = len(good.splitlines())
-    assert rows == [(first, "", 0), (first + 1, "line_too_long", files.KEPT_OF_A_LONG_LINE), (first + 2, "", 0)]
+    assert rows == [(first, "", 0), (first + 1, "line_too_long", texts.KEPT_OF_A_LONG_LINE), (first + 2, "", 0)]
     assert peak < 12 * MEGABYTE
 
 
@@ -49,11 +49,11 @@ def test_delimiter__is_told_by_the_header(delimiter, tmp_path):
 
 
 def test_byte__that_is_no_text__is_counted_across_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_BLOCK", 7)
+    monkeypatch.setattr(texts, "_BLOCK", 7)
     path = tmp_path / "people.csv"
     path.write_bytes("id,name\n1,Zoë\n2,Ä\n".encode() + b"3,\xff\x00\n")
 
     with pytest.raises(files.UndecodableFileError) as refused:
-        files.encoding_of(path)
+        texts.survey(path)
 
     assert (refused.value.details["byte"], refused.value.details["line"]) == (22, 4)
