@@ -19,4 +19,10 @@ app.conf.beat_schedule = {
         "options": {"queue": queue, "expires": 1.0},
     }
     for queue in WORKER_BY_QUEUE
+} | {
+    "load-uploads": {
+        "task": "cdp.load_uploads",
+        "schedule": 1.0,
+        "options": {"queue": "ingestion", "expires": 1.0},
+    }
 }

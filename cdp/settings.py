@@ -108,6 +108,9 @@ AUTH_USER_MODEL = "cdp.User"
 APPEND_SLASH = False  # a redirect makes the tracking SDKs lose data
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 2**20
 TRACKING_BODY_BYTES = read_number("TRACKING_BODY_BYTES", 8 * 2**20)  # of a tracking call, before and after gunzip
+UPLOAD_BYTES = read_number("UPLOAD_BYTES", 2 * 2**30)  # of a file that people give the console, unpacked too
+UPLOAD_DIR = Path(read_text("UPLOAD_DIR") or DATA_DIR / "uploads")  # seen by web and by the worker of ingestion
+FILE_UPLOAD_HANDLERS = ["cdp.console.receiving.LimitedUploadHandler"]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 

@@ -9,10 +9,12 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
+from cdp.ingestion import uploads
 from cdp.models import Stage
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
 BROKER_TIMEOUT_SECONDS = 2
+UPLOAD_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 
 _last_woken: dict[tuple[Stage, int], float] = {}
 
@@ -52,6 +54,20 @@ def sweep(*, stage: str, **_: Any) -> None:
     """Find what a lost message or a killed worker left behind, and what is due by the clock."""
     for workspace_id in pipeline.open_workspaces():
         _run(Stage(stage), workspace_id)
+
+
+def wake_uploads() -> None:
+    """Tell the worker of ingestion that a file waits to be loaded."""
+    load_uploads.apply_async(queue=queue_of(Stage.INGESTION), expires=60, retry=False)
+
+
+@shared_task(name="cdp.load_uploads", acks_late=True, time_limit=3600)
+def load_uploads(**_: Any) -> None:
+    """One turn for a file of each workspace. The schedule comes again at once, after what arrived meanwhile."""
+    for workspace_id in pipeline.open_workspaces():
+        uploads.forget_old(workspace_id=workspace_id, now=timezone.now())
+        if uploads.load_next(workspace_id=workspace_id, clock=timezone.now, seconds=UPLOAD_SECONDS):
+            wake(Stage.IDENTITY, workspace_id=workspace_id)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

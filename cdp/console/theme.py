@@ -114,6 +114,7 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item(_("Sources"), "input", "cdp_source"),
+                    _item(_("Files"), "upload_file", "cdp_upload"),
                     _item(_("Quarantine"), "report", "cdp_quarantineditem"),
                     _item(_("Set aside"), "pause_circle", "cdp_outboxrow"),
                     _item(_("Runs"), "history", "cdp_run"),

@@ -47,7 +47,7 @@ OF_EVENTS: Final[Mapping[str, str]] = {
     "memberid userid uid",
 }
 KEYS: Final = (
-    "id key uniqueid recid recordid rowid customerid customerno customernumber clientid clientno clientnumber contactid "
+    "id key no number num numero uniqueid recid recordid rowid customerid customerno customernumber clientid clientno clientnumber contactid "
     "accountid personid userid memberid uuid guid externalid reference ref idclient codeclient numeroclient numclient "
     "noclient identifiant matricule idcontact numeroadherent refclient customerkey"
 )  # fmt: skip

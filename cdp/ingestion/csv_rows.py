@@ -22,7 +22,7 @@ def opened(text: Text, said: Mapping[str, Any]) -> Table:
     rows = partial(_rows, text, dialect, columns, first)
     return Table(
         columns, rows, text.encoding, has_types=False, is_uniform=True, digest=text.digest, total=text.total,
-        text=text, dialect=dialect,
+        source=text, dialect=dialect,
     )  # fmt: skip
 
 

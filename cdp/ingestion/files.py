@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from cdp.ingestion import csv_rows, json_rows, parquet_rows
 from cdp.ingestion.tables import START, BadHeaderError, EmptyFileError, Place, Row, Table, UnknownFileKindError
-from cdp.ingestion.texts import DamagedFileError, FileError, UndecodableFileError, digest_of_file, packing_of, survey
+from cdp.ingestion.texts import (
+    DamagedFileError,
+    FileError,
+    Text,
+    UndecodableFileError,
+    digest_of_file,
+    packing_of,
+    read_through,
+)
 
 __all__ = [
     "START", "BadHeaderError", "DamagedFileError", "EmptyFileError", "FileError", "Place", "Row", "Table",
@@ -26,8 +34,13 @@ _OF_TEXT: Final[Mapping[str, Callable[..., Table]]] = {
 }
 
 
-def open_table(path: Path, *, dialect: Mapping[str, Any] | None = None) -> Table:
-    """`dialect` is what a mapping says of the file. Raises `FileError`: nothing of such a file is loaded."""
+def open_table(
+    path: Path, *, dialect: Mapping[str, Any] | None = None, survey: Mapping[str, Any] | None = None
+) -> Table:
+    """`dialect` is what a mapping says of the file, `survey` what is known of it since it was read through.
+
+    Raises `FileError`: nothing of such a file is loaded.
+    """
     if not path.is_file():
         raise FileError(f"There is no file {path}.")
     if not is_known_kind(path.name):
@@ -36,9 +49,12 @@ def open_table(path: Path, *, dialect: Mapping[str, Any] | None = None) -> Table
         raise EmptyFileError(f"{path.name} is empty.")
     kind = _kind(path)
     if kind == ".parquet":
-        return parquet_rows.opened(path)
+        return parquet_rows.opened(path, digest=survey["digest"] if survey else digest_of_file(path))
     said = dict(dialect or {})
-    return _OF_TEXT[kind](survey(path, encoding=said.pop("encoding", "")), said)
+    encoding = said.pop("encoding", "")
+    if survey and encoding in {"", survey["encoding"]}:
+        return _OF_TEXT[kind](Text(path, **survey), said)
+    return _OF_TEXT[kind](read_through(path, encoding=encoding), said)
 
 
 def is_known_kind(name: str) -> bool:

@@ -21,7 +21,14 @@ def opened(text: Text, _: Mapping[str, Any]) -> Table:
     rows = partial(_elements if is_array else _rows, text)
     columns = dict.fromkeys(name for row in islice(rows(), _PEEKED_ROWS) for name in row.fields)
     return Table(
-        list(columns), rows, text.encoding, has_types=True, is_uniform=False, digest=text.digest, total=text.total
+        list(columns),
+        rows,
+        text.encoding,
+        has_types=True,
+        is_uniform=False,
+        digest=text.digest,
+        total=text.total,
+        source=text,
     )
 
 

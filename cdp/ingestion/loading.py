@@ -6,7 +6,7 @@ chunk, as a place in the file: nothing that was read before is read again, but f
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 
 from cdp.ingestion import quarantine, storing
 from cdp.ingestion.bodies import storable_json
@@ -41,6 +42,7 @@ RECORDS: Final = "load records"
 EVENTS: Final = "load events"
 
 Clock = Callable[[], datetime]
+Survey = Mapping[str, Any]
 T = TypeVar("T")
 
 
@@ -158,7 +160,9 @@ def guess_mapping(*, workspace_id: int, source: str, path: Path, of_events: bool
 
 def guess_of(table: Table, *, region: str, name: str, of_events: bool) -> Guess:
     rows = [row.fields for row in islice(table.rows(), SAMPLED_ROWS) if not row.code]
-    return guess(Sample(table.columns, rows, region, name, table.dialect if table.text else None), of_events=of_events)
+    return guess(
+        Sample(table.columns, rows, region, name, None if table.has_types else table.dialect), of_events=of_events
+    )
 
 
 def _known_by(mapping: Path | None, limit: int | None) -> str:
@@ -167,29 +171,44 @@ def _known_by(mapping: Path | None, limit: int | None) -> str:
 
 
 def records_load(
-    known: KnownSource, path: Path, given: FileMapping | None, *, known_by: str = "", name: str = ""
+    known: KnownSource,
+    path: Path,
+    given: FileMapping | None,
+    *,
+    known_by: str = "",
+    name: str = "",
+    survey: Survey | None = None,
 ) -> Load:
-    """Raises a `TesseraError` if the file or the mapping cannot be used."""
-    table = open_table(path, dialect=given.dialect if given else None)
+    """`survey` is what is known of the file since it was read through. Raises a `TesseraError` if it cannot be used."""
+    table = open_table(path, dialect=given.dialect if given else None, survey=survey)
     complete = mapping_for_records(given, columns=table.columns, source=known.name, is_uniform=table.is_uniform)
     read = partial(_read_record, complete, complete.region or known.region)
     return Load(RECORDS, name or path.name, _subject(known, table, path, known_by), table, known, read, _write_records)
 
 
 def events_load(
-    known: KnownSource, path: Path, given: FileMapping | None, *, known_by: str = "", name: str = ""
+    known: KnownSource,
+    path: Path,
+    given: FileMapping | None,
+    *,
+    known_by: str = "",
+    name: str = "",
+    survey: Survey | None = None,
 ) -> Load:
     """As `records_load`."""
-    table = open_table(path, dialect=given.dialect if given else None)
+    table = open_table(path, dialect=given.dialect if given else None, survey=survey)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
     read = partial(_read_event, complete, known, region, table)
     return Load(EVENTS, name or path.name, _subject(known, table, path, known_by), table, known, read, _write_events)
 
 
+def is_as_sdks_send(table: Table) -> bool:
+    return table.has_types and not {"userId", "anonymousId", "previousId"}.isdisjoint(table.columns)
+
+
 def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | None:
-    is_as_sdks_send = table.has_types and not {"userId", "anonymousId", "previousId"}.isdisjoint(table.columns)
-    if given is None and (is_as_sdks_send or not table.columns):
+    if given is None and (is_as_sdks_send(table) or not table.columns):
         return None
     return mapping_for_events(given, columns=table.columns, is_uniform=table.is_uniform)
 
@@ -217,19 +236,35 @@ def begin(load: Load, now: datetime) -> Run:
         return unfinished
 
 
-def run_load(load: Load, run: Run, clock: Clock, report: Report) -> Counts:
-    """Load what is left. Raises `LoadInterruptedError` when the run was cancelled or another process goes on with it."""
+def never() -> bool:
+    return False
+
+
+def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Callable[[], bool] = never) -> Counts:
+    """Load what is left, or until `is_over` says that others want their turn: then the run goes on another time.
+
+    Raises `LoadInterruptedError` when the run was cancelled or another process goes on with it.
+    """
     counts = Counts(**run.counts)
     try:
         for chunk in _ahead(_chunks(load, run, clock)):
             _store(load, run, chunk, counts)
             report(Progress(counts, chunk.end.offset, load.table.total))
+            if is_over():
+                return counts
+    except OperationalError:  # the database went away, or a deadlock: what is stored is stored, and the run can go on
+        raise
     except Exception as error:
         with suppress(DatabaseError):  # which may be why we are here
             _end(run, RunState.FAILED, clock(), type(error).__name__)
         raise
     _end(run, RunState.DONE, clock(), "")
     return counts
+
+
+def cancel(runs: QuerySet[Run], *, now: datetime) -> int:
+    """Those of these loads that are running stop at their next chunk, and can be taken up again."""
+    return runs.filter(state=RunState.RUNNING).update(state=RunState.CANCELLED, finished_at=now)
 
 
 def _end(run: Run, state: RunState, now: datetime, error: str) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from cdp.ingestion.tables import START, BadHeaderError, Place, Row, Table
-from cdp.ingestion.texts import FileError, digest_of_file
+from cdp.ingestion.texts import FileError
 
 _BATCH: Final = 1_000
 
 
-def opened(path: Path) -> Table:
+def opened(path: Path, *, digest: str) -> Table:
     import pyarrow as pa  # noqa: PLC0415  # takes a third of a second that web and workers need not spend
     import pyarrow.parquet as pq  # noqa: PLC0415  # slow to load, and only Parquet needs it
 
@@ -31,7 +31,7 @@ def opened(path: Path) -> Table:
         "parquet",
         has_types=True,
         is_uniform=True,
-        digest=digest_of_file(path),
+        digest=digest,
         total=total,
     )
 

@@ -64,5 +64,5 @@ class Table:
     is_uniform: bool  # every row has all columns
     digest: str  # of the whole file: what it is called does not matter
     total: int = 0  # the offset at which it ends; 0 where only reading would tell
-    text: Text | None = None  # of CSV
-    dialect: Dialect = field(default_factory=Dialect)
+    source: Text | None = None  # of text files
+    dialect: Dialect = field(default_factory=Dialect)  # of CSV

@@ -88,7 +88,7 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def survey(path: Path, *, encoding: str = "") -> Text:
+def read_through(path: Path, *, encoding: str = "") -> Text:
     """Read all of it once. `encoding` is what people say it is. Raises `UndecodableFileError`, `DamagedFileError`."""
     try:
         return _surveyed(path, encoding or _marked(path))

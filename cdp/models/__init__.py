@@ -8,6 +8,7 @@ from cdp.models.outbox import Cause, OutboxRow, Stage
 from cdp.models.profiles import Profile, Trait
 from cdp.models.runs import Run, RunState
 from cdp.models.sources import Source, SourceKind
+from cdp.models.uploads import Upload, UploadKind
 from cdp.models.users import Member, User
 from cdp.models.workspaces import Workspace
 
@@ -33,6 +34,8 @@ __all__ = [
     "SourceKind",
     "Stage",
     "Trait",
+    "Upload",
+    "UploadKind",
     "User",
     "Workspace",
     "WriteKey",

@@ -21,6 +21,8 @@ from cdp.models import (
     SourceKind,
     Stage,
     Trait,
+    Upload,
+    UploadKind,
     User,
     Workspace,
     WriteKey,
@@ -180,6 +182,10 @@ def _machinery(
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,
+    )  # fmt: skip
+    Upload.objects.create(
+        workspace=workspace, source=shop, kind=UploadKind.RECORDS, name="customers.csv", stored_as="gone.csv", size=4711,
+        mapping="key: id\n", uploaded_by=user, uploaded_at=now,
     )  # fmt: skip
     OutboxRow.objects.create(workspace=workspace, stage=Stage.IDENTITY, subject_id=persons[0].pk, cause=Cause.EVENT)
     OutboxRow.objects.create(

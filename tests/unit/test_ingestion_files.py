@@ -54,6 +54,6 @@ def test_byte__that_is_no_text__is_counted_across_blocks(tmp_path, monkeypatch):
     path.write_bytes("id,name\n1,Zoë\n2,Ä\n".encode() + b"3,\xff\x00\n")
 
     with pytest.raises(files.UndecodableFileError) as refused:
-        texts.survey(path)
+        texts.read_through(path)
 
     assert (refused.value.details["byte"], refused.value.details["line"]) == (22, 4)
