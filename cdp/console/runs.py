@@ -63,11 +63,10 @@ class RunAdmin(LedgerAdmin):
         """While it runs the page asks for itself again."""
         run = self.get_queryset(request).select_related("upload").filter(pk=number_in(object_id)).first()
         shown = progress_of(run) if run is not None else {}
-        is_running = run is not None and run.state == RunState.RUNNING
-        may_cancel = is_running and run.kind in CANCELLED_BY_CHUNK and request.user.has_perm("cdp.change_run")
-        context = {**(extra_context or {}), **shown, "may_cancel": may_cancel}
+        may_cancel = request.user.has_perm("cdp.change_run")
+        context = {"may_cancel": may_cancel, **(extra_context or {}), **shown}
         answer = super().change_view(request, object_id, form_url, context)
-        if is_running:
+        if run is not None and run.state == RunState.RUNNING:
             answer.headers["Refresh"] = str(REFRESH_SECONDS)
         return answer
 
@@ -88,7 +87,8 @@ def progress_of(run: Run) -> dict[str, Any]:
     share = min(100, round(100 * run.bookmark.get("offset", 0) / upload.size)) if upload and upload.size else None
     share = 100 if run.state == RunState.DONE and upload else share
     counts = [(COUNTED.get(name, name), number) for name, number in run.counts.items() if isinstance(number, int)]
-    return {"upload": upload, "share": share, "counts": counts}
+    is_cancelled_by_chunk = run.state == RunState.RUNNING and run.kind in CANCELLED_BY_CHUNK
+    return {"upload": upload, "share": share, "counts": counts, "is_cancellable": is_cancelled_by_chunk}
 
 
 @admin.register(OutboxRow)

@@ -267,7 +267,7 @@ def _fail(upload: Upload, error: Exception, now: datetime) -> None:
     told = error.code if isinstance(error, TesseraError) else type(error).__name__
     log.warning("upload.failed", upload=upload.pk, error=told)
     with workspace_scope(upload.workspace_id):
-        Run.objects.filter(pk=upload.run_id).exclude(state=RunState.DONE).update(
+        Run.objects.filter(upload=upload).exclude(state=RunState.DONE).update(
             state=RunState.FAILED, error=told, finished_at=now
         )
 
