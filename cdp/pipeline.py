@@ -19,6 +19,7 @@ from django.db import OperationalError, connection
 
 from activation import services as activation
 from cdp.ingestion import services as ingestion
+from cdp.kernel.arrays import bigints
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, Workspace
 from consent import gate
@@ -143,7 +144,7 @@ DELETE FROM outbox WHERE id IN (
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, %s, subject, cause FROM unnest(%s::bigint[], %s::text[]) AS new (subject, cause)
+SELECT %s, %s, unnest(%s::bigint[]), %s
 """
 
 _SET_ASIDE = """
@@ -154,7 +155,7 @@ UPDATE outbox SET failed_at = %s, error = %s WHERE id = (
 """
 
 # When one subject has several causes, the one that tells most about what may have changed.
-_WEIGHTIEST = (Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.DEADLINE, Cause.EVENT)
+_WEIGHTIEST = (Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.DEADLINE, Cause.LEARNT, Cause.EVENT)
 
 
 def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:
@@ -190,7 +191,9 @@ def _hand_over(stage: Stage | None, workspace_id: int, subjects: Subjects) -> No
     if stage is None or not subjects:
         return
     with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [workspace_id, stage, list(subjects), list(subjects.values())])
+        for cause in Cause:
+            if ids := [subject for subject, its_cause in subjects.items() if its_cause is cause]:
+                cursor.execute(_HAND_OVER, [workspace_id, stage, bigints(ids), cause])
 
 
 def _set_aside(stage: Stage, workspace_id: int, now: datetime, error: Exception) -> int:

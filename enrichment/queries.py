@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef
+from django.db import connection
 
 from cdp.kernel import identifiers
-from cdp.models import Identifier, Source
+from cdp.kernel.arrays import bigints
+from cdp.models import Source
 from consent.gate import Enrichment, Permit
-from enrichment.models import Lookup
 from enrichment.provider import Provider
 
 
@@ -21,12 +21,30 @@ class OpenQuestion:
     identifier: identifiers.Identifier
 
 
+_OPEN = """
+SELECT i.id, i.profile_id, i.type, i.value FROM identifier i
+WHERE i.workspace_id = %(workspace)s AND i.profile_id = ANY(%(profiles)s::bigint[]) AND i.type = ANY(%(types)s)
+  AND NOT EXISTS (
+      SELECT 1 FROM lookup l
+      WHERE l.source_id = %(source)s AND l.identifier_id = i.id AND l.provider_version = %(version)s
+  )
+ORDER BY i.id
+"""
+
+
 def open_questions(
     permit: Permit[Enrichment], profile_ids: Collection[int], *, provider: Provider, source: Source
 ) -> list[OpenQuestion]:
-    asked = Lookup.objects.filter(source=source, identifier_id=OuterRef("pk"), provider_version=provider.version)
-    found = Identifier.objects.filter(
-        ~Exists(asked), workspace_id=permit.workspace_id, profile_id__in=profile_ids, type__in=provider.identifier_types
-    )
-    rows = found.order_by("pk").values_list("pk", "profile_id", "type", "value")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _OPEN,
+            {
+                "workspace": permit.workspace_id,
+                "profiles": bigints(profile_ids),
+                "types": list(provider.identifier_types),
+                "source": source.pk,
+                "version": provider.version,
+            },
+        )
+        rows = cursor.fetchall()
     return [OpenQuestion(pk, profile_id, identifiers.Identifier(type_, value)) for pk, profile_id, type_, value in rows]

@@ -187,6 +187,10 @@ class IdentityRulesAdmin(KeptAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and not self.get_queryset(request).exists()
 
+    def save_model(self, request: HttpRequest, obj: IdentityRules, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
+        super().save_model(request, obj, form, change)
+        services.resolve_all_anew(workspace_id=obj.workspace_id)
+
 
 @admin.register(LinkageModel)
 class LinkageModelAdmin(LedgerAdmin):

@@ -110,7 +110,7 @@ def _link(permit: Permit[Identity], identifier_ids: Collection[int], now: dateti
     """By the same code as the pipeline's stage; the profiles go on to the stage after it."""
     touched: dict[int, Cause] = {}
     for chunk in _chunks(sorted(identifier_ids), IDENTIFIERS_AT_ONCE):
-        touched.update(services.link(permit, dict.fromkeys(chunk, Cause.EVENT), now=now))
+        touched.update(services.link(permit, dict.fromkeys(chunk, Cause.LEARNT), now=now))
     OutboxRow.objects.bulk_create(
         (
             OutboxRow(workspace_id=permit.workspace_id, stage=Stage.ENRICHMENT, subject_id=profile, cause=cause)

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from django.db import connection
 
+from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.models import Cause, Identifier, OutboxRow, Stage, User
 from cdp.models.tenancy import workspace_scope
@@ -50,8 +51,31 @@ class SameIdentifierError(TesseraError):
 
 
 def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: datetime) -> Mapping[int, Cause]:
-    """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now."""
+    """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now.
+
+    An identifier that was only seen again (`Cause.EVENT`) is still whose it was: its event goes on to that profile.
+    """
+    anew = {one: cause for one, cause in subjects.items() if cause is not Cause.EVENT}
+    seen = {one: cause for one, cause in subjects.items() if cause is Cause.EVENT}
     golden.take_turn(permit)
+    resolved = _resolve(permit, anew, now) if anew else {}
+    return {**_profiles_touched(seen), **resolved}
+
+
+_ALL_ANEW = """
+INSERT INTO outbox (workspace_id, stage, subject_id, cause)
+SELECT workspace_id, 'IDENTITY', id, 'DEFINITION' FROM identifier WHERE workspace_id = %s
+"""
+
+
+def resolve_all_anew(*, workspace_id: int) -> int:
+    """After a change of the rules: everybody waits for the worker. Returns how many identifiers that are."""
+    with workspace_scope(workspace_id), connection.cursor() as cursor:
+        cursor.execute(_ALL_ANEW, [workspace_id])
+        return int(cursor.rowcount)
+
+
+def _resolve(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime) -> dict[int, Cause]:
     with plans.by_key():
         touched = _link(permit, subjects, now)
     golden.refresh_traits(permit, touched)
@@ -149,12 +173,12 @@ def _members(profiles: Mapping[int, int]) -> defaultdict[int, set[int]]:
 
 
 # Ids only, also of those who object to being recognised: their events go on to purposes that they do permit.
-_PROFILES_TOUCHED = "SELECT id, COALESCE(merged_into_id, id) FROM core.profile WHERE id = ANY(%s)"
+_PROFILES_TOUCHED = "SELECT id, COALESCE(merged_into_id, id) FROM core.profile WHERE id = ANY(%s::bigint[])"
 
 
 def _profiles_touched(subjects: Mapping[int, Cause]) -> dict[int, Cause]:
     with connection.cursor() as cursor:
-        cursor.execute(_PROFILES_TOUCHED, [list(subjects)])
+        cursor.execute(_PROFILES_TOUCHED, [bigints(subjects)])
         return {profile: _cause_onward(subjects[one]) for one, profile in cursor.fetchall()}
 
 

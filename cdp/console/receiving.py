@@ -26,7 +26,11 @@ class LimitedUploadHandler(TemporaryFileUploadHandler):
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         user = getattr(self.request, "user", None)
-        if user is None or not user.is_authenticated or (self.content_length or 0) > settings.UPLOAD_BYTES + _FORM_BYTES:
+        if (
+            user is None
+            or not user.is_authenticated
+            or (self.content_length or 0) > settings.UPLOAD_BYTES + _FORM_BYTES
+        ):
             self._refuse()
         Path(settings.UPLOAD_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
         super().new_file(*args, **kwargs)

@@ -16,6 +16,7 @@ from cdp.admin import KeptAdmin, column, number_in, row_to_change, workspace_of
 from cdp.console.keys import show_secret
 from cdp.models import Source, WriteKey
 from cdp.models.keys import digest_of, new_secret
+from identity import services as identity
 
 
 @admin.register(Source)
@@ -30,6 +31,11 @@ class SourceAdmin(KeptAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(keys=Count("write_keys", filter=Q(write_keys__revoked_at=None)))
+
+    def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
+        super().save_model(request, obj, form, change)
+        if change and "has_unique_people" in form.changed_data:  # one of the rules by which people are told apart
+            identity.resolve_all_anew(workspace_id=obj.workspace_id)
 
     @column(description=_("write keys"))
     def live_keys(self, source: Any) -> int:

@@ -1,4 +1,8 @@
-"""From a request to the inbox: what was acknowledged is on disk before the sender hears of it."""
+"""From a request to the inbox: what was acknowledged is on disk before the sender hears of it.
+
+The hot path of the door. Events are checked and then kept as the bytes that they came in: the store reads them again,
+which costs less than writing them anew here, while the sender waits.
+"""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -8,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from cdp.ingestion import messages, quarantine
 from cdp.ingestion.bodies import Envelope, InvalidJsonError, read_envelope, read_item
-from cdp.ingestion.messages import RefusedEventError
+from cdp.ingestion.messages import Call, RefusedEventError
 from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.sources import KnownSource
 from cdp.models.tenancy import workspace_scope
@@ -30,6 +34,15 @@ class Accepted:
     rejected: Sequence[Mapping[str, Any]]
 
 
+class InboxBody(msgspec.Struct, rename="camel", gc=False):
+    """What lies in the inbox: accepted events as they came, and what their envelope said of all of them."""
+
+    batch: list[msgspec.Raw]
+    sent_at: Any = None
+    type: str | None = None
+    shared: dict[str, Any] = {}
+
+
 def read_request(*, body: bytes, path_kind: str) -> Envelope:
     """Raises `InvalidJsonError`, `MissingBatchError` or `BodyTooLargeError`: then nothing of it is kept."""
     return read_envelope(body, most_bytes=settings.TRACKING_BODY_BYTES, is_batch=path_kind in {BATCH, IMPORT})
@@ -37,45 +50,45 @@ def read_request(*, body: bytes, path_kind: str) -> Envelope:
 
 def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime) -> Accepted:
     """One transaction: the good events to the inbox, its wake-up row to the outbox, the bad ones to quarantine."""
-    kept: list[Mapping[str, Any]] = []
+    kept: list[bytes] = []
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
+    kind = path_kind if path_kind in messages.KINDS else None
     for index, raw in enumerate(envelope.items):
         try:
-            kept.append(_read_event(raw, index, envelope, path_kind))
+            kept.append(_accepted(raw, index, kind, envelope.shared))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
             refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
             rejected.append({"index": index, "messageId": _message_id(raw), "code": code})
-    body = msgspec.json.encode({"batch": kept, "sentAt": envelope.sent_at})
-    with workspace_scope(source.workspace_id):
-        if kept:
+    body = _inbox_body(kept, kind, envelope) if kept else b""
+    if not refused:
+        _append(source, received_at, body)
+    else:
+        with workspace_scope(source.workspace_id):
             _append(source, received_at, body)
-        quarantine.add(refused, source_id=source.id, workspace_id=source.workspace_id, now=received_at)
+            quarantine.add(refused, source_id=source.id, workspace_id=source.workspace_id, now=received_at)
     return Accepted(source.workspace_id, len(kept), rejected)
 
 
-def _read_event(raw: bytes, index: int, envelope: Envelope, path_kind: str) -> dict[str, Any]:
+def _accepted(raw: bytes, index: int, kind: str | None, shared: Mapping[str, object]) -> bytes:
+    """The event as it is kept: strict JSON with a message id. Raises `RefusedEventError` or `InvalidJsonError`."""
     if index >= messages.MOST_EVENTS:
         raise RefusedEventError("too_many_events", f"A batch has at most {messages.MOST_EVENTS} events.")
     if len(raw) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
-    event = messages.checked(
-        _with_shared(read_item(raw), envelope.shared), kind=path_kind if path_kind in messages.KINDS else None
-    )
-    event.setdefault("messageId", str(uuid.uuid4()))
-    return event
+    call, strict = messages.checked_call(raw, kind=kind, shared=shared)
+    return strict if call.message_id else _with_message_id(strict, str(uuid.uuid4()))
 
 
-def _with_shared(event: object, shared: Mapping[str, object]) -> object:
-    """The context and integrations of the envelope belong to each event; where both speak the event wins."""
-    if not isinstance(event, dict):
-        return event
-    for name, common in shared.items():
-        own = event.get(name) if event.get(name) is not None else {}
-        if isinstance(common, dict) and isinstance(own, dict):
-            event[name] = {**common, **own}
-    return event
+def _with_message_id(strict: bytes, message_id: str) -> bytes:
+    """Behind all others: of two values of one name readers take the last. No event without other values is accepted."""
+    return b'%s,"messageId":"%s"}' % (strict.rstrip()[:-1], message_id.encode())
+
+
+def _inbox_body(kept: Sequence[bytes], kind: str | None, envelope: Envelope) -> bytes:
+    around = msgspec.json.encode({"sentAt": envelope.sent_at, "type": kind, "shared": envelope.shared})
+    return b'{"batch":[%s],%s' % (b",".join(kept), around[1:])
 
 
 def _message_id(raw: bytes) -> str | None:
@@ -88,14 +101,38 @@ def _message_id(raw: bytes) -> str | None:
     return given if isinstance(given, str) else None
 
 
-_APPEND = """
-WITH appended AS (
-    INSERT INTO inbox (workspace_id, source_id, received_at, body) VALUES (%s, %s, %s, %s) RETURNING id, workspace_id
-)
-INSERT INTO outbox (workspace_id, stage, subject_id, cause) SELECT workspace_id, 'INGESTION', id, 'EVENT' FROM appended
-"""
+_INBOX_BODY = msgspec.json.Decoder(InboxBody)
+
+
+def read_inbox(body: bytes) -> InboxBody:
+    return _INBOX_BODY.decode(body)
+
+
+def read_accepted(item: msgspec.Raw, body: InboxBody) -> Call:
+    """An event that lay in the inbox, as it was when it was accepted."""
+    return messages.accepted_call(item, kind=body.type, shared=body.shared)
+
+
+_APPEND = "SELECT core.append_to_inbox(%s, %s, %s, %s)"
 
 
 def _append(source: KnownSource, received_at: datetime, body: bytes) -> None:
+    """One statement, and so one transaction where there is none yet: nothing waits for a second answer of Postgres.
+
+    A connection that died meanwhile is made anew once. If the first try was stored after all, the message ids tell.
+    """
+    if not body:
+        return
+    row = [source.workspace_id, source.id, received_at, body]
+    try:
+        _execute(row)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        _execute(row)
+
+
+def _execute(row: Sequence[Any]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_APPEND, [source.workspace_id, source.id, received_at, body])
+        cursor.execute(_APPEND, row)

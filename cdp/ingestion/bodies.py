@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -26,6 +26,10 @@ _ESCAPE = re.compile(
 )
 _REPLACEMENT = rb"\ufffd"
 _LONGEST_NUMBER = 300
+_WORTH_COUNTING: Final = 2**20
+_FEWEST_BYTES_A_VALUE: Final = 4  # on average; events have names and ids
+
+F = TypeVar("F")
 
 
 class InvalidJsonError(TesseraError):
@@ -56,29 +60,69 @@ class Envelope:
     shared: Mapping[str, object]  # context and integrations, which an event may override
 
 
+class _Fields(msgspec.Struct, rename="camel", gc=False):
+    """What a body says around its events. Only `batch` has a type: a wrong value of another one costs nobody."""
+
+    batch: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    write_key: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    sent_at: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    context: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    integrations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _SingleFields(msgspec.Struct, rename="camel", gc=False):
+    """Of a single call only the key: the rest is the event."""
+
+    write_key: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_BATCH = msgspec.json.Decoder(_Fields)
+_SINGLE = msgspec.json.Decoder(_SingleFields)
+
+
 def read_envelope(body: bytes, *, most_bytes: int, is_batch: bool) -> Envelope:
     """Whatever the headers say, gzip is known by its first bytes: senders mislabel in both directions."""
     if body.startswith(GZIP_MAGIC):
         body = _gunzip(body, most_bytes)
     if len(body) > most_bytes:
         raise BodyTooLargeError
-    fields = _fields(_mend_escapes(body.removeprefix(_BOM)))
-    write_key = read_item(fields["writeKey"]) if "writeKey" in fields else None
+    body = _mend_escapes(body.removeprefix(_BOM))
+    return _read_batch(body) if is_batch else _read_single(body)
+
+
+def _read_batch(body: bytes) -> Envelope:
+    if _has_too_many_values(body):
+        raise BodyTooLargeError(f"A batch has at most {MOST_ITEMS} events.")
+    fields = _decoded(_BATCH, body)
+    if fields.batch is msgspec.UNSET:
+        raise MissingBatchError
+    if len(fields.batch) > MOST_ITEMS:
+        raise BodyTooLargeError(f"A batch has at most {MOST_ITEMS} events.")
+    shared = {"context": _value(fields.context), "integrations": _value(fields.integrations)}
     return Envelope(
-        items=_items(fields) if is_batch else [body],
-        write_key=write_key if isinstance(write_key, str) else None,
-        sent_at=read_item(fields["sentAt"]) if is_batch and "sentAt" in fields else None,
-        shared={name: read_item(fields[name]) for name in ("context", "integrations") if is_batch and name in fields},
+        items=[bytes(item) for item in fields.batch],
+        write_key=_text(fields.write_key),
+        sent_at=_value(fields.sent_at),
+        shared={name: value for name, value in shared.items() if isinstance(value, dict) and value},
     )
 
 
+def _read_single(body: bytes) -> Envelope:
+    return Envelope(items=[body], write_key=_text(_decoded(_SINGLE, body).write_key), sent_at=None, shared={})
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Millions of tiny values would each become an object of their own before they could be counted."""
+    return len(body) > _WORTH_COUNTING and body.count(b",") > len(body) // _FEWEST_BYTES_A_VALUE
+
+
 def read_item(raw: bytes | msgspec.Raw) -> object:
-    """Decode one event, mending what strict JSON refuses. Raises `InvalidJsonError` when nothing helps."""
+    """Decode one value, mending what strict JSON refuses. Raises `InvalidJsonError` when nothing helps."""
     raw = _mend_escapes(bytes(raw))
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
-        return msgspec.json.decode(_mended(raw))
+        return msgspec.json.decode(mended(raw))
 
 
 def storable_json(value: object) -> str:
@@ -86,32 +130,26 @@ def storable_json(value: object) -> str:
     return _mend_escapes(msgspec.json.encode(value)).decode()
 
 
-def _fields(body: bytes) -> dict[str, msgspec.Raw]:
+def _decoded(decoder: "msgspec.json.Decoder[F]", body: bytes) -> F:
+    """Raises `InvalidJsonError`, or `MissingBatchError` where `batch` is no list."""
     try:
-        return _read_fields(body)
-    except msgspec.ValidationError:
-        raise InvalidJsonError from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _read_fields(_mended(body))
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError:
+            raise
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decoder.decode(mended(body))
+    except msgspec.ValidationError as error:
+        raise (MissingBatchError if "$.batch" in str(error) else InvalidJsonError) from None
 
 
-def _read_fields(body: bytes) -> dict[str, msgspec.Raw]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        raise InvalidJsonError from None
+def _value(raw: "msgspec.Raw | msgspec.UnsetType") -> object:
+    return read_item(raw) if isinstance(raw, msgspec.Raw) else None
 
 
-def _items(fields: Mapping[str, msgspec.Raw]) -> list[bytes]:
-    if "batch" not in fields:
-        raise MissingBatchError
-    try:
-        items = msgspec.json.decode(fields["batch"], type=list[msgspec.Raw])
-    except msgspec.ValidationError:
-        raise MissingBatchError from None
-    if len(items) > MOST_ITEMS:
-        raise BodyTooLargeError(f"A batch has at most {MOST_ITEMS} events.")
-    return [bytes(item) for item in items]
+def _text(raw: "msgspec.Raw | msgspec.UnsetType") -> str | None:
+    value = _value(raw)
+    return value if isinstance(value, str) else None
 
 
 def _gunzip(body: bytes, most_bytes: int) -> bytes:
@@ -138,8 +176,8 @@ def _mend_escapes(body: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], body)
 
 
-def _mended(body: bytes) -> bytes:
-    """The same value as strict JSON. Slow: only for what the strict parser refused."""
+def mended(body: bytes) -> bytes:
+    """The same value as strict JSON. Slow: only for what the strict parser refused. Or `InvalidJsonError`."""
     try:
         value = json.loads(
             body.decode(errors="replace"), strict=False,

@@ -32,7 +32,7 @@ from cdp.ingestion.sources import KnownSource, source_named
 from cdp.ingestion.storing import Encounter, Observation
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Run, RunState
+from cdp.models import Cause, Run, RunState
 from consent import gate
 from consent.gate import Collection, Permit
 
@@ -80,7 +80,7 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Written:
     accepted: int
-    touched: frozenset[int]
+    touched: Mapping[int, Cause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,13 +365,13 @@ def read_row(load: Load, row: Row, now: datetime) -> Any:  # noqa: ANN401  # wha
 
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', subject, 'EVENT' FROM unnest(%s::bigint[]) AS touched (subject)
+SELECT %s, 'IDENTITY', subject, cause FROM unnest(%s::bigint[], %s::text[]) AS touched (subject, cause)
 """
 
 
-def _hand_over(permit: Permit[Collection], touched: frozenset[int]) -> None:
+def _hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, sorted(touched)])
+        cursor.execute(_HAND_OVER, [permit.workspace_id, list(touched), list(touched.values())])
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -416,8 +416,8 @@ def _write_records(
 ) -> Written:
     changed, accepted = _changed(source, records)
     if not changed:
-        return Written(accepted, frozenset())
-    ids = storing.resolve(permit, {node for record in changed for node in record.nodes})
+        return Written(accepted, {})
+    ids = storing.resolve(permit, {node for record in changed for node in record.nodes}).known
     _upsert_records(permit, source, changed, ids, now)
     observations = (
         Observation(record.nodes[0], source.id, name, value, record.observed_at)
@@ -426,7 +426,7 @@ def _write_records(
     )
     storing.observe(permit, observations, ids)
     storing.sight(permit, [Encounter(record.nodes, source.id, record.observed_at) for record in changed], ids)
-    return Written(accepted, frozenset(ids.values()))
+    return Written(accepted, dict.fromkeys(sorted(ids.values()), Cause.LEARNT))
 
 
 def _changed(source: KnownSource, records: Sequence[RecordRow]) -> tuple[list[RecordRow], int]:

@@ -1,12 +1,18 @@
-"""What a tracking call says: the checks that decide whether it is accepted, and the fact that is stored. Pure."""
+"""What a tracking call says: the checks that decide whether it is accepted, and the fact that is stored. Pure.
+
+Types are checked while the JSON is read, in C; what a type cannot say is checked here. Every event passes twice, at the
+door and in the store, so each line below costs.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
+
 from cdp.ingestion import normalise
+from cdp.ingestion.bodies import mended
 from cdp.kernel.errors import TesseraError
 
 KINDS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
@@ -19,14 +25,14 @@ LONGEST_TRAIT_NAME: Final = 128
 LONGEST_NAME: Final = 512  # of an event: it is part of an index entry
 FAR_FUTURE: Final = timedelta(days=1)  # a clock may be that wrong; past it the sender's time is not believed
 
-_IDS = ("userId", "anonymousId", "groupId", "previousId")
-_OBJECTS = ("properties", "traits", "context", "integrations")
-_TIMES = ("originalTimestamp", "timestamp")
-_NEVER_STORED = ("writeKey", "_metadata", "receivedAt")
 _EXTERNAL_TYPE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 Node = tuple[str, str]  # an identifier: type and normal value
+Id = str | int | float | None
+Time = str | int | float | None
+Fields = dict[str, Any] | None
 
 
 class RefusedEventError(TesseraError):
@@ -39,113 +45,182 @@ class RefusedEventError(TesseraError):
         self.reason = code
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Call(msgspec.Struct, rename="camel", gc=False):
+    """A tracking call as SDKs send it. What is not named here is not kept; absent and null are one."""
+
+    type: str | None = None
+    message_id: Id = None
+    user_id: Id = None
+    anonymous_id: Id = None
+    group_id: Id = None
+    previous_id: Id = None
+    event: Any = None
+    name: Any = None
+    category: Any = None
+    timestamp: Time = None
+    original_timestamp: Time = None
+    sent_at: Any = None
+    properties: Fields = None
+    traits: Fields = None
+    context: Fields = None
+    integrations: Fields = None
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """An event as it is stored. `nodes` are the identifiers that it came with, the most authoritative one first."""
 
     source_id: int
     message_id: str
     kind: str
     name: str
-    nodes: Sequence[Node]
+    nodes: tuple[Node, ...]
     occurred_at: datetime
     original_at: datetime | None
     sent_at: datetime | None
     received_at: datetime
     properties: Mapping[str, Any]
     context: Mapping[str, Any]
-    traits: Mapping[str, Any] = field(default_factory=dict)
+    traits: Mapping[str, Any] = {}
     previous_id: str | None = None  # of an alias; whether it was a user or an anonymous one, only the store can tell
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+_CALL = msgspec.json.Decoder(Call)
+
+
+def accepted_call(raw: bytes | msgspec.Raw, *, kind: str | None, shared: Mapping[str, object]) -> Call:
+    """A call that passed `checked_call` before: strict JSON, of which nothing is refused any more."""
+    call = _CALL.decode(raw)
+    share(call, shared)
+    call.type = (call.type or kind or "").lower()
+    _read_ids_as_text(call)
+    return call
+
+
+def checked_call(raw: bytes, *, kind: str | None, shared: Mapping[str, object]) -> tuple[Call, bytes]:
+    """A call from outside and the strict JSON that it was read from. `kind` is what the path says; `shared` are the
+    context and integrations of its batch.
+
+    Raises `RefusedEventError`, whose `reason` is the code that the sender sees, or `InvalidJsonError`.
+    """
+    try:
+        call = _CALL.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = mended(raw)
+        call = call_of(msgspec.json.decode(raw))
+    if shared:
+        share(call, shared)
+    check(call, kind=kind)
+    return call, raw
+
+
+def call_of(given: object) -> Call:
+    """A call from values in place of JSON. Raises `RefusedEventError` where one has a type that it cannot have."""
+    try:
+        return msgspec.convert(given, Call)
+    except msgspec.ValidationError as error:
+        raise _refusal_of(str(error)) from None
+
+
+def share(call: Call, shared: Mapping[str, object]) -> None:
+    """The context and integrations of the envelope belong to each event; where both speak the event wins."""
+    for name, common in shared.items():
+        if isinstance(common, dict):
+            setattr(call, name, {**common, **(getattr(call, name) or {})})
+
+
+_PLACE = re.compile(r"`\$\.(\w+)")
+_AN_ID = "`{}` must be a string or a number."
+_A_TABLE = "`{}` must be a JSON object."
+_REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
+    "type": ("unknown_type", f"`type` must be one of {', '.join(sorted(KINDS))}."),
+    "messageId": ("invalid_message_id", "`messageId` must be a string."),
+    **{name: ("invalid_identity", _AN_ID.format(name)) for name in ("userId", "anonymousId", "groupId", "previousId")},
+    **{name: ("invalid_timestamp", f"`{name}` must be a time in ISO 8601.") for name in ("timestamp", "originalTimestamp")},
+    **{name: (f"invalid_{name}", _A_TABLE.format(name)) for name in ("properties", "traits", "context", "integrations")},
+}  # fmt: skip
+
+
+def _refusal_of(told: str) -> RefusedEventError:
+    found = _PLACE.search(told)
+    if found is None:
+        return RefusedEventError("not_an_object", "An event must be a JSON object.")
+    return RefusedEventError(*_REFUSALS[found[1]])
 
 
 # -- checks ---------------------------------------------------------------------------------------------------------
 
 
-def checked(event: object, *, kind: str | None, has_other_ids: bool = False) -> dict[str, Any]:
-    """The event as it is kept: absent values left out, ids as text. `kind` is what the path says.
-
-    Raises `RefusedEventError`, whose `reason` is the code that the sender sees.
-    """
-    if not isinstance(event, dict):
-        raise RefusedEventError("not_an_object", "An event must be a JSON object.")
-    kept = {name: value for name, value in event.items() if value is not None and name not in _NEVER_STORED}
-    kept["type"] = _kind(kept.get("type", kind))
-    _keep_ids_as_text(kept)
-    _check_message_id(kept)
-    _check_objects(kept)
-    _check_times(kept)
-    _check_identity(kept, has_other_ids=has_other_ids)
-    _check_name(kept)
-    return kept
+def check(call: Call, *, kind: str | None, has_other_ids: bool = False) -> None:
+    """Raises `RefusedEventError`. Afterwards the type is that of the path where the call has none, and ids are text."""
+    call.type = _kind(call.type or kind)
+    _read_ids_as_text(call)
+    _check_values(call)
+    _check_times(call)
+    _check_identity(call, has_other_ids=has_other_ids)
+    _check_name(call)
 
 
-def _kind(given: object) -> str:
-    kind = given.lower() if isinstance(given, str) else ""
+def _kind(given: str | None) -> str:
+    if given in KINDS:
+        return given
+    kind = (given or "").lower()
     if kind not in KINDS:
-        raise RefusedEventError("unknown_type", f"`type` must be one of {', '.join(sorted(KINDS))}.")
+        raise RefusedEventError(*_REFUSALS["type"])
     return kind
 
 
-def _keep_ids_as_text(kept: dict[str, Any]) -> None:
-    for name in _IDS:
-        value = kept.pop(name, None)
-        if isinstance(value, bool | dict | list):
-            raise RefusedEventError("invalid_identity", f"`{name}` must be a string or a number.")
-        if value := normalise.text(value):
-            kept[name] = value
-
-
-def _check_message_id(kept: dict[str, Any]) -> None:
-    given = kept.pop("messageId", None)
-    if isinstance(given, bool | dict | list):
-        raise RefusedEventError("invalid_message_id", "`messageId` must be a string.")
-    message_id = normalise.text(given)
-    if len(message_id) > LONGEST_MESSAGE_ID:
+def _read_ids_as_text(call: Call) -> None:
+    call.user_id = normalise.text(call.user_id)
+    call.anonymous_id = normalise.text(call.anonymous_id)
+    call.message_id = normalise.text(call.message_id)
+    if len(call.message_id) > LONGEST_MESSAGE_ID:
         raise RefusedEventError("message_id_too_long", f"`messageId` has at most {LONGEST_MESSAGE_ID} characters.")
-    if message_id:
-        kept["messageId"] = message_id
+    if call.group_id is not None:
+        call.group_id = normalise.text(call.group_id)
+    if call.previous_id is not None:
+        call.previous_id = normalise.text(call.previous_id)
 
 
-def _check_objects(kept: Mapping[str, Any]) -> None:
-    for name in _OBJECTS:
-        if not isinstance(kept.get(name, {}), dict):
-            raise RefusedEventError(f"invalid_{name}", f"`{name}` must be a JSON object.")
-    for name in ("properties", "traits"):
-        if len(kept.get(name, {})) > MOST_VALUES:
+def _check_values(call: Call) -> None:
+    for name, values in (("properties", call.properties), ("traits", call.traits)):
+        if values and len(values) > MOST_VALUES:
             raise RefusedEventError(f"too_many_{name}", f"`{name}` has at most {MOST_VALUES} values.")
-    if any(len(trait) > LONGEST_TRAIT_NAME for trait in _traits(kept)):
+    if any(len(trait) > LONGEST_TRAIT_NAME for trait in _traits(call)):
         raise RefusedEventError(
             "trait_name_too_long", f"The name of a trait has at most {LONGEST_TRAIT_NAME} characters."
         )
 
 
-def _check_times(kept: Mapping[str, Any]) -> None:
-    for name in _TIMES:
-        if name in kept and moment(kept[name]) is None:
-            raise RefusedEventError("invalid_timestamp", f"`{name}` must be a time in ISO 8601.")
+def _check_times(call: Call) -> None:
+    if call.timestamp is not None and moment(call.timestamp) is None:
+        raise RefusedEventError(*_REFUSALS["timestamp"])
+    if call.original_timestamp is not None and moment(call.original_timestamp) is None:
+        raise RefusedEventError(*_REFUSALS["originalTimestamp"])
 
 
-def _check_name(kept: Mapping[str, Any]) -> None:
-    if kept["type"] == "track" and not (isinstance(kept.get("event"), str) and normalise.text(kept["event"])):
+def _check_name(call: Call) -> None:
+    if call.type == "track" and not (isinstance(call.event, str) and normalise.text(call.event)):
         raise RefusedEventError("missing_event_name", "A track call needs the name of its event under `event`.")
-    if len(_name(kept)) > LONGEST_NAME:
+    if len(_name(call)) > LONGEST_NAME:
         raise RefusedEventError("event_name_too_long", f"The name of an event has at most {LONGEST_NAME} characters.")
 
 
-def _check_identity(kept: Mapping[str, Any], *, has_other_ids: bool) -> None:
-    if kept["type"] == "alias":
-        if not (_usable(kept, "previousId") and _usable(kept, "userId")):
+def _check_identity(call: Call, *, has_other_ids: bool) -> None:
+    if call.type == "alias":
+        if not (_usable(call.previous_id) and _usable(call.user_id)):
             raise RefusedEventError("missing_identity", "An alias call needs `previousId` and `userId`.")
-    elif not (_usable(kept, "userId") or _usable(kept, "anonymousId") or has_other_ids):
+    elif not (_usable(call.user_id) or _usable(call.anonymous_id) or has_other_ids):
         raise RefusedEventError("missing_identity", "An event needs a `userId` or an `anonymousId` of somebody.")
-    if kept["type"] == "group" and not 0 < len(kept.get("groupId", "")) <= LONGEST_GROUP_ID:
+    if call.type == "group" and not 0 < len(str(call.group_id or "")) <= LONGEST_GROUP_ID:
         raise RefusedEventError(
             "missing_group_id", f"A group call needs a `groupId` of at most {LONGEST_GROUP_ID} characters."
         )
 
 
-def _usable(kept: Mapping[str, Any], name: str) -> str | None:
-    return normalise.identifier_value("user_id", kept.get(name), region="")
+def _usable(given: Id) -> str | None:
+    return normalise.identifier_value("user_id", given, region="") if given else None
 
 
 # -- times ----------------------------------------------------------------------------------------------------------
@@ -176,33 +251,33 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
 
 
 def fact(
-    event: Mapping[str, Any], *, source_id: int, sent_at: object, received_at: datetime, region: str,
+    call: Call, *, source_id: int, sent_at: object, received_at: datetime, region: str,
     more_nodes: Sequence[Node] = (),
 ) -> Fact:  # fmt: skip
-    """Read a checked event. `more_nodes` are identifiers that a mapping found beside those that SDKs send."""
-    original = moment(event.get("originalTimestamp", event.get("timestamp")))
-    sent = moment(event.get("sentAt", sent_at))
-    kind = event["type"]
+    """Read a checked call. `more_nodes` are identifiers that a mapping found beside those that SDKs send."""
+    original = moment(call.timestamp if call.original_timestamp is None else call.original_timestamp)
+    sent = moment(sent_at if call.sent_at is None else call.sent_at)
+    kind = str(call.type)
     return Fact(
         source_id=source_id,
-        message_id=event["messageId"],
+        message_id=str(call.message_id),
         kind=kind,
-        name=_name(event),
-        nodes=by_authority((*_nodes(event, region), *more_nodes)),
+        name=_name(call),
+        nodes=by_authority((*_nodes(call, region), *more_nodes)),
         occurred_at=corrected(original=original, sent=sent, received=received_at),
         original_at=original,
         sent_at=sent,
         received_at=received_at,
-        properties=_properties(event),
-        context=event.get("context", {}),
-        traits=dict(_observed(_traits(event), region)) if kind == "identify" else {},
-        previous_id=_usable(event, "previousId") if kind == "alias" else None,
+        properties=_properties(call),
+        context=call.context or _NOTHING,
+        traits=dict(_observed(_traits(call), region)) if kind == "identify" else _NOTHING,
+        previous_id=_usable(call.previous_id) if kind == "alias" else None,
     )
 
 
 def by_authority(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Each once: what names the person in a system first, then the device, then what people share, as addresses."""
-    return tuple(sorted(dict.fromkeys(nodes), key=_authority))
+    return tuple(sorted(dict.fromkeys(nodes), key=_authority)) if len(nodes) > 1 else tuple(nodes)
 
 
 def _authority(node: Node) -> int:
@@ -213,26 +288,28 @@ def _authority(node: Node) -> int:
     return 2 if node[0] == "anonymous_id" else 3
 
 
-def _name(event: Mapping[str, Any]) -> str:
-    given = event.get("event" if event["type"] == "track" else "name")
-    return (normalise.text(given) if isinstance(given, str) else "") or str(event["type"])
+def _name(call: Call) -> str:
+    given = call.event if call.type == "track" else call.name
+    return (normalise.text(given) if isinstance(given, str) else "") or str(call.type)
 
 
-def _properties(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    kind = event["type"]
-    if kind in {"identify", "group", "alias"}:
-        beside = {name: event[name] for name in ("groupId", "previousId") if name in event}
-        return {**event.get("traits", {}), **beside}
-    beside = {name: event[name] for name in ("name", "category") if name in event and kind != "track"}
-    return {**beside, **event.get("properties", {})}
+def _properties(call: Call) -> Mapping[str, Any]:
+    if call.type == "track":
+        return call.properties or _NOTHING
+    if call.type in {"page", "screen"}:
+        return {**_given(name=call.name, category=call.category), **(call.properties or _NOTHING)}
+    return {**(call.traits or _NOTHING), **_given(groupId=call.group_id, previousId=call.previous_id)}
 
 
-def _traits(event: Mapping[str, Any]) -> Mapping[str, Any]:
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != ""}
+
+
+def _traits(call: Call) -> Mapping[str, Any]:
     """Of an identify call: some SDKs send them in the context only, some in both places."""
-    if event["type"] != "identify":
-        return {}
-    within = event.get("context", {}).get("traits")
-    return {**(within if isinstance(within, dict) else {}), **event.get("traits", {})}
+    if call.type != "identify":
+        return _NOTHING
+    return {**(_table(call.context, "traits") or _NOTHING), **(call.traits or _NOTHING)}
 
 
 def _observed(traits: Mapping[str, Any], region: str) -> Iterator[tuple[str, Any]]:
@@ -241,25 +318,32 @@ def _observed(traits: Mapping[str, Any], region: str) -> Iterator[tuple[str, Any
             yield trait, value
 
 
-def _nodes(event: Mapping[str, Any], region: str) -> Iterator[Node]:
-    for identifier_type, raw in _given_ids(event):
-        if value := normalise.identifier_value(identifier_type, raw, region=region):
+def _nodes(call: Call, region: str) -> Iterator[Node]:
+    for identifier_type, raw in _given_ids(call):
+        if raw is not None and (value := normalise.identifier_value(identifier_type, raw, region=region)):
             yield identifier_type, value
 
 
-def _given_ids(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _given_ids(call: Call) -> Iterator[tuple[str, Any]]:
     """The traits of a group are not the person's; everything else that a call says of its person counts."""
-    context = event.get("context", {})
-    about_person = [context.get("traits")] if event["type"] == "group" else [event.get("traits"), context.get("traits")]
-    yield "user_id", event.get("userId")
-    yield "anonymous_id", event.get("anonymousId")
-    for traits in (*about_person, event.get("properties")):
-        if isinstance(traits, dict):
+    yield "user_id", call.user_id
+    yield "anonymous_id", call.anonymous_id
+    context = call.context or _NOTHING
+    within = _table(context, "traits")
+    about_person = (within,) if call.type == "group" else (call.traits, within)
+    for traits in (*about_person, call.properties):
+        if traits:
             yield "email", traits.get("email")
     for traits in about_person:
-        if isinstance(traits, dict):
+        if traits:
             yield "phone", traits.get("phone")
-    yield from _external_ids(context.get("externalIds"))
+    if "externalIds" in context:
+        yield from _external_ids(context["externalIds"])
+
+
+def _table(values: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    inner = values.get(name) if values else None
+    return inner if isinstance(inner, dict) else None
 
 
 def _external_ids(given: object) -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,7 @@ OWN_KEY: Final = ":id"  # the type of a source's own key, `crm:id`, ends so
 _FILLERS: Final = frozenset(
     {"", "-1", "null", "none", "nil", "nan", "n/a", "undefined", "anonymous", "unknown", "[object object]", "<null>"}
 )
+_LONGEST_FILLER: Final = max(map(len, _FILLERS))
 _ZEROS = re.compile(r"[0-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _SPACES = re.compile(r"\s+")
@@ -33,6 +34,8 @@ NAMES: Final = frozenset({"given_name", "surname", "full_name"})
 
 def text(raw: object) -> str:
     """NFC, without control characters and outer space. A number as a person writes it; anything else is blank."""
+    if isinstance(raw, str) and raw.isascii() and raw.isprintable():
+        return raw.strip()  # nearly always, and on the hot path
     if isinstance(raw, bool) or raw is None:
         return ""
     if isinstance(raw, float) and raw.is_integer():
@@ -112,9 +115,9 @@ def identifier_value(identifier_type: str, raw: object, *, region: str) -> str |
 
 def is_filler(identifier_type: str, value: str) -> bool:
     """Whether programs write this where they know nobody. A source may well count its own keys from 0."""
-    if value.lower() in _FILLERS:
+    if len(value) <= _LONGEST_FILLER and value.lower() in _FILLERS:
         return True
-    return not identifier_type.endswith(OWN_KEY) and bool(_ZEROS.fullmatch(value))
+    return value[0] in "0-" and not identifier_type.endswith(OWN_KEY) and bool(_ZEROS.fullmatch(value))
 
 
 def trait_value(trait: str, raw: object, *, region: str) -> object:

@@ -96,11 +96,14 @@ def event_fact(
     else:
         nodes = tuple(_nodes(fields, mapping.identifiers, region))
         given = _as_call(fields, mapping, has_types=has_types, decimal=decimal)
-    event = messages.checked(given, kind="track", has_other_ids=bool(nodes))
-    event.setdefault(
-        "messageId", "row-" + hashlib.sha256(storable_json(dict(sorted(fields.items()))).encode()).hexdigest()
-    )
-    return messages.fact(event, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes)
+    call = messages.call_of(given)
+    messages.check(call, kind="track", has_other_ids=bool(nodes))
+    call.message_id = call.message_id or _message_id(fields)
+    return messages.fact(call, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes)
+
+
+def _message_id(fields: Mapping[str, Any]) -> str:
+    return "row-" + hashlib.sha256(storable_json(dict(sorted(fields.items()))).encode()).hexdigest()
 
 
 def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool, decimal: str) -> dict[str, Any]:

@@ -6,9 +6,8 @@ into facts, identifiers and sightings. Files go the second half of the way at on
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-import msgspec
 from django.db import connection
 
 from cdp.ingestion import accepting, messages, storing
@@ -50,6 +49,9 @@ def accept_call(*, header_key: str | None, body: bytes, path_kind: str, received
     return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at)
 
 
+# Bodies may be large: so many bytes are read at once, and at least one body.
+_SLICE_BYTES: Final = 8 * 2**20
+_SIZES = "SELECT id, octet_length(body) FROM inbox WHERE id = ANY(%s) ORDER BY id"
 _TAKE = "DELETE FROM inbox WHERE id = ANY(%s) RETURNING id, source_id, received_at, body"
 
 
@@ -64,22 +66,42 @@ def store(
     An alias whose previous id is a user that is heard of only later is read as one of a device; apart from that the
     order of batches does not matter.
     """
+    touched: dict[int, Cause] = {}
+    for part in _slices(list(subjects)):
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKE, [part])
+            batches = sorted(cursor.fetchall())
+        stored = storing.write_facts(permit, _facts(batches))
+        learnt = {key: cause for key, cause in stored.touched.items() if cause is Cause.LEARNT}
+        touched = {**stored.touched, **touched, **learnt}
+    return dict(sorted(touched.items()))
+
+
+def _slices(batches: list[int]) -> Iterator[list[int]]:
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [list(subjects)])
-        batches = sorted(cursor.fetchall())
-    stored = storing.write_facts(permit, _facts(batches))
-    return dict.fromkeys(sorted(stored.touched), Cause.EVENT)
+        cursor.execute(_SIZES, [batches])
+        sizes = cursor.fetchall()
+    part: list[int] = []
+    total = 0
+    for key, size in sizes:
+        if part and total + size > _SLICE_BYTES:
+            yield part
+            part, total = [], 0
+        part.append(key)
+        total += size
+    if part:
+        yield part
 
 
 def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
     regions = regions_of([source_id for _, source_id, _, _ in batches])
-    for _, source_id, received_at, body in batches:
-        accepted = msgspec.json.decode(body)
-        for event in accepted["batch"]:
+    for _, source_id, received_at, raw in batches:
+        body = accepting.read_inbox(raw)
+        for item in body.batch:
             yield messages.fact(
-                event,
+                accepting.read_accepted(item, body),
                 source_id=source_id,
-                sent_at=accepted["sentAt"],
+                sent_at=body.sent_at,
                 received_at=received_at,
                 region=regions[source_id],
             )

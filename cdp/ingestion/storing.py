@@ -1,16 +1,23 @@
-"""The set-based writes of ingestion. All run within a permit of the purpose COLLECTION, and all may run twice."""
+"""The set-based writes of ingestion. All run within a permit of the purpose COLLECTION, and all may run twice.
+
+What arrives goes by COPY into temporary tables (COPY refuses tables with row-level security), and from there by SQL over
+those tables alone: `write_arrived` stores whatever lies in `arriving_event`, whoever filled it.
+"""
 
 from collections.abc import Collection as SomeOf
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime
-from itertools import combinations
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations, islice
+from typing import Final
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from msgspec.structs import replace
 
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.messages import Fact, Node
+from cdp.models import Cause
 from cdp.models.digests import identifier_digest
 from consent.gate import Collection, Permit
 
@@ -19,10 +26,12 @@ Ids = Mapping[Node, int]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """`events` were new; `touched` are the identifiers that they came with."""
+    """`events` were new. `touched` are identifiers: LEARNT where itself, a link or a value is new, for only then can it
+    change who somebody is; else EVENT for those whose event it is.
+    """
 
     events: int
-    touched: frozenset[int]
+    touched: Mapping[int, Cause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +56,21 @@ class Encounter:
 
 def write_facts(permit: Permit[Collection], facts: Iterable[Fact]) -> Stored:
     """Store what was not stored before, and link what came together. A replay writes nothing and touches nobody."""
-    fresh = _with_previous(permit, _fresh(permit, facts))
-    if not fresh:
-        return Stored(0, frozenset())
-    ids = resolve(permit, {node for fact in fresh for node in fact.nodes})
-    _write_events(permit, fresh, ids)
-    observe(permit, _observations(fresh), ids)
-    sight(permit, [Encounter(fact.nodes, fact.source_id, fact.occurred_at) for fact in fresh], ids)
-    return Stored(len(fresh), frozenset(ids.values()))
+    known = _with_previous(permit, list(facts))
+    if not known:
+        return Stored(0, {})
+    ids = resolve(permit, {node for fact in known for node in fact.nodes})
+    learnt = set(ids.added)
+    learnt |= observe(permit, _observations(known), ids.known)
+    learnt |= sight(permit, (Encounter(fact.nodes, fact.source_id, fact.occurred_at) for fact in known), ids.known)
+    events, seen = write_arrived(permit, (_event_line(fact, ids.known) for fact in known))
+    return Stored(events, {**dict.fromkeys(seen, Cause.EVENT), **dict.fromkeys(learnt, Cause.LEARNT)})
 
 
-# -- events ---------------------------------------------------------------------------------------------------------
-
-# In the order of the key, so that two writers of the same messages wait for each other instead of deadlocking.
-_CLAIM_MESSAGES = """
-INSERT INTO message (source_id, message_id, workspace_id)
-SELECT source, message, %s FROM unnest(%s::bigint[], %s::text[]) AS new (source, message) ORDER BY source, message
-ON CONFLICT DO NOTHING RETURNING source_id, message_id
-"""
-
-
-def _fresh(permit: Permit[Collection], facts: Iterable[Fact]) -> list[Fact]:
-    """Those whose message nobody stored before: the key is claimed for ever."""
-    by_key: dict[tuple[int, str], Fact] = {}
+def _observations(facts: Iterable[Fact]) -> Iterator[Observation]:
     for fact in facts:
-        by_key.setdefault((fact.source_id, fact.message_id), fact)
-    if not by_key:
-        return []
-    sources, message_ids = zip(*by_key, strict=True)
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_MESSAGES, [permit.workspace_id, list(sources), list(message_ids)])
-        claimed = set(cursor.fetchall())
-    return [fact for key, fact in by_key.items() if key in claimed]
+        for name, value in fact.traits.items():
+            yield Observation(fact.nodes[0], fact.source_id, name, value, fact.occurred_at)
 
 
 _KNOWN_USERS = "SELECT value FROM identifier WHERE workspace_id = %s AND type = 'user_id' AND value = ANY(%s)"
@@ -102,56 +94,115 @@ def _resolved_alias(fact: Fact, users: SomeOf[str]) -> Fact:
     return replace(fact, nodes=tuple(dict.fromkeys((*fact.nodes, (kind, str(fact.previous_id))))))
 
 
+# -- COPY -----------------------------------------------------------------------------------------------------------
+
+ABSENT: Final = "\\N"
+_LINES_AT_ONCE: Final = 1_000
+_CONTROL: Final = dict.fromkeys((*range(32), 127), " ")
+
+
+def copied(text: str) -> str:
+    """As a value of COPY's text format. JSON and normal values hold no control characters, but backslashes."""
+    return text.replace("\\", "\\\\") if "\\" in text else text
+
+
+def _copy(cursor: CursorWrapper, table: str, lines: Iterable[str]) -> int:
+    """Lines end with a newline. `table` is one of our own names. Returns how many lines there were."""
+    rest = iter(lines)
+    with cursor.copy(f"COPY pg_temp.{table} FROM STDIN") as copy:
+        while some := list(islice(rest, _LINES_AT_ONCE)):
+            copy.write("".join(some))
+    return int(cursor.rowcount)
+
+
+# -- events ---------------------------------------------------------------------------------------------------------
+
 _ARRIVING_EVENTS = """
 CREATE TEMPORARY TABLE arriving_event (
-    source_id bigint, identifier_id bigint, message_id text, kind text, name text, occurred_at timestamptz,
-    original_at timestamptz, sent_at timestamptz, received_at timestamptz, seen_with bigint[], properties jsonb,
-    context jsonb
+    source_id bigint, message_id text, kind text, name text, ids bigint[], occurred_at timestamptz,
+    original_at timestamptz, sent_at timestamptz, received_at timestamptz, properties jsonb, context jsonb
 )
 """
-_COPY_EVENTS = """
-COPY pg_temp.arriving_event (
-    source_id, identifier_id, message_id, kind, name, occurred_at, original_at, sent_at, received_at, seen_with,
-    properties, context
-) FROM STDIN
+_FRESH_PLACES = "CREATE TEMPORARY TABLE arriving_place (place tid)"
+# In the order of the key, so that two writers of the same messages wait for each other instead of deadlocking. Of two
+# arrivals of one message the first counts.
+_CLAIM_MESSAGES = """
+WITH first AS (
+    SELECT source_id, message_id, min(ctid) AS place FROM pg_temp.arriving_event GROUP BY source_id, message_id
+),
+claimed AS (
+    INSERT INTO message (source_id, message_id, workspace_id)
+    SELECT source_id, message_id, %s FROM first ORDER BY source_id, message_id
+    ON CONFLICT DO NOTHING RETURNING source_id, message_id
+)
+INSERT INTO pg_temp.arriving_place SELECT place FROM first JOIN claimed USING (source_id, message_id)
+"""
+_FORGET_THE_KNOWN = """
+DELETE FROM pg_temp.arriving_event WHERE NOT ctid = ANY(ARRAY(SELECT place FROM pg_temp.arriving_place))
+"""
+_ENSURE_PARTITIONS = """
+SELECT core.ensure_event_partition(month)
+FROM (SELECT DISTINCT date_trunc('month', occurred_at, 'UTC')::date FROM pg_temp.arriving_event) AS months (month)
 """
 _INSERT_EVENTS = """
 INSERT INTO event (
     workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, original_at, sent_at, received_at,
     seen_with, properties, context
 )
-SELECT %s, source_id, identifier_id, message_id, kind, name, occurred_at, original_at, sent_at, received_at, seen_with,
+SELECT %s, source_id, ids[1], message_id, kind, name, occurred_at, original_at, sent_at, received_at, ids[2:],
        properties, context
 FROM pg_temp.arriving_event
 """
+_SEEN = "SELECT DISTINCT ids[1] FROM pg_temp.arriving_event"
 
 
-def _write_events(permit: Permit[Collection], facts: Sequence[Fact], ids: Ids) -> None:
-    """By way of a temporary table: COPY refuses tables with row-level security."""
+def write_arrived(permit: Permit[Collection], lines: Iterable[str]) -> tuple[int, list[int]]:
+    """Store events whose message nobody stored before; its key is claimed for ever.
+
+    `lines` are in COPY's text format: source, message id, kind, name, ids of the identifiers as an array (whose event it
+    is comes first), when it occurred, original time, when it was sent and received, properties, context.
+    Returns how many were new, and whose they are.
+    """
     with connection.cursor() as cursor:
-        for month in sorted({date(fact.occurred_at.year, fact.occurred_at.month, 1) for fact in facts}):
-            cursor.execute("SELECT core.ensure_event_partition(%s)", [month])
         cursor.execute(_ARRIVING_EVENTS)
-        with cursor.copy(_COPY_EVENTS) as copy:
-            for fact in facts:
-                copy.write_row(_event_row(fact, ids))
+        arrived = _copy(cursor, "arriving_event", lines)
+        cursor.execute(_FRESH_PLACES)
+        cursor.execute(_CLAIM_MESSAGES, [permit.workspace_id])
+        fresh = int(cursor.rowcount)
+        if fresh < arrived:
+            cursor.execute(_FORGET_THE_KNOWN)
+        cursor.execute(_ENSURE_PARTITIONS)
         cursor.execute(_INSERT_EVENTS, [permit.workspace_id])
-        cursor.execute("DROP TABLE pg_temp.arriving_event")
+        cursor.execute(_SEEN)
+        seen = [key for (key,) in cursor.fetchall()]
+        cursor.execute("DROP TABLE pg_temp.arriving_event, pg_temp.arriving_place")
+    return fresh, seen
 
 
-def _event_row(fact: Fact, ids: Ids) -> tuple[Any, ...]:
-    first, *others = (ids[node] for node in fact.nodes)
+def _event_line(fact: Fact, ids: Ids) -> str:
+    keys = ",".join(str(ids[node]) for node in fact.nodes)
     return (
-        fact.source_id, first, fact.message_id, fact.kind, fact.name, fact.occurred_at, fact.original_at, fact.sent_at,
-        fact.received_at, others, storable_json(fact.properties), storable_json(fact.context),
-    )  # fmt: skip
+        f"{fact.source_id}\t{copied(fact.message_id)}\t{fact.kind}\t{copied(fact.name)}\t{{{keys}}}\t{fact.occurred_at}"
+        f"\t{fact.original_at or ABSENT}\t{fact.sent_at or ABSENT}\t{fact.received_at}"
+        f"\t{copied(storable_json(fact.properties))}\t{copied(storable_json(fact.context))}\n"
+    )
 
 
 # -- identifiers ----------------------------------------------------------------------------------------------------
 
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`added` are the ids of those that nobody saw before."""
+
+    known: Ids
+    added: SomeOf[int]
+
+
+_ARRIVING_NODES = "CREATE TEMPORARY TABLE arriving_node (type text, value text)"
 _FIND_IDENTIFIERS = """
-SELECT i.type, i.value, i.id FROM unnest(%s::text[], %s::text[]) AS wanted (type, value)
-JOIN identifier i ON i.workspace_id = %s AND i.type = wanted.type AND i.value = wanted.value
+SELECT n.type, n.value, i.id FROM pg_temp.arriving_node n
+JOIN identifier i ON i.workspace_id = %s AND i.type = n.type AND i.value = n.value
 """
 _ADD_IDENTIFIERS = """
 INSERT INTO identifier (workspace_id, type, value, digest)
@@ -160,23 +211,25 @@ ON CONFLICT DO NOTHING RETURNING type, value, id
 """
 
 
-def resolve(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
+def resolve(permit: Permit[Collection], nodes: SomeOf[Node]) -> Resolved:
     """The ids of these identifiers; those that nobody saw before are made, in the order of their names."""
-    ids = _found(permit, nodes)
-    missing = sorted(node for node in nodes if node not in ids)
-    if missing:
-        ids |= _added(permit, missing)
-        ids |= _found(permit, [node for node in missing if node not in ids])  # another transaction made them meanwhile
-    return ids
+    found = _found(permit, nodes)
+    missing = sorted(node for node in nodes if node not in found)
+    if not missing:
+        return Resolved(found, ())
+    added = _added(permit, missing)
+    met = [node for node in missing if node not in added]  # another transaction made them meanwhile
+    return Resolved({**found, **added, **(_found(permit, met) if met else {})}, added.values())
 
 
 def _found(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
-    if not nodes:
-        return {}
-    types, values = zip(*nodes, strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(_FIND_IDENTIFIERS, [list(types), list(values), permit.workspace_id])
-        return {(kind, value): key for kind, value, key in cursor.fetchall()}
+        cursor.execute(_ARRIVING_NODES)
+        _copy(cursor, "arriving_node", (f"{copied(kind)}\t{copied(value)}\n" for kind, value in nodes))
+        cursor.execute(_FIND_IDENTIFIERS, [permit.workspace_id])
+        found = {(kind, value): key for kind, value, key in cursor.fetchall()}
+        cursor.execute("DROP TABLE pg_temp.arriving_node")
+    return found
 
 
 def _added(permit: Permit[Collection], nodes: Sequence[Node]) -> dict[Node, int]:
@@ -202,46 +255,59 @@ FROM pg_temp.arriving_trait
 ORDER BY identifier_id, name, source_id, observed_at DESC, value DESC
 ON CONFLICT (identifier_id, name, source_id) DO UPDATE SET value = EXCLUDED.value, observed_at = EXCLUDED.observed_at
 WHERE (EXCLUDED.observed_at, EXCLUDED.value) > (known.observed_at, known.value)
+RETURNING identifier_id
 """
 
 
-def observe(permit: Permit[Collection], observations: Iterable[Observation], ids: Ids) -> None:
-    rows = [(ids[one.node], one.source_id, one.name, storable_json(one.value), one.observed_at) for one in observations]
-    if not rows:
-        return
+def observe(permit: Permit[Collection], observations: Iterable[Observation], ids: Ids) -> set[int]:
+    """Returns the identifiers of which something is new."""
+    lines = [
+        f"{ids[one.node]}\t{one.source_id}\t{copied(_plain(one.name))}\t{copied(storable_json(one.value))}"
+        f"\t{one.observed_at}\n"
+        for one in observations
+    ]
+    if not lines:
+        return set()
     with connection.cursor() as cursor:
         cursor.execute(_ARRIVING_TRAITS)
-        with cursor.copy("COPY pg_temp.arriving_trait FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        _copy(cursor, "arriving_trait", lines)
         cursor.execute(_UPSERT_TRAITS, [permit.workspace_id])
+        changed = {key for (key,) in cursor.fetchall()}
         cursor.execute("DROP TABLE pg_temp.arriving_trait")
+    return changed
 
 
-def _observations(facts: Iterable[Fact]) -> Iterator[Observation]:
-    for fact in facts:
-        for name, value in fact.traits.items():
-            yield Observation(fact.nodes[0], fact.source_id, name, value, fact.occurred_at)
+def _plain(name: str) -> str:
+    """The name of a trait comes as the sender wrote it."""
+    return name if name.isprintable() else name.translate(_CONTROL)
 
 
 # -- who was seen with whom -----------------------------------------------------------------------------------------
 
+_ARRIVING_PAIRS = "CREATE TEMPORARY TABLE arriving_pair (l bigint, r bigint, source bigint, at timestamptz)"
 _ADD_SIGHTINGS = """
 INSERT INTO sighting (workspace_id, left_id, right_id, source_id, seen_at)
-SELECT DISTINCT ON (l, r) %s, l, r, source, at
-FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[]) AS new (l, r, source, at)
-ORDER BY l, r, at, source
-ON CONFLICT DO NOTHING
+SELECT %s, l, r, source, at FROM pg_temp.arriving_pair
+WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE left_id = l AND right_id = r) ORDER BY l, r
+ON CONFLICT DO NOTHING RETURNING left_id, right_id
 """
 
 
-def sight(permit: Permit[Collection], encounters: Iterable[Encounter], ids: Ids) -> None:
-    rows = [
-        (*sorted(pair), one.source_id, one.seen_at)
-        for one in encounters
-        for pair in combinations({ids[node] for node in one.nodes}, 2)
-    ]
-    if not rows:
-        return
+def sight(permit: Permit[Collection], encounters: Iterable[Encounter], ids: Ids) -> set[int]:
+    """Of each pair the earliest encounter is kept. Returns the identifiers of pairs that nobody saw before."""
+    first: dict[tuple[int, int], tuple[datetime, int]] = {}
+    for one in encounters:
+        seen = (one.seen_at, one.source_id)
+        for pair in combinations(sorted({ids[node] for node in one.nodes}), 2):
+            if pair not in first or seen < first[pair]:
+                first[pair] = seen
+    if not first:
+        return set()
+    lines = (f"{left}\t{right}\t{source}\t{at}\n" for (left, right), (at, source) in first.items())
     with connection.cursor() as cursor:
-        cursor.execute(_ADD_SIGHTINGS, [permit.workspace_id, *map(list, zip(*rows, strict=True))])
+        cursor.execute(_ARRIVING_PAIRS)
+        _copy(cursor, "arriving_pair", lines)
+        cursor.execute(_ADD_SIGHTINGS, [permit.workspace_id])
+        added = {key for pair in cursor.fetchall() for key in pair}
+        cursor.execute("DROP TABLE pg_temp.arriving_pair")
+    return added

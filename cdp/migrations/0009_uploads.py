@@ -12,7 +12,7 @@ WORKER = WORKER_BY_QUEUE["ingestion"]
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cdp", "0004_connections"),
+        ("cdp", "0013_door"),
     ]
 
     operations = [

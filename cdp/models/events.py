@@ -12,11 +12,12 @@ from cdp.models.workspaces import Workspace
 class InboxBatch(models.Model):
     """The body of a request as it was acknowledged. Deleted in the transaction that stores its events."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
-    source = models.ForeignKey(Source, models.CASCADE)
+    # Keys without constraints, here and below: each would cost every event a look-up in a table that never loses a row.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False)
+    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False)
     received_at = models.DateTimeField()
     body = models.BinaryField(
-        help_text='a JSON object {"batch": [...], "sentAt": ...}, with the rejected ones left out'
+        help_text='a JSON object {"batch": [...], "sentAt": ...}: the accepted events as they came'
     )
 
     class Meta:
@@ -30,9 +31,9 @@ class Message(models.Model):
     """(source, message id) of every event ever stored. Events are partitioned by time, so they cannot hold this key."""
 
     pk = models.CompositePrimaryKey("source_id", "message_id")
-    source = models.ForeignKey(Source, models.CASCADE)
+    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False)
     message_id = models.CharField(max_length=100)
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False)
 
     class Meta:
         db_table = "message"

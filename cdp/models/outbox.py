@@ -19,6 +19,7 @@ class Cause(models.TextChoices):
     """Why a subject is looked at again; the history of memberships shows it."""
 
     EVENT = "EVENT", _("an event or record arrived")
+    LEARNT = "LEARNT", _("an identifier, a link or a value became known")
     MERGE = "MERGE", _("profiles were merged")
     SPLIT = "SPLIT", _("a merge was undone")
     CONSENT = "CONSENT", _("a consent changed")
@@ -33,7 +34,7 @@ class OutboxRow(models.Model):
     Claimed by FOR UPDATE SKIP LOCKED and deleted in the transaction of the work: a killed worker leaves it as it was.
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False)
     stage = models.CharField(max_length=12, choices=Stage)
     subject_id = models.BigIntegerField()
     cause = models.CharField(max_length=12, choices=Cause)

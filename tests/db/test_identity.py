@@ -13,7 +13,7 @@ from consent import gate
 from consent.models import ConsentState
 from identity import services as identity
 from identity.models import IdentityRules, Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
-from tests.factories import IdentifierFactory, SourceFactory, say
+from tests.factories import LONG_AGO, IdentifierFactory, SourceFactory, say
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def known(workspace):
 def link(workspace, now):
     """What the pipeline does with these identifiers."""
 
-    def link(*identifiers, cause=Cause.EVENT):
+    def link(*identifiers, cause=Cause.LEARNT):
         subjects = dict.fromkeys((each.pk for each in identifiers), cause)
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk) as permit:
             return identity.link(permit, subjects, now=now)
@@ -110,7 +110,7 @@ def test_link__identifiers_seen_together__are_one_person_under_the_oldest_id(kno
 
     assert people() == {cookie.pk: cookie.pk, user.pk: cookie.pk, mail.pk: cookie.pk, stranger.pk: stranger.pk}
     assert redirects() == {user.pk: cookie.pk, mail.pk: cookie.pk}
-    assert touched == {cookie.pk: Cause.MERGE, user.pk: Cause.MERGE, mail.pk: Cause.MERGE, stranger.pk: Cause.EVENT}
+    assert touched == {cookie.pk: Cause.MERGE, user.pk: Cause.MERGE, mail.pk: Cause.MERGE, stranger.pk: Cause.LEARNT}
 
 
 def test_link__judgement__names_its_source(known, meet, link, now):
@@ -141,7 +141,7 @@ def test_link__twice__changes_nothing(known, meet, link, remember, now):
         list(Judgement.objects.values_list("pk")),
         Trait.objects.get().pk,
     ) == before
-    assert touched == {left.pk: Cause.EVENT}
+    assert touched == {left.pk: Cause.LEARNT}
 
 
 def test_link__one_end_is_touched__reaches_the_whole_person(known, meet, link):
@@ -166,7 +166,7 @@ def test_link__mailbox_of_a_second_user__leaves_the_first(known, meet, link):
 
     assert people() == {first.pk: first.pk, mail.pk: mail.pk, second.pk: second.pk}
     assert redirects() == {}
-    assert touched == {first.pk: Cause.SPLIT, mail.pk: Cause.SPLIT, second.pk: Cause.EVENT}
+    assert touched == {first.pk: Cause.SPLIT, mail.pk: Cause.SPLIT, second.pk: Cause.LEARNT}
 
 
 def test_link__records_of_a_source_with_unique_people__do_not_meet_over_a_mailbox(workspace, known, meet, link):
@@ -213,7 +213,43 @@ def test_link__person_who_objects_to_identity__is_not_linked(known, meet, link, 
 
     assert people() == {objector.pk: objector.pk, mail.pk: mail.pk}
     assert not Judgement.objects.exists()
-    assert touched == {objector.pk: Cause.EVENT, mail.pk: Cause.EVENT}  # other purposes may be permitted
+    assert touched == {objector.pk: Cause.LEARNT, mail.pk: Cause.LEARNT}  # other purposes may be permitted
+
+
+def test_consent_to_identity__given_later__is_heard_without_an_event(known, meet, link, work_off):
+    person, mail = known("user_id", "1"), known("email", "a@x.fr")
+    say(person, Purpose.IDENTITY, ConsentState.REFUSED)
+    meet(person, mail)
+    link(person, mail)
+    OutboxRow.objects.all().delete()
+
+    say(person, Purpose.IDENTITY, ConsentState.GIVEN, LONG_AGO + timedelta(days=1))
+    work_off()
+
+    assert people() == {person.pk: person.pk, mail.pk: person.pk}
+
+
+def test_link__identifier_that_was_only_seen_again__stays_whose_it_was(known, meet, link):
+    user, mail = known("user_id", "1"), known("email", "a@x.fr")
+    meet(user, mail)
+    link(user, mail)
+
+    touched = link(mail, cause=Cause.EVENT)
+
+    assert touched == {user.pk: Cause.EVENT}
+    assert people() == {user.pk: user.pk, mail.pk: user.pk}
+
+
+def test_rules__once_changed__are_applied_to_everybody(workspace, known, meet, link, work_off):
+    user, mail = known("user_id", "1"), known("email", "shared@x.fr")
+    meet(user, mail)
+    link(user, mail)
+    IdentityRules.objects.create(workspace=workspace, blocked_values=["shared@x.fr"])
+
+    assert identity.resolve_all_anew(workspace_id=workspace.pk) == 2
+    work_off()
+
+    assert people() == {user.pk: user.pk, mail.pk: mail.pk}
 
 
 def test_link__other_workspace__is_out_of_reach(known, link):

@@ -27,16 +27,17 @@ def accept(source, *events, **envelope):
     return ingestion.accept(source=source, body=body, path_kind="batch", received_at=RECEIVED)
 
 
-def inbox_bodies():
-    return [json.loads(bytes(batch.body)) for batch in InboxBatch.objects.order_by("pk")]
+def calls_in_the_inbox():
+    bodies = [accepting.read_inbox(bytes(batch.body)) for batch in InboxBatch.objects.order_by("pk")]
+    return [accepting.read_accepted(item, body) for body in bodies for item in body.batch]
 
 
 def test_batch__that_is_good__lies_in_the_inbox_with_work_for_the_stage(workspace, source):
     accepted = accept(source, GOOD, sentAt="2026-11-21T11:59:59Z", writeKey="secret")
 
     assert (accepted.accepted, accepted.rejected, accepted.workspace_id) == (1, [], workspace.pk)
-    assert inbox_bodies() == [{"batch": [{**GOOD, "userId": "42"}], "sentAt": "2026-11-21T11:59:59Z"}]
     batch = InboxBatch.objects.get()
+    assert json.loads(batch.body) == {"batch": [GOOD], "sentAt": "2026-11-21T11:59:59Z", "type": None, "shared": {}}
     assert (batch.source_id, batch.received_at) == (source.pk, RECEIVED)
     work = OutboxRow.objects.get()
     assert (work.stage, work.subject_id, work.cause) == ("INGESTION", batch.pk, "EVENT")
@@ -49,7 +50,7 @@ def test_batch__with_a_bad_event__loses_only_that_one(workspace, source):
 
     assert accepted.accepted == 2
     assert accepted.rejected == [{"index": 1, "messageId": "bad", "code": "missing_identity"}]
-    assert [event["messageId"] for event in inbox_bodies()[0]["batch"]] == ["m1", "m2"]
+    assert [call.message_id for call in calls_in_the_inbox()] == ["m1", "m2"]
     quarantined = QuarantinedItem.objects.get()
     assert (quarantined.place, quarantined.code) == ("batch[1]", "missing_identity")
     assert json.loads(quarantined.raw)["messageId"] == "bad"
@@ -101,7 +102,7 @@ def test_batch__of_more_than_2500_events__loses_the_surplus(workspace, source):
 def test_event__without_a_message_id__gets_one_before_it_is_acknowledged(workspace, source):
     accept(source, {**GOOD, "messageId": None}, {**GOOD, "messageId": ""})
 
-    first, second = (event["messageId"] for event in inbox_bodies()[0]["batch"])
+    first, second = (call.message_id for call in calls_in_the_inbox())
     assert len(first) == len(second) == 36
     assert first != second
 
@@ -111,10 +112,10 @@ def test_envelope__context__belongs_to_each_event_and_the_event_wins(workspace, 
 
     accept(source, {**GOOD, "context": {"app": "b"}}, {**GOOD, "messageId": "m2", "context": None}, **shared)
 
-    first, second = inbox_bodies()[0]["batch"]
-    assert first["context"] == {"ip": "192.0.2.1", "app": "b"}
-    assert second["context"] == shared["context"]
-    assert first["integrations"] == second["integrations"] == {"All": False}
+    first, second = calls_in_the_inbox()
+    assert first.context == {"ip": "192.0.2.1", "app": "b"}
+    assert second.context == shared["context"]
+    assert first.integrations == second.integrations == {"All": False}
 
 
 def test_single_call__takes_its_type_from_the_path(workspace, source):
@@ -122,7 +123,8 @@ def test_single_call__takes_its_type_from_the_path(workspace, source):
 
     ingestion.accept(source=source, body=body, path_kind="track", received_at=RECEIVED)
 
-    assert inbox_bodies()[0]["batch"] == [{"userId": "u", "event": "Viewed", "messageId": "m", "type": "track"}]
+    (call,) = calls_in_the_inbox()
+    assert (call.type, call.user_id, call.event, call.message_id) == ("track", "u", "Viewed", "m")
 
 
 @pytest.mark.parametrize(("body", "error"), [(b"{", InvalidJsonError), (b" " * 2_000, BodyTooLargeError)])

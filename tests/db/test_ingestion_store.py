@@ -47,7 +47,7 @@ def test_track__with_two_ids_and_an_email__is_stored_under_the_user(workspace, s
 
     ids = {str(one): one.pk for one in Identifier.objects.all()}
     assert set(ids) == {"user_id:42", "anonymous_id:a1", "email:ada@example.com"}
-    assert touched == dict.fromkeys(ids.values(), Cause.EVENT)
+    assert touched == dict.fromkeys(ids.values(), Cause.LEARNT)
     event = Event.objects.get()
     assert (event.kind, event.name, event.message_id) == ("track", "Order Completed", "m1")
     assert event.identifier_id == ids["user_id:42"]
