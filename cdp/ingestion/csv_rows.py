@@ -21,8 +21,8 @@ def opened(text: Text, said: Mapping[str, Any]) -> Table:
     columns, first = _header(text, dialect)
     rows = partial(_rows, text, dialect, columns, first)
     return Table(
-        columns, rows, text.encoding, has_types=False, is_uniform=True, digest=text.digest, total=text.total,
-        source=text, dialect=dialect,
+        text.path, columns, rows, text.encoding, has_types=False, is_uniform=True, digest=text.digest, total=text.total,
+        source=text, dialect=dialect, first=first,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ def opened(text: Text, _: Mapping[str, Any]) -> Table:
     rows = partial(_elements if is_array else _rows, text)
     columns = dict.fromkeys(name for row in islice(rows(), _PEEKED_ROWS) for name in row.fields)
     return Table(
+        text.path,
         list(columns),
         rows,
         text.encoding,

@@ -20,12 +20,14 @@ def opened(path: Path, *, digest: str) -> Table:
 
     try:
         with pq.ParquetFile(path) as file:
-            columns, total = file.schema_arrow.names, file.metadata.num_rows
+            schema, total = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError):
         raise FileError(f"{path.name} is no Parquet file.") from None
+    columns = schema.names
     if len(set(columns)) < len(columns):
         raise BadHeaderError(f"{path.name} has two columns of one name.")
     return Table(
+        path,
         columns,
         partial(_rows, path),
         "parquet",
@@ -33,6 +35,7 @@ def opened(path: Path, *, digest: str) -> Table:
         is_uniform=True,
         digest=digest,
         total=total,
+        schema=schema,
     )
 
 

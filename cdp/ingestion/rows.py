@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from cdp.ingestion.messages import Fact, Node, RefusedEventError
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?")
 _SECONDS = re.compile(r"\d{9,13}(?:\.\d+)?")
-_SDK_IDS: Final = frozenset({"userId", "anonymousId", "previousId"})
+SDK_IDS: Final = frozenset({"userId", "anonymousId", "previousId"})
 _NESTED: Final = ("properties", "traits", "context")
 
 
@@ -66,7 +66,7 @@ def _traits(fields: Mapping[str, Any], mapping: FileMapping, region: str) -> Ite
 
 
 def _observed_at(fields: Mapping[str, Any], mapping: FileMapping) -> datetime | None:
-    given = _time(fields.get(mapping.observed_at))
+    given = time_in(fields.get(mapping.observed_at))
     if given is None:
         return None
     read = messages.moment(given)
@@ -90,7 +90,7 @@ def event_fact(
     A row without a message id has one made of its content: loaded again, in this file or another, it is the same event.
     Raises `RefusedEventError`.
     """
-    if mapping is None or not _SDK_IDS.isdisjoint(fields):
+    if mapping is None or not SDK_IDS.isdisjoint(fields):
         nodes: tuple[Node, ...] = ()
         given = dict(fields)
     else:
@@ -118,7 +118,7 @@ def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool
         "type": kind,
         "event" if kind == "track" else "name": fields.get(mapping.event),
         "messageId": fields.get(mapping.key),
-        "timestamp": _time(fields.get(mapping.observed_at)),
+        "timestamp": time_in(fields.get(mapping.observed_at)),
         "userId": fields.get(mapping.identifiers.get("user_id", "")),
         "anonymousId": fields.get(mapping.identifiers.get("anonymous_id", "")),
     }
@@ -126,13 +126,18 @@ def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool
 
 def _values(fields: Mapping[str, Any], mapping: FileMapping, *, decimal: str) -> Iterator[tuple[str, Any]]:
     """Without a `decimal` the values have types already."""
-    wanted = mapping.properties
-    if wanted is None:
-        wanted = {name: name for name in fields if name not in mapping.meaningful and name not in _NESTED}
-    for name, column in wanted.items():
+    for name, column in property_columns(mapping, fields).items():
         value = fields.get(column)
         if value is not None and value != "":
             yield name, number_in(value, decimal) if decimal else value
+
+
+def property_columns(mapping: FileMapping, columns: Iterable[str]) -> Mapping[str, str]:
+    """Property → column, of a row that has these columns."""
+    if mapping.properties is not None:
+        return mapping.properties
+    meaningful = mapping.meaningful
+    return {name: name for name in columns if name not in meaningful and name not in _NESTED}
 
 
 def number_in(text: str, decimal: str) -> str | int | float:
@@ -143,7 +148,7 @@ def number_in(text: str, decimal: str) -> str | int | float:
     return float(written) if "." in written else int(written)
 
 
-def _time(value: object) -> object:
+def time_in(value: object) -> object:
     """None where nothing is said. Digits alone are seconds or milliseconds since 1970."""
     if not isinstance(value, str):
         return value

@@ -63,7 +63,7 @@ def write_facts(permit: Permit[Collection], facts: Iterable[Fact]) -> Stored:
     learnt = set(ids.added)
     learnt |= observe(permit, _observations(known), ids.known)
     learnt |= sight(permit, (Encounter(fact.nodes, fact.source_id, fact.occurred_at) for fact in known), ids.known)
-    events, seen = write_arrived(permit, (_event_line(fact, ids.known) for fact in known))
+    events, seen = write_arrived(permit, (event_line(fact, ids.known) for fact in known))
     return Stored(events, {**dict.fromkeys(seen, Cause.EVENT), **dict.fromkeys(learnt, Cause.LEARNT)})
 
 
@@ -179,7 +179,7 @@ def write_arrived(permit: Permit[Collection], lines: Iterable[str]) -> tuple[int
     return fresh, seen
 
 
-def _event_line(fact: Fact, ids: Ids) -> str:
+def event_line(fact: Fact, ids: Ids) -> str:
     keys = ",".join(str(ids[node]) for node in fact.nodes)
     return (
         f"{fact.source_id}\t{copied(fact.message_id)}\t{fact.kind}\t{copied(fact.name)}\t{{{keys}}}\t{fact.occurred_at}"

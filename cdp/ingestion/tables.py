@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from cdp.ingestion.dialects import Dialect
@@ -57,6 +58,7 @@ class Row:
 class Table:
     """An opened file. Each call of `rows` begins anew, at the place that it is given."""
 
+    path: Path
     columns: Sequence[str]  # of JSON, where each row has its own, those of the first rows
     rows: Callable[..., Iterator[Row]]
     encoding: str
@@ -65,4 +67,6 @@ class Table:
     digest: str  # of the whole file: what it is called does not matter
     total: int = 0  # the offset at which it ends; 0 where only reading would tell
     source: Text | None = None  # of text files
+    first: Place = START  # of CSV, where the first row begins
+    schema: Any = None  # of Parquet, as Arrow has it
     dialect: Dialect = field(default_factory=Dialect)  # of CSV
