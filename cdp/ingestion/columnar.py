@@ -79,7 +79,7 @@ class Arrived:
     def _lines(self, ids: Ids) -> list[str]:
         keys = pa.array([str(ids[node]) for node in self.named], pa.string())
         taken = [keys.take(place) for place in self.places]
-        joined = pc.binary_join_element_wise(*taken, ",", null_handling="skip")
+        joined = _joined(taken, self.size)
         lines = pc.binary_join_element_wise(self.head, joined, self.tail, "")
         if self.facts:
             singles = pa.array([storing.event_line(fact, ids) for fact in self.facts], pa.string())
@@ -244,9 +244,7 @@ class _Reading:
             _each(self.block.columns[column], _as_property(name, self.layout.decimal), pa.string())
             for name, column in self.layout.properties
         ]
-        if not pieces:
-            return pa.array([""] * self.size, pa.string())
-        return pc.binary_join_element_wise(*pieces, ",", null_handling="skip")
+        return _joined(pieces, self.size)
 
     # -- when -------------------------------------------------------------------------------------------------------
 
@@ -283,6 +281,12 @@ def _each(column: Any, understood: Callable[[Any], Any], kind: Any) -> Any:  # n
     encoded = column.dictionary_encode()
     values = [understood(value) for value in encoded.dictionary.to_pylist()]
     return pa.array(values, kind).take(encoded.indices)
+
+
+def _joined(columns: Sequence[Any], size: int) -> Any:  # noqa: ANN401  # Arrow
+    """What there is in each row, between commas. A row that has nothing would be forgotten by Arrow: hence the blank."""
+    blank = pa.array([""] * size, pa.string())
+    return pc.ascii_ltrim(pc.binary_join_element_wise(blank, *columns, ",", null_handling="skip"), ",")
 
 
 def _any_valid(columns: Sequence[Any], size: int) -> Any:  # noqa: ANN401  # Arrow
