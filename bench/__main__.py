@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import harness
 
-NAMES = ("ingest", "linkage", "segments", "webserver")
+NAMES = ("files", "ingest", "linkage", "segments", "webserver")
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -73,7 +73,7 @@ class Arrived:
         """As `storing.write_facts`."""
         ids = storing.resolve(permit, self.nodes)
         learnt = {*ids.added, *storing.sight(permit, self.encounters, ids.known)}
-        events, seen = storing.write_arrived(permit, self._lines(ids.known))
+        events, seen = storing.write_arrived(permit, self._lines(ids.known), are_likely_new=True)
         return Stored(events, {**dict.fromkeys(seen, Cause.EVENT), **dict.fromkeys(learnt, Cause.LEARNT)})
 
     def _lines(self, ids: Ids) -> list[str]:
