@@ -19,6 +19,7 @@ from cdp.ingestion.texts import Lines, Text, packing_of
 BLOCK_ROWS: Final = 30_000
 BLOCK_BYTES: Final = 4 * 2**20
 _ODD: Final = (b'"', b"\x00")
+pa.set_memory_pool(pa.system_memory_pool())  # which gives back what a block needed; Arrow's own keeps it
 _PLAIN_CHARSETS: Final = frozenset({"utf-8", "ascii"})
 
 

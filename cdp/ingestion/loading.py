@@ -30,6 +30,7 @@ from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
 from cdp.ingestion.sources import KnownSource, source_named
 from cdp.ingestion.storing import Encounter, Observation
+from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Run, RunState
@@ -405,7 +406,7 @@ SELECT %s, 'IDENTITY', subject, cause FROM unnest(%s::bigint[], %s::text[]) AS t
 
 def _hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, list(touched), list(touched.values())])
+        cursor.execute(_HAND_OVER, [permit.workspace_id, bigints(touched), "{" + ",".join(touched.values()) + "}"])
 
 
 # -- events ---------------------------------------------------------------------------------------------------------

@@ -229,9 +229,10 @@ _FIND_IDENTIFIERS = """
 SELECT n.type, n.value, i.id FROM pg_temp.arriving_node n
 JOIN identifier i ON i.workspace_id = %s AND i.type = n.type AND i.value = n.value
 """
+_ARRIVING_IDENTIFIERS = "CREATE TEMPORARY TABLE arriving_identifier (type text, value text, digest bytea)"
 _ADD_IDENTIFIERS = """
 INSERT INTO identifier (workspace_id, type, value, digest)
-SELECT %s, type, value, digest FROM unnest(%s::text[], %s::text[], %s::bytea[]) AS new (type, value, digest)
+SELECT %s, type, value, digest FROM pg_temp.arriving_identifier
 ON CONFLICT DO NOTHING RETURNING type, value, id
 """
 
@@ -258,11 +259,14 @@ def _found(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
 
 
 def _added(permit: Permit[Collection], nodes: Sequence[Node]) -> dict[Node, int]:
-    types, values = zip(*nodes, strict=True)
-    digests = [identifier_digest(kind, value) for kind, value in nodes]
+    lines = (f"{copied(kind)}\t{copied(value)}\t\\\\x{identifier_digest(kind, value).hex()}\n" for kind, value in nodes)
     with connection.cursor() as cursor:
-        cursor.execute(_ADD_IDENTIFIERS, [permit.workspace_id, list(types), list(values), digests])
-        return {(kind, value): key for kind, value, key in cursor.fetchall()}
+        cursor.execute(_ARRIVING_IDENTIFIERS)
+        _copy(cursor, "arriving_identifier", lines)
+        cursor.execute(_ADD_IDENTIFIERS, [permit.workspace_id])
+        added = {(kind, value): key for kind, value, key in cursor.fetchall()}
+        cursor.execute("DROP TABLE pg_temp.arriving_identifier")
+    return added
 
 
 # -- observed values ------------------------------------------------------------------------------------------------
