@@ -93,7 +93,7 @@ def _blocks() -> Iterator[Any]:
         yield _block(np.random.default_rng(start), np.arange(start, min(start + BLOCK, ROWS)))
 
 
-def _block(chance: Any, numbers: Any) -> Any:
+def _block(chance: Any, numbers: Any) -> Any:  # noqa: ANN401  # numpy and Arrow
     import numpy as np
     import pyarrow as pa
 
@@ -176,7 +176,7 @@ def _copy(path: Path) -> float:
     return watch.seconds
 
 
-def _send(path: Path, cursor: Any) -> None:
+def _send(path: Path, cursor: Any) -> None:  # noqa: ANN401  # psycopg's, whose type has parameters
     with path.open("rb") as file, cursor.copy("COPY plain_file FROM STDIN (FORMAT csv, HEADER)") as copy:
         while data := file.read(2**20):
             copy.write(data)

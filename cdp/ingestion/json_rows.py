@@ -116,8 +116,8 @@ class _Scan:
             if found is not None:
                 yield found
             elif self.is_at_end or left > 2 * LONGEST_LINE:
-                if self.buffer[self.at :].strip(b" \t\r\n,]"):
-                    yield self._cut(self.at, len(self.buffer))
+                if rest := self.buffer[self.at :].strip(b" \t\r\n,]"):
+                    yield self._cut(self.buffer.index(rest, self.at), len(self.buffer))
                 if self.is_at_end:
                     return
             else:
@@ -138,9 +138,11 @@ class _Scan:
                 return None  # it may go on
             if depth == 0 and token == b"[":
                 depth = self.depth = 1
+                self._cut(found.start(), found.end())
                 continue
             if start < 0 and token == b"]":
                 depth = self.depth = 0
+                self._cut(found.start(), found.end())
                 continue
             start = found.start() if start < 0 else start
             depth += (token in {b"{", b"["}) - (token in {b"}", b"]"})
