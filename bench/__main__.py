@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import harness
 
-NAMES = ("files", "ingest", "linkage", "segments", "webserver")
+NAMES = ("door", "files", "ingest", "stream", "linkage", "normalise", "segments", "webserver")
 RESULTS = Path(__file__).with_name("results.json")
 
 

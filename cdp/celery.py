@@ -24,5 +24,10 @@ app.conf.beat_schedule = {
         "task": "cdp.load_uploads",
         "schedule": 1.0,
         "options": {"queue": "ingestion", "expires": 1.0},
-    }
+    },
+    "sweep-connections": {
+        "task": "cdp.read_connections",
+        "schedule": 5.0,
+        "options": {"queue": "ingestion", "expires": 5.0},
+    },
 }

@@ -14,7 +14,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 LARGEST_ANSWER_BYTES: Final = 10 * 2**20
 _CHUNK_BYTES: Final = 2**16
+
+LibrarySession = requests.Session  # what `session_for_library` gives
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -189,6 +192,43 @@ def is_private(address: str) -> bool:
     return not ip.is_global or ip.is_multicast or ip.is_reserved
 
 
+# -- for libraries that send by themselves ---------------------------------------------------------------------------
+
+
+def session_for_library(*, via: str = "", timeout: Timeout = Timeout()) -> requests.Session:
+    """A session that keeps to the same addresses, for a library that takes one. It follows no redirect.
+
+    `via` is an address of the operator's that stands for every host, and may be private.
+    """
+    is_private_allowed = bool(via) or settings.PRIVATE_ADDRESSES_ALLOWED
+    session = _new_session(_ForeignAdapter(via=via, timeout=timeout, is_private_allowed=is_private_allowed))
+    session.max_redirects = 0
+    return session
+
+
+def pool_for_library(*, via: str = "", timeout: Timeout = Timeout()) -> urllib3.PoolManager:
+    """Likewise for a library that works with urllib3. It must be told of `via` itself."""
+    limits = urllib3.Timeout(connect=timeout.connect, read=timeout.read)
+    pool = urllib3.PoolManager(retries=False, timeout=limits)
+    pool.pool_classes_by_scheme = _pools(is_private_allowed=bool(via) or settings.PRIVATE_ADDRESSES_ALLOWED)
+    return pool
+
+
+@contextmanager
+def failures_of_library() -> Iterator[None]:
+    """What goes wrong while such a library sends, in the words of this module. From None: its texts hold addresses."""
+    try:
+        yield
+    except requests.exceptions.JSONDecodeError:
+        raise TransientHttpError("The answer is not JSON.", reason="unexpected_answer") from None
+    except requests.exceptions.SSLError:
+        raise PermanentHttpError("The certificate of the host is not accepted.", reason="tls") from None
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise TransientHttpError("The host did not answer in time.", reason="timeout") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError):
+        raise TransientHttpError("The connection failed.", reason="connection") from None
+
+
 # -- one attempt ----------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +364,21 @@ class _CheckedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
 
+class _ForeignAdapter(_CheckedAdapter):
+    """For a library that sends by itself: every request has a time limit, and may have to go by way of another host."""
+
+    def __init__(self, *, via: str, timeout: Timeout, is_private_allowed: bool) -> None:
+        self._via, self._timeout = via.rstrip("/"), (timeout.connect, timeout.read)
+        super().__init__(is_private_allowed=is_private_allowed)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if self._via and request.url:
+            parts = urlsplit(request.url)
+            request.url = self._via + parts.path + (f"?{parts.query}" if parts.query else "")
+        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
+        return super().send(request, *args, **kwargs)
+
+
 _sessions = threading.local()
 
 
@@ -332,12 +387,17 @@ def _session(is_private_allowed: bool) -> requests.Session:  # noqa: FBT001  # p
     name = "open" if is_private_allowed else "closed"
     session: requests.Session | None = getattr(_sessions, name, None)
     if session is None:
-        session = requests.Session()
-        session.trust_env = False
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _CheckedAdapter(is_private_allowed=is_private_allowed))
+        session = _new_session(_CheckedAdapter(is_private_allowed=is_private_allowed))
         setattr(_sessions, name, session)
+    return session
+
+
+def _new_session(adapter: HTTPAdapter) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, adapter)
     return session
 
 

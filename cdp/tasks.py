@@ -3,18 +3,23 @@
 import time
 from typing import Any
 
+import structlog
 from celery import current_app, shared_task
+from django.db import OperationalError as OperationalDatabaseError
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import uploads
-from cdp.models import Stage
+from cdp.ingestion import reading, replaying, uploads
+from cdp.models import RunState, Stage
+
+log = structlog.get_logger()
 
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
 BROKER_TIMEOUT_SECONDS = 2
-UPLOAD_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
+REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
+UPLOAD_SECONDS = 2.0  # likewise
 
 _last_woken: dict[tuple[Stage, int], float] = {}
 
@@ -54,6 +59,46 @@ def sweep(*, stage: str, **_: Any) -> None:
     """Find what a lost message or a killed worker left behind, and what is due by the clock."""
     for workspace_id in pipeline.open_workspaces():
         _run(Stage(stage), workspace_id)
+        if stage == Stage.INGESTION:
+            _work_on_quarantine(workspace_id)
+
+
+def wake_quarantine(*, workspace_id: int) -> None:
+    """Tell the worker of ingestion that somebody ordered a replay or a discarding."""
+    work_on_quarantine.apply_async(
+        kwargs={"workspace_id": workspace_id}, queue=queue_of(Stage.INGESTION), expires=60, retry=False
+    )
+
+
+@shared_task(name="cdp.work_on_quarantine", acks_late=True, time_limit=3600)
+def work_on_quarantine(*, workspace_id: int, **_: Any) -> None:
+    if _work_on_quarantine(workspace_id):
+        wake_quarantine(workspace_id=workspace_id)
+
+
+def _work_on_quarantine(workspace_id: int) -> bool:
+    """One turn for each run that is under way. True when there is more to do. A run that fails tells it itself."""
+    runs = []
+    for run_id in replaying.unfinished(workspace_id=workspace_id):
+        try:
+            runs.append(
+                replaying.work(workspace_id=workspace_id, run_id=run_id, clock=timezone.now, seconds=REPLAY_SECONDS)
+            )
+        except OperationalDatabaseError:
+            raise
+        except Exception:
+            log.exception("quarantine.failed", workspace=workspace_id, run=run_id)
+    if runs:
+        wake(Stage.IDENTITY, workspace_id=workspace_id)
+    return any(run.state == RunState.RUNNING for run in runs)
+
+
+@shared_task(name="cdp.read_connections", acks_late=True, time_limit=3600)
+def read_connections(**_: Any) -> None:
+    """Read what is due of the systems that are read from, each for a few seconds: others want their turn."""
+    for workspace_id in pipeline.open_workspaces():
+        if reading.read_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.IDENTITY, workspace_id=workspace_id)
 
 
 def wake_uploads() -> None:

@@ -9,10 +9,12 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from cdp import tasks
 from cdp.api.problems import problem
+from cdp.ingestion import backpressure, limits
 from cdp.models import Stage, Workspace
 from cdp.models.tenancy import workspace_scope
 
@@ -22,7 +24,7 @@ _WAITING = """
 SELECT stage, count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL)
 FROM outbox GROUP BY stage
 """
-_QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL"
+_QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL AND discarded_at IS NULL"
 # From the statistics of the partitions: counting would read every one of them.
 _EVENTS = """
 SELECT COALESCE(sum(GREATEST(part.reltuples, 0)), 0)::bigint
@@ -83,18 +85,22 @@ def _lines() -> list[str]:
     return [
         *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
         *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
-        *_metric("cdp_ingestion_quarantined_items", "gauge", "Items refused and not replayed.", {"": _quarantined()}),
+        *_metric(
+            "cdp_ingestion_quarantined_items",
+            "gauge",
+            "Items refused, neither replayed nor discarded.",
+            {"": _quarantined()},
+        ),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
+        *_metric("cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _limited(), label="source"),
+        *_metric("cdp_ingestion_used_ratio", "gauge", "From 1 on new calls get 503.", _pressure(), label="limit"),
     ]
 
 
-def _metric(name: str, kind: str, text: str, values: Mapping[str, int]) -> list[str]:
+def _metric(name: str, kind: str, text: str, values: Mapping[str, float], *, label: str = "stage") -> list[str]:
     return [
         f"# HELP {name} {text}\n# TYPE {name} {kind}\n",
-        *(
-            f'{name}{{stage="{stage.lower()}"}} {value}\n' if stage else f"{name} {value}\n"
-            for stage, value in values.items()
-        ),
+        *(f'{name}{{{label}="{of.lower()}"}} {value}\n' if of else f"{name} {value}\n" for of, value in values.items()),
     ]
 
 
@@ -118,6 +124,14 @@ def _quarantined_in(workspace_id: int) -> int:
     with workspace_scope(workspace_id), connection.cursor() as cursor:
         cursor.execute(_QUARANTINED)
         return int(cursor.fetchone()[0])
+
+
+def _limited() -> dict[str, int]:
+    return {str(source): count for source, count in sorted(limits.refused_by_source().items())}
+
+
+def _pressure() -> dict[str, float]:
+    return {reading.name: round(reading.used, 4) for reading in backpressure.readings(timezone.now())}
 
 
 def _events() -> int:

@@ -5,6 +5,7 @@ from typing import Final
 from rest_framework.request import Request
 
 from cdp.api.keys import key_of
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.normalise import identifier_value
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier, IdentifierSyntaxError
@@ -25,7 +26,9 @@ def read_identifier(request: Request, text: str) -> Identifier:
     named = Identifier.parse(text)
     if named.type == PROFILE_TYPE:
         return named
-    value = identifier_value(named.type, named.value, region=key_of(request).workspace.default_region)
+    workspace = key_of(request).workspace
+    corrections = corrections_of(workspace.pk)
+    value = identifier_value(named.type, named.value, region=workspace.default_region, corrections=corrections)
     if value is None:
         raise InvalidIdentifierError
     return Identifier(named.type, value)

@@ -17,6 +17,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from cdp.api import browsers
 from cdp.kernel.errors import TesseraError
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "segment_exists": HTTPStatus.CONFLICT,
     "unknown_segment": HTTPStatus.NOT_FOUND,
     "unknown_profile": HTTPStatus.NOT_FOUND,
+    "unknown_run": HTTPStatus.NOT_FOUND,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_many_statements": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "nested_permit": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -81,6 +83,8 @@ class ProblemMiddleware:
         response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # the mark that Django looks for
         if _is_for_machines(request) and isinstance(response, HttpResponse):
             _make_json(response)
+        if response.status_code >= HTTPStatus.BAD_REQUEST and request.path.startswith(browsers.PATHS):
+            browsers.share(request, response)
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -91,6 +95,15 @@ class ProblemMiddleware:
             return None
         status, body = found
         return JsonResponse(body, status=status)
+
+
+def answer(request: HttpRequest, view: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
+    """Of a view that is called without middleware."""
+    try:
+        return view(request)
+    except Exception as error:  # noqa: BLE001  # as Django does around every view
+        _log_failure(request, error)
+        return browsers.share(request, JsonResponse(_problem_with_status(500), status=500))
 
 
 def problem(code: str, message: str, details: object = None) -> dict[str, object]:
@@ -152,7 +165,7 @@ def _is_for_machines(request: HttpRequest) -> bool:
 
 def _make_json(response: HttpResponse) -> None:
     """Headers stay as they are: a 405 names the methods that are allowed."""
-    if response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
+    if response.status_code < HTTPStatus.BAD_REQUEST or _is_meant_so(response):
         return
     body = JsonResponse(_problem_with_status(response.status_code))
     response.content = body.content
@@ -161,8 +174,9 @@ def _make_json(response: HttpResponse) -> None:
         response["Content-Length"] = str(len(body.content))
 
 
-def _is_json(response: HttpResponse) -> bool:
-    return response.get("Content-Type", "").startswith("application/json")
+def _is_meant_so(response: HttpResponse) -> bool:
+    """What a view answers on purpose: JSON, or the image that must come whatever happens."""
+    return response.get("Content-Type", "").startswith(("application/json", "image/"))
 
 
 def _log_failure(request: HttpRequest, error: Exception) -> None:

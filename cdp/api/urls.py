@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, profiles, segments
+from cdp.api import consents, description, profiles, quarantine, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -31,9 +31,21 @@ CONSENT: dict[str, type[APIView]] = {
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
 }
+QUARANTINE: dict[str, type[APIView]] = {
+    "quarantine": quarantine.ItemsView,
+    "quarantine/preview": quarantine.PreviewView,
+    "quarantine/replays": quarantine.ReplaysView,
+    "quarantine/discards": quarantine.DiscardsView,
+    "quarantine/runs/<int:run>": quarantine.RunView,
+    "quarantine/<int:item>": quarantine.ItemView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
-    *(path(route, view.as_view()) for routes in (PROFILES, SEGMENTS, CONSENT, OPEN) for route, view in routes.items()),
+    *(
+        path(route, view.as_view())
+        for routes in (PROFILES, SEGMENTS, CONSENT, QUARANTINE, OPEN)
+        for route, view in routes.items()
+    ),
     path("docs", description.docs),
 ]

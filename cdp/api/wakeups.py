@@ -1,10 +1,62 @@
 """Workers hear of new work when it is committed. A broker that is away fails no request: the sweep finds the work."""
 
+import threading
+import time
+from typing import Final
+
+import structlog
 from django.db import transaction
 
 from cdp import tasks
 from cdp.models import Stage
 
+log = structlog.get_logger()
+
+SOONEST_AGAIN_SECONDS: Final = 0.05  # of one process: thousands of requests in a second are one piece of work
+SILENT_SECONDS: Final = 5.0  # after a broker did not answer
+
 
 def wake_on_commit(stage: Stage, *, workspace_id: int) -> None:
-    transaction.on_commit(lambda: tasks.wake(stage, workspace_id=workspace_id), robust=True)
+    transaction.on_commit(lambda: WAKER.tell(stage, workspace_id), robust=True)
+
+
+def wake_quarantine_on_commit(*, workspace_id: int) -> None:
+    transaction.on_commit(lambda: tasks.wake_quarantine(workspace_id=workspace_id), robust=True)
+
+
+class Waker:
+    """Tells the broker from a thread of its own, so that no request waits for it, and each workspace once at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: set[tuple[Stage, int]] = set()
+        self._came = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def tell(self, stage: Stage, workspace_id: int) -> None:
+        with self._lock:
+            self._waiting.add((stage, workspace_id))
+            if self._thread is None or not self._thread.is_alive():  # a fork of a process leaves its threads behind
+                self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+                self._thread.start()
+        self._came.set()
+
+    def _run(self) -> None:
+        while self._came.wait():
+            self._came.clear()
+            time.sleep(self._send())
+
+    def _send(self) -> float:
+        """Returns how long to rest."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, set()
+        try:
+            for stage, workspace_id in waiting:
+                tasks.wake(stage, workspace_id=workspace_id)
+        except Exception as error:  # noqa: BLE001  # each broker has its own errors; the work lies in the outbox
+            log.warning("broker.unreachable", error=type(error).__name__)
+            return SILENT_SECONDS
+        return SOONEST_AGAIN_SECONDS
+
+
+WAKER: Final = Waker()

@@ -2,7 +2,7 @@ from importlib import import_module
 
 from django.contrib.admin.apps import AdminConfig
 
-PAGES = ("sources", "keys", "profiles", "quarantine", "runs", "uploads", "users")
+PAGES = ("corrections", "sources", "connections", "keys", "profiles", "quarantine", "runs", "uploads", "users")
 
 
 class ConsoleConfig(AdminConfig):

@@ -61,7 +61,9 @@ def numbers_of(workspace_id: int) -> dict[str, Any]:
         "people": people["live"],
         "merged": people["merged"],
         "held": held_back(workspace_id, people),
-        "quarantined": amount_of(QuarantinedItem.objects.filter(workspace=workspace_id, replayed_at=None)),
+        "quarantined": amount_of(
+            QuarantinedItem.objects.filter(workspace=workspace_id, replayed_at=None, discarded_at=None)
+        ),
         "pairs": amount_of(ReviewPair.objects.filter(workspace=workspace_id, judgement=None)),
         "set_aside": amount_of(OutboxRow.objects.filter(workspace=workspace_id).exclude(failed_at=None)),
         "waiting": waiting_by_stage(workspace_id),

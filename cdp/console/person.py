@@ -133,7 +133,7 @@ def purposes_allowed(profile: Profile, now: datetime) -> list[str]:
     return [purpose.value for purpose in Purpose if purpose.is_gated and profile.permitted & purpose.bit]
 
 
-def profiles_named(words: str, *, region: str) -> list[int]:
+def profiles_named(words: str, *, region: str, corrections: normalise.Corrections) -> list[int]:
     """Profiles that `type:value`, an email address, or the number of a profile stands for, merged ones followed."""
     if words.isdigit():
         return list(Identifier.objects.filter(pk=int(words[:18])).values_list("profile_id", flat=True))
@@ -141,6 +141,7 @@ def profiles_named(words: str, *, region: str) -> list[int]:
         name = Name.parse(words if ":" in words else f"email:{words}")
     except IdentifierSyntaxError:
         return []
-    values = {name.value, normalise.identifier_value(name.type, name.value, region=region)} - {None}
+    normal = normalise.identifier_value(name.type, name.value, region=region, corrections=corrections)
+    values = {name.value, normal} - {None}
     found = Identifier.objects.filter(type=name.type, value__in=values)
     return list(found.values_list("profile_id", flat=True))

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 
 from cdp.admin import NAMING_TRAITS, LedgerAdmin, column, name_among, number_in, people_named, workspace_of
 from cdp.console import person
+from cdp.ingestion.corrections import corrections_of
 from cdp.models import Profile, Trait, User
 from identity import services as identity
 from identity.models import Judgement, Verdict
@@ -37,7 +38,11 @@ class ProfileAdmin(LedgerAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         words, workspace = search_term.strip(), workspace_of(request)
         if words and workspace:
-            queryset = queryset.filter(pk__in=person.profiles_named(words, region=workspace.default_region))
+            queryset = queryset.filter(
+                pk__in=person.profiles_named(
+                    words, region=workspace.default_region, corrections=corrections_of(workspace.pk)
+                )
+            )
         return queryset, False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

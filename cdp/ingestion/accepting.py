@@ -5,12 +5,13 @@ which costs less than writing them anew here, while the sender waits.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
@@ -23,6 +24,8 @@ from cdp.models.tenancy import workspace_scope
 
 BATCH: Final = "batch"  # the paths that carry many events; every other one carries a single event of its own name
 IMPORT: Final = "import"
+
+Address = Callable[[], str | None]  # of the sender; asked only where it is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +46,30 @@ class InboxBody(msgspec.Struct, rename="camel", gc=False):
     shared: dict[str, Any] = {}
 
 
+def nobody_asks() -> None:
+    """The address of a sender that is not the person's own device."""
+
+
 def read_request(*, body: bytes, path_kind: str) -> Envelope:
     """Raises `InvalidJsonError`, `MissingBatchError` or `BodyTooLargeError`: then nothing of it is kept."""
     return read_envelope(body, most_bytes=settings.TRACKING_BODY_BYTES, is_batch=path_kind in {BATCH, IMPORT})
 
 
-def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime) -> Accepted:
+def keep(
+    envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime, address: Address = nobody_asks
+) -> Accepted:
     """One transaction: the good events to the inbox, its wake-up row to the outbox, the bad ones to quarantine."""
     kept: list[bytes] = []
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
+    reading = quarantine.reading_of_call(path_kind, sent_at=envelope.sent_at, shared=envelope.shared)
     kind = path_kind if path_kind in messages.KINDS else None
     for index, raw in enumerate(envelope.items):
         try:
-            kept.append(_accepted(raw, index, kind, envelope.shared))
+            kept.append(_accepted(raw, index, kind, envelope.shared, address))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
-            refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
+            refused.append(Refused(f"{path_kind}[{index}]", code, error.message, raw, reading))
             rejected.append({"index": index, "messageId": _message_id(raw), "code": code})
     body = _inbox_body(kept, kind, envelope) if kept else b""
     if not refused:
@@ -71,19 +81,26 @@ def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at
     return Accepted(source.workspace_id, len(kept), rejected)
 
 
-def _accepted(raw: bytes, index: int, kind: str | None, shared: Mapping[str, object]) -> bytes:
+def _accepted(raw: bytes, index: int, kind: str | None, shared: Mapping[str, object], address: Address) -> bytes:
     """The event as it is kept: strict JSON with a message id. Raises `RefusedEventError` or `InvalidJsonError`."""
     if index >= messages.MOST_EVENTS:
         raise RefusedEventError("too_many_events", f"A batch has at most {messages.MOST_EVENTS} events.")
     if len(raw) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
     call, strict = messages.checked_call(raw, kind=kind, shared=shared)
-    return strict if call.message_id else _with_message_id(strict, str(uuid.uuid4()))
+    if call.context and _is_direct(call.context) and (found := address()):
+        strict = _with(strict, "context", {**call.context, "ip": found})
+    return strict if call.message_id else _with(strict, "messageId", str(uuid.uuid4()))
 
 
-def _with_message_id(strict: bytes, message_id: str) -> bytes:
+def _is_direct(context: Mapping[str, Any]) -> bool:
+    """Only a direct call comes from the person's own address; any other may come from a server of the customer."""
+    return context.get("direct") is True and not context.get("ip")
+
+
+def _with(strict: bytes, name: str, value: object) -> bytes:
     """Behind all others: of two values of one name readers take the last. No event without other values is accepted."""
-    return b'%s,"messageId":"%s"}' % (strict.rstrip()[:-1], message_id.encode())
+    return b'%s,"%s":%s}' % (strict.rstrip()[:-1], name.encode(), msgspec.json.encode(value))
 
 
 def _inbox_body(kept: Sequence[bytes], kind: str | None, envelope: Envelope) -> bytes:
@@ -113,7 +130,8 @@ def read_accepted(item: msgspec.Raw, body: InboxBody) -> Call:
     return messages.accepted_call(item, kind=body.type, shared=body.shared)
 
 
-_APPEND = "SELECT core.append_to_inbox(%s, %s, %s, %s)"
+# The body as the bytes that it is: written out as text, as Django would, it has twice the length.
+_APPEND = "SELECT core.append_to_inbox(%s, %s, %s, %b)"
 
 
 def _append(source: KnownSource, received_at: datetime, body: bytes) -> None:
@@ -134,5 +152,6 @@ def _append(source: KnownSource, received_at: datetime, body: bytes) -> None:
 
 
 def _execute(row: Sequence[Any]) -> None:
-    with connection.cursor() as cursor:
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(_APPEND, row)

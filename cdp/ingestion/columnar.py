@@ -21,6 +21,7 @@ from cdp.ingestion.blocks import Block
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.mapping import FileMapping
 from cdp.ingestion.messages import Fact, Node
+from cdp.ingestion.normalise import BUILT_IN, Corrections
 from cdp.ingestion.parquet_rows import as_json
 from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.rows import SDK_IDS, number_in, property_columns, time_in
@@ -53,6 +54,7 @@ class Layout:
     properties: Sequence[tuple[str, str]]
     decimal: str
     region: str
+    corrections: Corrections
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ class Arrived:
         return list(lines.to_pylist())
 
 
-def layout_of(table: Table, mapping: FileMapping | None, *, region: str) -> Layout | None:
+def layout_of(
+    table: Table, mapping: FileMapping | None, *, region: str, corrections: Corrections = BUILT_IN
+) -> Layout | None:
     """None for files whose rows must be read one by one: calls as SDKs send them, nested values, rare types."""
     if mapping is None or not table.is_uniform or not SDK_IDS.isdisjoint(table.columns) or not mapping.event:
         return None
@@ -102,7 +106,7 @@ def layout_of(table: Table, mapping: FileMapping | None, *, region: str) -> Layo
     decimal = "" if table.has_types else table.dialect.decimal
     return Layout(
         mapping.key, mapping.event, mapping.type, mapping.observed_at, slots, [slot in told for slot in slots],
-        properties, decimal, region,
+        properties, decimal, region, corrections,
     )  # fmt: skip
 
 
@@ -179,7 +183,7 @@ class _Reading:
         return _each(column, lambda raw: self._place(kind, raw), pa.int32())
 
     def _place(self, kind: str, raw: str) -> int | None:
-        value = normalise.identifier_value(kind, raw, region=self.layout.region)
+        value = normalise.identifier_value(kind, raw, region=self.layout.region, corrections=self.layout.corrections)
         return self.nodes.setdefault((kind, value), len(self.nodes)) if value else None
 
     def slots_of_simple_rows(self) -> tuple[list[Node], list[Any]]:

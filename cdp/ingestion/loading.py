@@ -16,24 +16,28 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import structlog
 from django.db import Error as DatabaseError
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.models import QuerySet
 
-from cdp.ingestion import quarantine, storing
+from cdp.ingestion import backpressure, quarantine, storing
 from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.connector_registry import EXPORTS
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.files import START, Place, Row, Table, digest_of_file, open_table
 from cdp.ingestion.guessing import SAMPLED_ROWS, Guess, Sample, guess
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
+from cdp.ingestion.mapping_texts import Reading
 from cdp.ingestion.messages import Fact, RefusedEventError
+from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.quarantine import Refused
+from cdp.ingestion.recording import Written, hand_over, write_records
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
 from cdp.ingestion.sources import KnownSource, source_named
-from cdp.ingestion.storing import Encounter, Observation
-from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Run, RunState
+from cdp.models import Run, RunState
 from consent import gate
 from consent.gate import Collection, Permit
 
@@ -44,6 +48,8 @@ CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
 RECORDS: Final = "load records"
 EVENTS: Final = "load events"
+
+log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
 Survey = Mapping[str, Any]
@@ -82,12 +88,6 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    accepted: int
-    touched: Mapping[int, Cause]
-
-
-@dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows that were read and understood: `good` is what `write` takes, `end` is where the next chunk begins."""
 
@@ -113,6 +113,7 @@ class Load:
     source: KnownSource
     read: Callable[[Row, datetime], Any]
     write: Callable[[Permit[Collection], KnownSource, Sequence[Any], datetime], Written]
+    reading: Mapping[str, Any]  # kept with what is refused, so that it can be read again
     limit: int | None = None
     layout: "Layout | None" = None  # of events that are read as columns
 
@@ -146,14 +147,22 @@ def load_events(
     source: str,
     path: Path,
     mapping: Path | None = None,
+    export: str = "",
     limit: int | None = None,
     clock: Clock,
     report: Report,
 ) -> Counts:
-    """Load events: flat rows, or JSON lines as SDKs send them. Otherwise as `load_records`."""
+    """Load events: flat rows, or JSON lines as SDKs send them. Otherwise as `load_records`.
+
+    `export` names the system whose export the file is: then its rows mean what they mean there.
+    """
     given = read_mapping(mapping, of_events=True) if mapping else None
     known = source_named(source, workspace_id=workspace_id)
-    load = events_load(known, path, given, known_by=_known_by(mapping, limit))
+    known_by = _known_by(mapping, limit)
+    if export:
+        load = _export_load(known, path, export, known_by=known_by)
+    else:
+        load = events_load(known, path, given, known_by=known_by)
     return run_load(replace(load, limit=limit), begin(load, clock()), clock, report)
 
 
@@ -187,8 +196,14 @@ def records_load(
     """`survey` is what is known of the file since it was read through. Raises a `TesseraError` if it cannot be used."""
     table = open_table(path, dialect=given.dialect if given else None, survey=survey)
     complete = mapping_for_records(given, columns=table.columns, source=known.name, is_uniform=table.is_uniform)
-    read = partial(_read_record, complete, complete.region or known.region)
-    return Load(RECORDS, name or path.name, _subject(known, table, path, known_by), table, known, read, _write_records)
+    region = complete.region or known.region
+    corrections = corrections_of(known.workspace_id)
+    return Load(
+        RECORDS, name or path.name, _subject(known, table, path, known_by), table, known,
+        partial(_read_record, complete, region, corrections),
+        partial(write_records, read_by=Reading(complete, corrections)),
+        _reading("records", complete, region, table),
+    )  # fmt: skip
 
 
 def events_load(
@@ -204,19 +219,39 @@ def events_load(
     table = open_table(path, dialect=given.dialect if given else None, survey=survey)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
-    read = partial(_read_event, complete, known, region, table)
+    corrections = corrections_of(known.workspace_id)
     return Load(
-        EVENTS, name or path.name, _subject(known, table, path, known_by), table, known, read, _write_events,
-        layout=_layout(table, complete, region),
+        EVENTS, name or path.name, _subject(known, table, path, known_by), table, known,
+        partial(_read_event, complete, known, region, table, corrections), _write_events,
+        _reading("events", complete, region, table),
+        layout=_layout(table, complete, region, corrections),
     )  # fmt: skip
 
 
-def _layout(table: Table, mapping: FileMapping | None, region: str) -> "Layout | None":
+def _export_load(known: KnownSource, path: Path, export: str, *, known_by: str) -> Load:
+    table = open_table(path)
+    read = partial(_read_exported, EXPORTS[export], known, corrections_of(known.workspace_id))
+    subject = _subject(known, table, path, known_by + export)
+    reading = _reading("events", None, known.region, table)
+    return Load(EVENTS, path.name, subject, table, known, read, _write_events, reading)
+
+
+def _reading(kind: str, mapping: FileMapping | None, region: str, table: Table) -> Mapping[str, Any]:
+    return quarantine.reading_of_row(
+        kind,
+        mapping=asdict(mapping) if mapping else None,
+        region=region,
+        columns=table.columns,
+        has_types=table.has_types,
+    )
+
+
+def _layout(table: Table, mapping: FileMapping | None, region: str, corrections: Corrections) -> "Layout | None":
     if mapping is None or not table.is_uniform:
         return None
     from cdp.ingestion import columnar  # noqa: PLC0415  # Arrow takes a third of a second that others need not spend
 
-    return columnar.layout_of(table, mapping, region=region)
+    return columnar.layout_of(table, mapping, region=region, corrections=corrections)
 
 
 def is_as_sdks_send(table: Table) -> bool:
@@ -264,6 +299,7 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     counts = Counts(**run.counts)
     try:
         for chunk in _ahead(_chunks(load, run, clock)):
+            backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
             _store(load, run, chunk, counts)
             report(Progress(counts, chunk.end.offset, load.table.total))
             if is_over():
@@ -352,7 +388,7 @@ def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
         _hold(run)
         written = load.write(permit, load.source, chunk.good, chunk.now)
         quarantine.add(chunk.refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=chunk.now)
-        _hand_over(permit, written.touched)
+        hand_over(permit, written.touched)
         after = Counts(
             read=counts.read + chunk.rows,
             accepted=counts.accepted + written.accepted,
@@ -391,22 +427,12 @@ def read_row(load: Load, row: Row, now: datetime) -> Any:  # noqa: ANN401  # wha
     """The row as it is stored, or why it is refused."""
     place = f"{load.name}:{row.number}"
     if row.code:
-        return Refused(place, row.code, row.message, row.raw.encode(errors="replace"))
+        return Refused(place, row.code, row.message, row.raw.encode(errors="replace"), load.reading)
     try:
         return load.read(row, now)
     except RefusedEventError as error:
-        return Refused(place, error.reason, error.message, storable_json(row.fields).encode())
-
-
-_HAND_OVER = """
-INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', subject, cause FROM unnest(%s::bigint[], %s::text[]) AS touched (subject, cause)
-"""
-
-
-def _hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, [permit.workspace_id, bigints(touched), "{" + ",".join(touched.values()) + "}"])
+        raw = storable_json(row.fields).encode()
+        return Refused(place, error.reason, error.message, raw, load.reading)
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -417,6 +443,7 @@ def _read_event(
     source: KnownSource,
     region: str,
     table: Table,
+    corrections: Corrections,
     row: Row,
     now: datetime,
 ) -> Fact:
@@ -428,6 +455,20 @@ def _read_event(
         has_types=table.has_types,
         now=now,
         decimal=table.dialect.decimal,
+        corrections=corrections,
+    )
+
+
+def _read_exported(
+    call_of: Callable[[Mapping[str, Any]], dict[str, Any]],
+    source: KnownSource,
+    corrections: Corrections,
+    row: Row,
+    now: datetime,
+) -> Fact:
+    call = call_of(row.fields)
+    return event_fact(
+        call, None, source_id=source.id, region=source.region, has_types=True, now=now, corrections=corrections
     )
 
 
@@ -439,65 +480,5 @@ def _write_events(permit: Permit[Collection], source: KnownSource, good: Any, no
 # -- records --------------------------------------------------------------------------------------------------------
 
 
-def _read_record(mapping: FileMapping, region: str, row: Row, now: datetime) -> RecordRow:
-    return record_row(row.fields, mapping, region=region, now=now)
-
-
-_KNOWN_DIGESTS = "SELECT key, digest FROM record WHERE source_id = %s AND key = ANY(%s)"
-
-
-def _write_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], now: datetime
-) -> Written:
-    changed, accepted = _changed(source, records)
-    if not changed:
-        return Written(accepted, {})
-    ids = storing.resolve(permit, {node for record in changed for node in record.nodes}).known
-    _upsert_records(permit, source, changed, ids, now)
-    observations = (
-        Observation(record.nodes[0], source.id, name, value, record.observed_at)
-        for record in changed
-        for name, value in record.traits.items()
-    )
-    storing.observe(permit, observations, ids)
-    storing.sight(permit, [Encounter(record.nodes, source.id, record.observed_at) for record in changed], ids)
-    return Written(accepted, dict.fromkeys(sorted(ids.values()), Cause.LEARNT))
-
-
-def _changed(source: KnownSource, records: Sequence[RecordRow]) -> tuple[list[RecordRow], int]:
-    """The last row of each key that says something new, and how many rows did: a row as it was is a duplicate."""
-    with connection.cursor() as cursor:
-        cursor.execute(_KNOWN_DIGESTS, [source.id, [record.key for record in records]])
-        known = {key: bytes(digest) for key, digest in cursor.fetchall()}
-    latest: dict[str, RecordRow] = {}
-    accepted = 0
-    for record in records:
-        if known.get(record.key) != record.digest:
-            known[record.key] = record.digest
-            latest[record.key] = record
-            accepted += 1
-    return list(latest.values()), accepted
-
-
-_ARRIVING_RECORDS = """
-CREATE TEMPORARY TABLE arriving_record (key text, identifier_id bigint, fields jsonb, digest bytea)
-"""
-_UPSERT_RECORDS = """
-INSERT INTO record (workspace_id, source_id, key, identifier_id, fields, digest, loaded_at)
-SELECT %s, %s, key, identifier_id, fields, digest, %s FROM pg_temp.arriving_record ORDER BY key
-ON CONFLICT (source_id, key) DO UPDATE SET
-    identifier_id = EXCLUDED.identifier_id, fields = EXCLUDED.fields, digest = EXCLUDED.digest,
-    loaded_at = EXCLUDED.loaded_at
-"""
-
-
-def _upsert_records(
-    permit: Permit[Collection], source: KnownSource, records: Sequence[RecordRow], ids: storing.Ids, now: datetime
-) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_ARRIVING_RECORDS)
-        with cursor.copy("COPY pg_temp.arriving_record FROM STDIN") as copy:
-            for record in records:
-                copy.write_row((record.key, ids[record.nodes[0]], record.fields, record.digest))
-        cursor.execute(_UPSERT_RECORDS, [permit.workspace_id, source.id, now])
-        cursor.execute("DROP TABLE pg_temp.arriving_record")
+def _read_record(mapping: FileMapping, region: str, corrections: Corrections, row: Row, now: datetime) -> RecordRow:
+    return record_row(row.fields, mapping, region=region, now=now, corrections=corrections)

@@ -13,6 +13,7 @@ import msgspec
 
 from cdp.ingestion import normalise
 from cdp.ingestion.bodies import mended
+from cdp.ingestion.normalise import BUILT_IN, Corrections
 from cdp.kernel.errors import TesseraError
 
 KINDS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
@@ -184,10 +185,11 @@ def _read_ids_as_text(call: Call) -> None:
 
 
 def _check_values(call: Call) -> None:
-    for name, values in (("properties", call.properties), ("traits", call.traits)):
+    traits = _traits(call)
+    for name, values in (("properties", call.properties), ("traits", traits or call.traits)):
         if values and len(values) > MOST_VALUES:
             raise RefusedEventError(f"too_many_{name}", f"`{name}` has at most {MOST_VALUES} values.")
-    if any(len(trait) > LONGEST_TRAIT_NAME for trait in _traits(call)):
+    if any(len(trait) > LONGEST_TRAIT_NAME for trait in traits):
         raise RefusedEventError(
             "trait_name_too_long", f"The name of a trait has at most {LONGEST_TRAIT_NAME} characters."
         )
@@ -244,7 +246,7 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
     if original is None:
         return received
     occurred = received - (sent - original) if sent else original
-    return received if occurred > received + FAR_FUTURE else occurred
+    return occurred if EARLIEST <= occurred <= received + FAR_FUTURE else received
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------
@@ -252,7 +254,7 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
 
 def fact(
     call: Call, *, source_id: int, sent_at: object, received_at: datetime, region: str,
-    more_nodes: Sequence[Node] = (),
+    more_nodes: Sequence[Node] = (), corrections: Corrections = BUILT_IN,
 ) -> Fact:  # fmt: skip
     """Read a checked call. `more_nodes` are identifiers that a mapping found beside those that SDKs send."""
     original = moment(call.timestamp if call.original_timestamp is None else call.original_timestamp)
@@ -263,14 +265,14 @@ def fact(
         message_id=str(call.message_id),
         kind=kind,
         name=_name(call),
-        nodes=by_authority((*_nodes(call, region), *more_nodes)),
+        nodes=by_authority((*_nodes(call, region, corrections), *more_nodes)),
         occurred_at=corrected(original=original, sent=sent, received=received_at),
         original_at=original,
         sent_at=sent,
         received_at=received_at,
         properties=_properties(call),
         context=call.context or _NOTHING,
-        traits=dict(_observed(_traits(call), region)) if kind == "identify" else _NOTHING,
+        traits=dict(_observed(_traits(call), region, corrections)) if kind == "identify" else _NOTHING,
         previous_id=_usable(call.previous_id) if kind == "alias" else None,
     )
 
@@ -312,15 +314,18 @@ def _traits(call: Call) -> Mapping[str, Any]:
     return {**(_table(call.context, "traits") or _NOTHING), **(call.traits or _NOTHING)}
 
 
-def _observed(traits: Mapping[str, Any], region: str) -> Iterator[tuple[str, Any]]:
+def _observed(traits: Mapping[str, Any], region: str, corrections: Corrections) -> Iterator[tuple[str, Any]]:
     for trait, raw in traits.items():
-        if trait and (value := normalise.trait_value(trait, raw, region=region)) is not None:
+        value = normalise.trait_value(trait, raw, region=region, corrections=corrections)
+        if trait and value is not None:
             yield trait, value
 
 
-def _nodes(call: Call, region: str) -> Iterator[Node]:
+def _nodes(call: Call, region: str, corrections: Corrections) -> Iterator[Node]:
     for identifier_type, raw in _given_ids(call):
-        if raw is not None and (value := normalise.identifier_value(identifier_type, raw, region=region)):
+        if raw is None:
+            continue
+        if value := normalise.identifier_value(identifier_type, raw, region=region, corrections=corrections):
             yield identifier_type, value
 
 

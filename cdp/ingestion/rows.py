@@ -11,6 +11,7 @@ from cdp.ingestion import messages, normalise
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.mapping import SHARED_IDENTIFIERS, FileMapping
 from cdp.ingestion.messages import Fact, Node, RefusedEventError
+from cdp.ingestion.normalise import BUILT_IN, Corrections
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?")
 _SECONDS = re.compile(r"\d{9,13}(?:\.\d+)?")
@@ -30,29 +31,35 @@ class RecordRow:
     observed_at: datetime
 
 
-def record_row(fields: Mapping[str, Any], mapping: FileMapping, *, region: str, now: datetime) -> RecordRow:
+def record_row(
+    fields: Mapping[str, Any], mapping: FileMapping, *, region: str, now: datetime, corrections: Corrections = BUILT_IN
+) -> RecordRow:
     """Raises `RefusedEventError` for a row without a usable key."""
-    key = normalise.identifier_value(mapping.key_type, fields.get(mapping.key), region=region)
+    key = normalise.identifier_value(mapping.key_type, fields.get(mapping.key), region=region, corrections=corrections)
     if key is None:
         raise RefusedEventError("missing_key", f"The column {mapping.key!r} holds no key.")
     written = storable_json(dict(sorted(fields.items())))
     return RecordRow(
         key=key,
-        nodes=((mapping.key_type, key), *_nodes(fields, mapping.identifiers, region)),
+        nodes=((mapping.key_type, key), *_nodes(fields, mapping.identifiers, region, corrections)),
         fields=written,
         digest=hashlib.sha256(written.encode()).digest(),
-        traits=dict(_traits(fields, mapping, region)),
+        traits=dict(_traits(fields, mapping, region, corrections)),
         observed_at=_observed_at(fields, mapping) or now,
     )
 
 
-def _nodes(fields: Mapping[str, Any], identifiers: Mapping[str, str], region: str) -> Iterator[Node]:
+def _nodes(
+    fields: Mapping[str, Any], identifiers: Mapping[str, str], region: str, corrections: Corrections
+) -> Iterator[Node]:
     for kind, column in identifiers.items():
-        if value := normalise.identifier_value(kind, fields.get(column), region=region):
+        if value := normalise.identifier_value(kind, fields.get(column), region=region, corrections=corrections):
             yield kind, value
 
 
-def _traits(fields: Mapping[str, Any], mapping: FileMapping, region: str) -> Iterator[tuple[str, object]]:
+def _traits(
+    fields: Mapping[str, Any], mapping: FileMapping, region: str, corrections: Corrections
+) -> Iterator[tuple[str, object]]:
     """Addresses identify and describe at once, so they are traits too, even where they identify nobody."""
     wanted = mapping.traits
     if wanted is None:
@@ -61,7 +68,8 @@ def _traits(fields: Mapping[str, Any], mapping: FileMapping, region: str) -> Ite
     for trait, column in {**shared, **wanted}.items():
         if len(trait) > messages.LONGEST_TRAIT_NAME:
             raise RefusedEventError("trait_name_too_long", f"A trait's name has at most {messages.LONGEST_TRAIT_NAME}.")
-        if trait and (value := normalise.trait_value(trait, fields.get(column), region=region)) is not None:
+        value = normalise.trait_value(trait, fields.get(column), region=region, corrections=corrections)
+        if trait and value is not None:
             yield trait, value
 
 
@@ -84,6 +92,7 @@ def event_fact(
     has_types: bool,
     now: datetime,
     decimal: str = ".",
+    corrections: Corrections = BUILT_IN,
 ) -> Fact:
     """Without a mapping, or for a row that is written as SDKs send events, the names of SDKs hold.
 
@@ -94,12 +103,15 @@ def event_fact(
         nodes: tuple[Node, ...] = ()
         given = dict(fields)
     else:
-        nodes = tuple(_nodes(fields, mapping.identifiers, region))
+        nodes = tuple(_nodes(fields, mapping.identifiers, region, corrections))
         given = _as_call(fields, mapping, has_types=has_types, decimal=decimal)
     call = messages.call_of(given)
     messages.check(call, kind="track", has_other_ids=bool(nodes))
     call.message_id = call.message_id or _message_id(fields)
-    return messages.fact(call, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes)
+    return messages.fact(
+        call, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes,
+        corrections=corrections,
+    )  # fmt: skip
 
 
 def _message_id(fields: Mapping[str, Any]) -> str:

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from django.db import connection
 
-from cdp.ingestion import accepting, messages, storing
-from cdp.ingestion.accepting import Accepted
+from cdp.ingestion import accepting, backpressure, limits, messages, storing, tokens
+from cdp.ingestion.accepting import Accepted, Address, nobody_asks
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.guessing import Guess
 from cdp.ingestion.loading import guess_mapping, load_events, load_records
+from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.sources import KnownSource, create_source, known_source, regions_of, source_of
 from cdp.models import Cause, Source
 from consent.gate import Collection, Permit
@@ -42,11 +44,30 @@ def accept(*, source: Source | KnownSource, body: bytes, path_kind: str, receive
     return accepting.keep(envelope, source=known, path_kind=path_kind, received_at=received_at)
 
 
-def accept_call(*, header_key: str | None, body: bytes, path_kind: str, received_at: datetime) -> Accepted:
-    """As `accept`, for the source of the write key in the header, or else in the body. Or `UnknownWriteKeyError`."""
+def accept_call(
+    *,
+    header_key: str | None,
+    body: bytes,
+    path_kind: str,
+    received_at: datetime,
+    query_key: str | None = None,
+    token: str | None = None,
+    address: Address = nobody_asks,
+) -> Accepted:
+    """As `accept`, for the source of the write key in the header, or else in the body, or else in the query.
+
+    `address` is asked where an event says that it comes straight from the device of its person. Raises also
+    `UnknownWriteKeyError`, `TokenRequiredError`, `InvalidTokenError`, `RateLimitedError` and `OverloadedError`, and
+    then keeps nothing. `token` is asked of sources that hold a public key.
+    """
+    backpressure.refuse_while_pressed(received_at)
     envelope = accepting.read_request(body=body, path_kind=path_kind)
-    source = source_of([key for key in (header_key, envelope.write_key) if key])
-    return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at)
+    source = source_of([key for key in (header_key, envelope.write_key, query_key) if key])
+    if source.seal:
+        tokens.check_token(token, source)
+    if source.limit:
+        limits.spend(source.limit, source_id=source.id, events=len(envelope.items))
+    return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at, address=address)
 
 
 # Bodies may be large: so many bytes are read at once, and at least one body.
@@ -67,11 +88,12 @@ def store(
     order of batches does not matter.
     """
     touched: dict[int, Cause] = {}
+    corrections = corrections_of(permit.workspace_id)
     for part in _slices(list(subjects)):
         with connection.cursor() as cursor:
             cursor.execute(_TAKE, [part])
             batches = sorted(cursor.fetchall())
-        stored = storing.write_facts(permit, _facts(batches))
+        stored = storing.write_facts(permit, _facts(batches, corrections))
         learnt = {key: cause for key, cause in stored.touched.items() if cause is Cause.LEARNT}
         touched = {**stored.touched, **touched, **learnt}
     return dict(sorted(touched.items()))
@@ -93,7 +115,7 @@ def _slices(batches: list[int]) -> Iterator[list[int]]:
         yield part
 
 
-def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
+def _facts(batches: list[tuple[Any, ...]], corrections: Corrections) -> Iterator[messages.Fact]:
     regions = regions_of([source_id for _, source_id, _, _ in batches])
     for _, source_id, received_at, raw in batches:
         body = accepting.read_inbox(raw)
@@ -104,4 +126,5 @@ def _facts(batches: list[tuple[Any, ...]]) -> Iterator[messages.Fact]:
                 sent_at=body.sent_at,
                 received_at=received_at,
                 region=regions[source_id],
+                corrections=corrections,
             )

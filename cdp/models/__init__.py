@@ -1,7 +1,17 @@
 """The core tables, one word per thing (see docs/glossary.md)."""
 
 from cdp.models.connections import Connection
-from cdp.models.events import Event, InboxBatch, Message, QuarantinedItem, Record
+from cdp.models.corrections import Correction, CorrectionKind, MappingText
+from cdp.models.events import (
+    Event,
+    InboxBatch,
+    Message,
+    OrderKind,
+    QuarantinedItem,
+    QuarantineOrder,
+    QuarantineReading,
+    Record,
+)
 from cdp.models.identifiers import Identifier, IdentifierTrait, Sighting
 from cdp.models.keys import ApiKey, Scope, WriteKey
 from cdp.models.outbox import Cause, OutboxRow, Stage
@@ -16,14 +26,20 @@ __all__ = [
     "ApiKey",
     "Cause",
     "Connection",
+    "Correction",
+    "CorrectionKind",
     "Event",
     "Identifier",
     "IdentifierTrait",
     "InboxBatch",
+    "MappingText",
     "Member",
     "Message",
+    "OrderKind",
     "OutboxRow",
     "Profile",
+    "QuarantineOrder",
+    "QuarantineReading",
     "QuarantinedItem",
     "Record",
     "Run",

@@ -3,6 +3,7 @@
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from cdp.models.runs import Run
 from cdp.models.sources import Source
 from cdp.models.workspaces import Workspace
 
@@ -24,6 +25,9 @@ class Connection(models.Model):
     due_at = models.DateTimeField(_("due at"), null=True, blank=True, help_text=_("empty: it sends by itself"))
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     error = models.TextField(_("last error"), blank=True)
+    leased_until = models.DateTimeField(null=True, help_text="until then one process alone may read")
+    paused_at = models.DateTimeField(_("paused at"), null=True, help_text=_("nothing is read until a person has acted"))
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, verbose_name=_("last reading"))
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
@@ -33,4 +37,4 @@ class Connection(models.Model):
         indexes = [models.Index(fields=["due_at"], name="connection_by_due_time")]
 
     def __str__(self) -> str:
-        return f"connection of {self.source_id}"
+        return str(self.source)

@@ -5,6 +5,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models.identifiers import Identifier
+from cdp.models.runs import Run
 from cdp.models.sources import Source
 from cdp.models.workspaces import Workspace
 
@@ -78,6 +79,16 @@ class Record(models.Model):
     fields = models.JSONField(help_text="as they came, before normalising")
     digest = models.BinaryField(max_length=32, help_text="of `fields`: an unchanged row is a duplicate")
     loaded_at = models.DateTimeField()
+    normal_version = models.PositiveSmallIntegerField(
+        default=1, db_default=1, help_text="of the normalisation that read `fields`"
+    )
+    dictionary_digest = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="of the corrections at that time"
+    )
+    mapping_digest = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="of its mapping text; empty: not known"
+    )
+    deleted_at = models.DateTimeField(null=True, help_text="when the source was seen to have it no more")
 
     class Meta:
         db_table = "record"
@@ -86,6 +97,23 @@ class Record(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class QuarantineReading(models.Model):
+    """How refused things were to be read: the path and envelope of a call, the mapping of a file. Kept once each."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    digest = models.BinaryField(max_length=32)
+    body = models.JSONField()
+
+    class Meta:
+        db_table = "quarantine_reading"
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "digest"], name="quarantine_reading_is_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class QuarantinedItem(models.Model):
@@ -98,8 +126,13 @@ class QuarantinedItem(models.Model):
     code = models.CharField(_("code"), max_length=64)
     message = models.TextField(_("reason"))
     raw = models.TextField(_("as it came"))
-    digest = models.BinaryField(max_length=32)
+    digest = models.BinaryField(max_length=32, help_text="of what came and how it was to be read: again is the same")
+    reading = models.ForeignKey(QuarantineReading, models.PROTECT, null=True)
     replayed_at = models.DateTimeField(_("replayed at"), null=True, blank=True)
+    discarded_at = models.DateTimeField(_("discarded at"), null=True, blank=True, help_text=_("its text is erased"))
+    tried_at = models.DateTimeField(_("tried again at"), null=True, blank=True)
+    tried_code = models.CharField(_("refused again with"), max_length=64, blank=True, db_default="")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, blank=True, verbose_name=_("run"))
 
     class Meta:
         db_table = "quarantine"
@@ -108,6 +141,40 @@ class QuarantinedItem(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["source", "digest", "code"], name="quarantine_is_unique"),
         ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "code", "id"],
+                condition=models.Q(replayed_at=None, discarded_at=None),
+                name="quarantine_waiting",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.code} at {self.place}"
+
+
+class OrderKind(models.TextChoices):
+    REPLAY = "REPLAY", _("replay")
+    DISCARD = "DISCARD", _("discard")
+
+
+class QuarantineOrder(models.Model):
+    """What a run does with quarantined items: which ones, mended how. The run has the progress.
+
+    The items are those that waited when it was given: what came after `last_item` is not meant.
+    """
+
+    run = models.OneToOneField(Run, models.CASCADE, primary_key=True)
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    kind = models.CharField(max_length=8, choices=OrderKind)
+    chosen = models.JSONField(help_text="the filter")
+    last_item = models.BigIntegerField()
+    mend = models.JSONField(default=list)
+    mapping = models.JSONField(null=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "quarantine_order"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.run_id}"

@@ -18,6 +18,8 @@ class Scope(models.TextChoices):
     SEGMENTS_WRITE = "segments:write", _("create and change segments")
     CONSENTS_READ = "consents:read", _("read consents")
     CONSENTS_WRITE = "consents:write", _("record consents")
+    QUARANTINE_READ = "quarantine:read", _("read the quarantine")
+    QUARANTINE_WRITE = "quarantine:write", _("mend, replay and discard quarantined items")
 
 
 def digest_of(secret: str) -> str:

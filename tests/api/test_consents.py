@@ -5,9 +5,8 @@ from unittest.mock import Mock
 
 import pytest
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
-from cdp import tasks
+from cdp.api import wakeups
 from cdp.models import Stage
 from consent.models import ConsentRecord, Notice
 
@@ -41,9 +40,9 @@ def as_web(as_login):
 
 @pytest.fixture
 def wake(monkeypatch):
-    """Stands for the broker."""
+    """Stands for whoever tells the broker."""
     stand_in = Mock()
-    monkeypatch.setattr(tasks, "wake", stand_in)
+    monkeypatch.setattr(wakeups.WAKER, "tell", stand_in)
     return stand_in
 
 
@@ -54,30 +53,11 @@ def test_post__records_and_wakes_segments(
         answer = owner.post("consents", {"consents": [said()]})
 
     assert (answer.status_code, answer.json()) == (200, {"recorded": 1, "duplicates": 0})
-    wake.assert_called_once_with(Stage.SEGMENTS, workspace_id=workspace.pk)
+    wake.assert_called_once_with(Stage.SEGMENTS, workspace.pk)
     now_allowed = owner.get("consents", identifier=ADA).json()["purposes"]
     assert {"purpose": "advertising", "allowed": True} in [
         {name: each[name] for name in ("purpose", "allowed")} for each in now_allowed
     ]
-
-
-def test_post__when_the_broker_is_away__records_all_the_same(
-    owner, wake, as_web, as_login, django_capture_on_commit_callbacks
-):
-    wake.side_effect = BrokerError
-
-    with django_capture_on_commit_callbacks() as callbacks:
-        answer = owner.post("consents", {"consents": [said()]})
-    assert answer.status_code == 200
-    assert [callback() for callback in callbacks if not raises_broker_error(callback)] == []
-    as_login("none")
-    assert ConsentRecord.objects.count() == 1
-
-
-def raises_broker_error(callback) -> bool:
-    with pytest.raises(BrokerError):
-        callback()
-    return True
 
 
 def test_post__again__records_nothing(owner, as_web):

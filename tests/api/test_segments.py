@@ -4,7 +4,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from cdp import tasks
+from cdp.api import wakeups
 from cdp.kernel.purposes import Purpose
 from cdp.models import OutboxRow, Stage
 from consent.models import ConsentState
@@ -47,7 +47,7 @@ def test_post__creates_computes_and_wakes_activation(
     owner, workspace, parisians, monkeypatch, as_web, as_login, django_capture_on_commit_callbacks
 ):
     wake = Mock()
-    monkeypatch.setattr(tasks, "wake", wake)
+    monkeypatch.setattr(wakeups.WAKER, "tell", wake)
 
     with django_capture_on_commit_callbacks(execute=True):
         answer = owner.post("segments", NEW)
@@ -57,7 +57,7 @@ def test_post__creates_computes_and_wakes_activation(
     assert body.pop("computed_at")
     assert body.pop("definition")
     assert body == {"slug": "parisians", "name": "Parisians", "description": "", "version": 1, "archived_at": None}
-    wake.assert_called_once_with(Stage.ACTIVATION, workspace_id=workspace.pk)
+    wake.assert_called_once_with(Stage.ACTIVATION, workspace.pk)
     as_login("none")
     assert Membership.objects.filter(left_at=None).count() == 3
 

@@ -7,10 +7,10 @@ import json
 import pytest
 from django.db import DatabaseError, connection
 
-from cdp.api import tracking
+from cdp.api import wakeups
 from cdp.ingestion import accepting
 from cdp.ingestion import services as ingestion
-from cdp.models import InboxBatch, OutboxRow, QuarantinedItem, SourceKind, Stage
+from cdp.models import InboxBatch, QuarantinedItem, SourceKind, Stage
 
 GOOD = {"type": "track", "event": "Viewed", "userId": "u1", "messageId": "m1"}
 KINDS = ("identify", "track", "page", "screen", "group", "alias")
@@ -26,8 +26,7 @@ def write_key(workspace):
 def woken(monkeypatch):
     """Which stages were told that something waits."""
     calls = []
-    monkeypatch.setattr(tracking, "wake", lambda stage, *, workspace_id: calls.append((stage, workspace_id)))
-    monkeypatch.setattr(tracking, "_silent_until", 0.0)
+    monkeypatch.setattr(wakeups.WAKER, "tell", lambda *what: calls.append(what))
     return calls
 
 
@@ -222,25 +221,6 @@ def test_stage__is_not_woken_for_nothing(client, write_key, woken, django_captur
         post(client, "/v1/batch", {"batch": [{"type": "track"}]}, basic(write_key))
 
     assert callbacks == []
-
-
-def test_broker__that_is_away__costs_the_sender_nothing_and_is_left_alone_for_a_while(
-    client, write_key, monkeypatch, django_capture_on_commit_callbacks
-):
-    attempts = []
-
-    def refuse(stage, *, workspace_id):
-        attempts.append(stage)
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(tracking, "wake", refuse)
-
-    with django_capture_on_commit_callbacks(execute=True):
-        answers = [post(client, "/v1/batch", {"batch": [GOOD]}, basic(write_key)) for _ in range(3)]
-
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert len(attempts) == 1
-    assert OutboxRow.objects.count() == 3
 
 
 def assert_problem(answer, status, code):

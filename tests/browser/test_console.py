@@ -180,6 +180,21 @@ def test_marketer__who_changes_a_rule__sees_the_count_and_a_mistake_marked(conso
     assert console.page.inner_text(".console-mark") == "equals"
 
 
+def test_steward__who_mends__sees_meanwhile_what_would_become_of_it_and_follows_the_run(console):
+    console.open("/console/cdp/quarantineditem/")
+    console.page.click("text=Mend and replay what is filtered")
+    console.page.wait_for_selector("#differences")
+    assert console.page.inner_text("#refused") == "2 would stay"
+
+    console.page.fill("#id_mend", "- {rename: user, to: userId}\n- {default: type, value: track}")
+    console.page.wait_for_selector("#accepted:has-text('2 would be stored')")
+    assert console.page.inner_text("#differences ins >> nth=0") == "u1"
+
+    console.page.click("#replay")
+    console.page.wait_for_selector("#state")
+    assert console.page.inner_text("#state") == "running"
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -191,3 +206,15 @@ def test_page__in_the_browser__opens_without_a_complaint(path, console):
     console.open(f"/console/{path}")
 
     assert console.page.is_visible("#content")
+
+
+def test_steward__who_tries_a_value__sees_what_becomes_of_it(console):
+    console.open("/console/cdp/correction/")
+
+    console.page.fill("input[name=value]", "0033 (0)6 12 34 56 78")
+    console.page.select_option("select[name=kind]", "phone")
+    console.page.fill("input[name=region]", "FR")
+    console.page.click("button:has-text('Try')")
+
+    console.page.wait_for_selector("#normal")
+    assert console.page.inner_text("#normal") == "+33612345678"

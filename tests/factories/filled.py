@@ -8,6 +8,8 @@ from activation.models import Audience, AudienceMember, Destination, MemberState
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
     Cause,
+    Connection,
+    Correction,
     Event,
     Identifier,
     IdentifierTrait,
@@ -15,6 +17,7 @@ from cdp.models import (
     OutboxRow,
     Profile,
     QuarantinedItem,
+    QuarantineReading,
     Run,
     RunState,
     Source,
@@ -174,11 +177,21 @@ def _audience(
 def _machinery(
     workspace: Workspace, shop: Source, provider: Source, persons: list[Identifier], user: User, now: datetime
 ) -> None:
-    for number, code in enumerate(("no_identifier", "future_event")):
+    reading = QuarantineReading.objects.create(workspace=workspace, digest=b"0" * 32, body={"call": "batch"})
+    for number, code in enumerate(("missing_identity", "missing_event_name")):
         QuarantinedItem.objects.create(
-            workspace=workspace, source=shop, received_at=now, place=f"batch, item {number}", code=code,
-            message="It cannot be understood.", raw='{"event": "Order <b>Completed</b>"}', digest=bytes([number]) * 32,
+            workspace=workspace, source=shop, received_at=now, place=f"batch[{number}]", code=code, reading=reading,
+            message="It needs a name under `event`.", raw='{"event": "Order <b>Completed</b>", "user": "u1"}',
+            digest=bytes([number]) * 32,
         )  # fmt: skip
+    Correction.objects.create(
+        workspace=workspace, kind="DOMAIN", wrong="gmal.example", key="gmal.example", right="gmail.com"
+    )
+    salesforce = SourceFactory(workspace=workspace, name="salesforce", kind=SourceKind.SALESFORCE)
+    Connection.objects.create(
+        workspace=workspace, source=salesforce, config={"domain": "acme.my"}, due_at=now,
+        secrets=encrypted({"client_id": "acme", "client_secret": "hidden-from-everybody"}),
+    )  # fmt: skip
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,

@@ -175,7 +175,7 @@ def snapshot(source):
         ],
         "traits": sorted((names[one.identifier_id], one.name, json.dumps(one.value)) for one in IdentifierTrait.objects.all()),
         "sightings": sorted((*sorted((names[one.left_id], names[one.right_id])), one.seen_at) for one in Sighting.objects.all()),
-        "quarantine": sorted(QuarantinedItem.objects.values_list("place", "code", "message", "raw")),
+        "quarantine": sorted(QuarantinedItem.objects.values_list("code", "message", "raw")),
         "touched": {names[row.subject_id] for row in OutboxRow.objects.filter(stage="IDENTITY")},
         "learnt": {names[row.subject_id] for row in OutboxRow.objects.filter(stage="IDENTITY", cause="LEARNT")},
         "run": (run.position, run.bookmark, run.state),

@@ -12,6 +12,7 @@ from django.core.management import get_commands, load_command_class
 
 from cdp.embedded import CHECKOUT
 from cdp.ingestion.mapping import parse_mapping
+from cdp.ingestion.mending import read_mend
 from cdp.kernel.logins import OWNER, PURPOSES_BY_LOGIN
 from cdp.management.command import TesseraCommand
 from segments import language
@@ -115,7 +116,9 @@ def test_interface__lists_every_command_of_ours():
 
 def test_operations__lists_every_setting_that_is_read():
     read = set(
-        re.findall(r"read_(?:text|flag|number|list)\(\s*\"(\w+)\"", (CHECKOUT / "cdp" / "settings.py").read_text())
+        re.findall(
+            r"read_(?:text|flag|number|list|networks)\(\s*\"(\w+)\"", (CHECKOUT / "cdp" / "settings.py").read_text()
+        )
     )
     section = (CHECKOUT / "docs" / "operations.md").read_text().split("## Settings")[1].split("\n## ")[0]
     listed = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))
@@ -187,6 +190,11 @@ def test_mapping__of_the_documentation__is_understood(text):
     assert parse_mapping(yaml.safe_load(text), of_events=False).key
 
 
+@pytest.mark.parametrize("text", fences("yaml mend"))
+def test_mend__of_the_documentation__is_understood(text):
+    assert read_mend(text).operations
+
+
 @pytest.mark.parametrize("text", fences("yaml learned"))
 def test_learned_specification__of_the_documentation__is_understood(text):
     assert specification.read(yaml.safe_load(text)).model
@@ -198,7 +206,7 @@ def test_python__of_the_documentation__compiles(text):
 
 
 def test_examples__of_every_kind_are_found():
-    kinds = ("rule", "json rule", "yaml mapping", "yaml learned", "python", "console")
+    kinds = ("rule", "json rule", "yaml mapping", "yaml mend", "yaml learned", "python", "console")
 
     assert {kind: bool(fences(kind)) for kind in kinds} == dict.fromkeys(kinds, True)
 

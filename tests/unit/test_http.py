@@ -368,3 +368,65 @@ def test_rate__that_would_take_too_long__is_a_passing_failure(monkeypatch, naps)
             get(host.url, per_minute=1)
 
     assert (failure.value.details["reason"], failure.value.retry_after) == ("rate", 60.0)
+
+
+# -- for libraries that send by themselves --------------------------------------------------------------------------
+
+
+def test_session_for_library__refuses_private_addresses(settings):
+    settings.PRIVATE_ADDRESSES_ALLOWED = False
+
+    with Host((200, {}, b"")) as host:
+        with pytest.raises(http.ForbiddenAddressError):
+            http.session_for_library().get(host.url)
+
+        assert not host.seen
+
+
+def test_session_for_library__by_way_of_the_operators_host__sends_everything_there(settings):
+    settings.PRIVATE_ADDRESSES_ALLOWED = False
+
+    with Host((200, {}, b"there")) as host:
+        session = http.session_for_library(via=f"http://127.0.0.1:{host.port}/")
+        answer = session.get("https://acme.my.salesforce.com/services/data?q=a+b")
+
+    assert answer.text == "there"
+    assert host.seen[0][1] == "/services/data?q=a+b"
+
+
+def test_session_for_library__does_not_wait_for_ever():
+    with Host((200, {}, b"slow")) as host:
+        host.before_answer = lambda: host.clock.wait(2)
+
+        with pytest.raises(http.TransientHttpError) as raised, http.failures_of_library():
+            http.session_for_library(timeout=http.Timeout(connect=0.1, read=0.1)).get(host.url)
+
+    assert raised.value.details == {"reason": "timeout"}
+
+
+def test_session_for_library__follows_no_redirect():
+    with Host((302, {"Location": "/elsewhere"}, b"")) as host:
+        with pytest.raises(http.TransientHttpError), http.failures_of_library():
+            http.session_for_library().get(host.url)
+
+        assert len(host.seen) == 1
+
+
+def test_pool_for_library__refuses_private_addresses(settings):
+    settings.PRIVATE_ADDRESSES_ALLOWED = False
+
+    with Host((200, {}, b"")) as host:
+        with pytest.raises(http.ForbiddenAddressError):
+            http.pool_for_library().request("GET", host.url)
+        answer = http.pool_for_library(via=host.url).request("GET", host.url)
+
+    assert answer.status == 200
+    assert len(host.seen) == 1
+
+
+def test_failures_of_library__that_is_no_json__are_passing():
+    with Host((200, {}, b"<html>")) as host:
+        with pytest.raises(http.TransientHttpError) as raised, http.failures_of_library():
+            http.session_for_library().get(host.url).json()
+
+    assert raised.value.details == {"reason": "unexpected_answer"}

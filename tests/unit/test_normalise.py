@@ -13,6 +13,7 @@ from cdp.ingestion import normalise
         (" Ada@Example.COM ", "ada@example.com"),
         ("ada.lovelace+news@example.co.uk", "ada.lovelace+news@example.co.uk"),
         ("jürgen@exämple.de", "jürgen@exämple.de"),
+        ("jürgen@xn--exmple-cua.de", "jürgen@exämple.de"),
         ("ada@example.com\x00", "ada@example.com"),
         ("ada@localhost", None),
         ("a..b@example.com", None),

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.normalise import identifier_value
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
@@ -79,7 +80,7 @@ def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]
 def _identifier(workspace_id: int, text: str) -> Identifier:
     named = Identifier.parse(text)
     region = Workspace.objects.values_list("default_region", flat=True).get(pk=workspace_id)
-    value = identifier_value(named.type, named.value, region=region)
+    value = identifier_value(named.type, named.value, region=region, corrections=corrections_of(workspace_id))
     if value is None:
         raise CommandError(f"The value of this {named.type} identifies nobody.", returncode=2)
     return Identifier(named.type, value)

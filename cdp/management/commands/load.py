@@ -12,6 +12,7 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from cdp.ingestion import services as ingestion
+from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.loading import Progress
 from cdp.management.command import TesseraCommand
 
@@ -26,7 +27,10 @@ class Command(TesseraCommand):
             action = actions.add_parser(name, help=f"load {of_what}")
             action.add_argument("file", type=Path)
             action.add_argument("--source", required=True, metavar="NAME")
-            action.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean")
+            meaning = action.add_mutually_exclusive_group()
+            meaning.add_argument("--mapping", type=Path, metavar="FILE.yaml", help="what the columns mean")
+            if name == "events":
+                meaning.add_argument("--format", choices=sorted(EXPORTS), help="the export of a system")
             action.add_argument("--guess", action="store_true", help="load nothing: print a mapping to begin with")
             action.add_argument("--limit", type=int, metavar="ROWS", help="load the first rows only")
             action.add_argument("--quiet", action="store_true", help="say nothing while it loads")
@@ -37,10 +41,9 @@ class Command(TesseraCommand):
             self._show(ingestion.guess_mapping(**where, of_events=options["action"] == "events"))
             return
         load = {"records": ingestion.load_records, "events": ingestion.load_events}[options["action"]]
+        how = {"export": options["format"]} if options.get("format") else {"mapping": options["mapping"]}
         with self._progress(is_quiet=options["quiet"]) as report:
-            counts = load(
-                **where, mapping=options["mapping"], limit=options["limit"], clock=timezone.now, report=report
-            )
+            counts = load(**where, **how, limit=options["limit"], clock=timezone.now, report=report)
         self.emit(asdict(counts))
 
     def _show(self, guess: ingestion.Guess) -> None:

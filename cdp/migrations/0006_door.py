@@ -31,7 +31,7 @@ def key_without_constraint(to: str) -> models.ForeignKey:  # type: ignore[type-a
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0004_connections")]
+    dependencies = [("cdp", "0005_source_limits")]
 
     operations = [
         migrations.RunSQL(APPEND, "DROP FUNCTION core.append_to_inbox"),

@@ -4,6 +4,8 @@ A foreign key of Django brings an index, also where a unique key begins with its
 where a whole batch has one workspace and one source, which nobody deletes while it has rows.
 """
 
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -17,12 +19,12 @@ UNCHECKED = (
 )
 
 
-def key(to: str, **options: object) -> "models.ForeignKey[object, object]":
+def key(to: str, **options: Any) -> "models.ForeignKey[Any, Any]":
     return models.ForeignKey(db_index=False, on_delete=CASCADE, to=f"cdp.{to}", **options)
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0009_uploads")]
+    dependencies = [("cdp", "0010_uploads")]
 
     operations = [
         *(migrations.AlterField(model, name, key("identifier")) for model, name in OF_IDENTIFIER),
