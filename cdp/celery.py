@@ -30,4 +30,14 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": "ingestion", "expires": 5.0},
     },
+    "fetch-announced": {
+        "task": "cdp.fetch_announced",
+        "schedule": 5.0,
+        "options": {"queue": "ingestion", "expires": 5.0},
+    },
+    "measure-quality": {
+        "task": "cdp.measure_quality",
+        "schedule": 60.0,
+        "options": {"queue": "ingestion", "expires": 60.0},
+    },
 }

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import reading, replaying, uploads
+from cdp.ingestion import fetching, reading, replaying, uploads
 from cdp.models import RunState, Stage
 
 log = structlog.get_logger()
@@ -113,6 +113,23 @@ def load_uploads(**_: Any) -> None:
         uploads.forget_old(workspace_id=workspace_id, now=timezone.now())
         if uploads.load_next(workspace_id=workspace_id, clock=timezone.now, seconds=UPLOAD_SECONDS):
             wake(Stage.IDENTITY, workspace_id=workspace_id)
+
+
+@shared_task(name="cdp.fetch_announced", acks_late=True, time_limit=600)
+def fetch_announced(**_: Any) -> None:
+    """Fetch what webhooks announced. It lies in a table: a lost message costs the seconds to the next one."""
+    for workspace_id in pipeline.open_workspaces():
+        if fetching.fetch_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.INGESTION, workspace_id=workspace_id)
+
+
+@shared_task(name="cdp.measure_quality", acks_late=True, time_limit=600)
+def measure_quality(**_: Any) -> None:
+    """Yesterday's quality report of one source in each workspace that lacks it. The next call finds the next source."""
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which the other queues need not
+
+    for workspace_id in pipeline.open_workspaces():
+        quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

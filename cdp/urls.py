@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health
+from cdp.api import health, webhooks
 from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
@@ -13,4 +13,5 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", health.metrics),
+    *webhooks.urlpatterns,
 ]

@@ -48,6 +48,7 @@ FIXED_PATH: Final = "search_path=core, pg_temp"
 
 PERSONAL_TABLES: Final = frozenset(
     {
+        "announcement",
         "audience_member",
         "consent_record",
         "event",
@@ -71,6 +72,7 @@ PERSONAL_TABLES: Final = frozenset(
 
 _WRITES = "stores what arrives, before anybody's permission can be known"
 READERS: Final[Mapping[tuple[str, str], str]] = {
+    (Purpose.COLLECTION, "announcement"): "fetches what a webhook announced: ids at the other system",
     (Purpose.COLLECTION, "inbox"): _WRITES,
     (Purpose.COLLECTION, "message"): _WRITES,
     (Purpose.COLLECTION, "sighting"): _WRITES,
@@ -80,6 +82,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "quarantine"): _WRITES,
     (Purpose.COLLECTION, "quarantine_order"): "mends and replays what people ordered",
     (Purpose.COLLECTION, "quarantine_reading"): _WRITES,
+    (Purpose.COLLECTION, "event"): "measures what a source sends, without knowing whose it is; keeps types and counts",
     (Purpose.IDENTITY, "sighting"): "ids only: which identifiers were seen together",
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",

@@ -25,6 +25,10 @@ SELECT stage, count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE 
 FROM outbox GROUP BY stage
 """
 _QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL AND discarded_at IS NULL"
+_ALERTS = """
+SELECT COALESCE(sum(jsonb_array_length(alerts)), 0)
+FROM (SELECT DISTINCT ON (source_id) alerts FROM quality_report ORDER BY source_id, id DESC) AS newest
+"""
 # From the statistics of the partitions: counting would read every one of them.
 _EVENTS = """
 SELECT COALESCE(sum(GREATEST(part.reltuples, 0)), 0)::bigint
@@ -82,6 +86,8 @@ def _is_this_machine(request: HttpRequest) -> bool:
 
 def _lines() -> list[str]:
     waiting, failed = _outbox()
+    failures, lag = _connections()
+    quarantined, alerts = _in_all_workspaces(_QUARANTINED), _in_all_workspaces(_ALERTS)
     return [
         *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
         *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
@@ -89,40 +95,70 @@ def _lines() -> list[str]:
             "cdp_ingestion_quarantined_items",
             "gauge",
             "Items refused, neither replayed nor discarded.",
-            {"": _quarantined()},
+            {"": quarantined},
         ),
+        *_metric("cdp_ingestion_connection_failures", "gauge", "Failures in a row, refused webhooks too.", failures),
+        *_metric("cdp_ingestion_stream_lag_messages", "gauge", "Messages that wait, as the reader saw it.", lag),
+        *_metric("cdp_ingestion_quality_alerts", "gauge", "Alerts of each source's newest report.", {"": alerts}),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
-        *_metric("cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _limited(), label="source"),
-        *_metric("cdp_ingestion_used_ratio", "gauge", "From 1 on new calls get 503.", _pressure(), label="limit"),
+        *_metric(
+            "cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _labelled("source", _limited())
+        ),
+        *_metric("cdp_ingestion_used_ratio", "gauge", "From 1 on new calls get 503.", _labelled("limit", _pressure())),
     ]
 
 
-def _metric(name: str, kind: str, text: str, values: Mapping[str, float], *, label: str = "stage") -> list[str]:
+# What the readers of streams said last; a reader that is down says nothing new.
+_CONNECTIONS = """
+SELECT 'source="' || s.id || '"', c.failures, s.kind IN ('KAFKA', 'STREAM'), COALESCE((
+    SELECT sum((place.value ->> 'lag')::bigint) FROM jsonb_each(c.cursor) AS place
+    WHERE s.kind IN ('KAFKA', 'STREAM') AND jsonb_typeof(place.value) = 'object'
+), 0)::bigint
+FROM connection c JOIN source s ON s.id = c.source_id WHERE c.is_enabled
+"""
+
+
+def _metric(name: str, kind: str, text: str, values: Mapping[str, float]) -> list[str]:
     return [
         f"# HELP {name} {text}\n# TYPE {name} {kind}\n",
-        *(f'{name}{{{label}="{of.lower()}"}} {value}\n' if of else f"{name} {value}\n" for of, value in values.items()),
+        *(f"{name}{{{label}}} {value}\n" if label else f"{name} {value}\n" for label, value in values.items()),
     ]
+
+
+def _labelled(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f'{name}="{of}"': value for of, value in values.items()}
 
 
 def _outbox() -> tuple[dict[str, int], dict[str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)
         counted = {stage: (waiting, failed) for stage, waiting, failed in cursor.fetchall()}
-    every = {stage.value: counted.get(stage.value, (0, 0)) for stage in Stage}
+    every = {f'stage="{stage.value.lower()}"': counted.get(stage.value, (0, 0)) for stage in Stage}
     return {stage: each[0] for stage, each in every.items()}, {stage: each[1] for stage, each in every.items()}
 
 
-def _quarantined() -> int:
+def _connections() -> tuple[dict[str, int], dict[str, int]]:
+    """Failures of every connection, and the lag of those that are streams."""
+    failures: dict[str, int] = {}
+    lag: dict[str, int] = {}
+    for workspace in Workspace.objects.filter(closed_at=None).values_list("pk", flat=True):
+        with workspace_scope(workspace), connection.cursor() as cursor:
+            cursor.execute(_CONNECTIONS)
+            for label, failed, is_stream, waiting in cursor.fetchall():
+                failures[label] = failed
+                lag.update({label: waiting} if is_stream else {})
+    return failures, lag
+
+
+def _in_all_workspaces(query: str) -> int:
     """Row-level security shows one workspace at a time."""
-    return sum(
-        _quarantined_in(workspace)
-        for workspace in Workspace.objects.filter(closed_at=None).values_list("pk", flat=True)
-    )
+    open_ones = Workspace.objects.filter(closed_at=None).values_list("pk", flat=True)
+    return sum(_in_workspace(workspace, query) for workspace in open_ones)
 
 
-def _quarantined_in(workspace_id: int) -> int:
+def _in_workspace(workspace_id: int, query: str) -> int:
     with workspace_scope(workspace_id), connection.cursor() as cursor:
-        cursor.execute(_QUARANTINED)
+        cursor.execute(query)
         return int(cursor.fetchone()[0])
 
 

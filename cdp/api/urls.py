@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, profiles, quarantine, segments
+from cdp.api import consents, description, plans, profiles, quality, quarantine, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -39,12 +39,24 @@ QUARANTINE: dict[str, type[APIView]] = {
     "quarantine/runs/<int:run>": quarantine.RunView,
     "quarantine/<int:item>": quarantine.ItemView,
 }
+PLAN = "sources/<slug:source>/tracking-plan"
+SOURCES: dict[str, type[APIView]] = {
+    PLAN: plans.TrackingPlanView,
+    f"{PLAN}/versions": plans.VersionsView,
+    f"{PLAN}/versions/<int:number>": plans.VersionView,
+    f"{PLAN}/versions/<int:number>/live": plans.LiveView,
+    f"{PLAN}/violations": plans.ViolationsView,
+    "sources/<slug:source>/quality": quality.NewestView,
+    "sources/<slug:source>/quality/reports": quality.ReportsView,
+    "sources/<slug:source>/quality/reports/<int:report>": quality.ReportView,
+    "sources/<slug:source>/quality/thresholds": quality.ThresholdsView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, QUARANTINE, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, QUARANTINE, SOURCES, OPEN)
         for route, view in routes.items()
     ),
     path("docs", description.docs),

@@ -2,7 +2,9 @@ from importlib import import_module
 
 from django.contrib.admin.apps import AdminConfig
 
-PAGES = ("corrections", "sources", "connections", "keys", "profiles", "quarantine", "runs", "uploads", "users")
+PAGES = (
+    "corrections", "sources", "connections", "keys", "plans", "profiles", "quality", "quarantine", "runs", "uploads", "users",
+)  # fmt: skip
 
 
 class ConsoleConfig(AdminConfig):

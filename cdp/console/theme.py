@@ -117,6 +117,8 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Files"), "upload_file", "cdp_upload"),
                     _item(_("Corrections"), "spellcheck", "cdp_correction"),
                     _item(_("Connections"), "cable", "cdp_connection"),
+                    _item(_("Tracking plans"), "checklist", "cdp_trackingplanversion"),
+                    _item(_("Data quality"), "monitoring", "cdp_qualityreport"),
                     _item(_("Quarantine"), "report", "cdp_quarantineditem"),
                     _item(_("Set aside"), "pause_circle", "cdp_outboxrow"),
                     _item(_("Runs"), "history", "cdp_run"),

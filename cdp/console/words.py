@@ -8,8 +8,33 @@ from django import template
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
+from cdp.models import ViolationAction
+
 register = template.Library()
 
+ALERTS = {
+    "rows_change": _("number of rows"),
+    "duplicate_rows": _("duplicate rows"),
+    "duplicate_keys": _("duplicate keys"),
+    "duplicate_near": _("near-duplicates"),
+    "outlier_share": _("outliers"),
+    "column_new": _("new column"),
+    "column_gone": _("column is gone"),
+    "missing_change": _("missing values"),
+    "ks": _("numbers moved"),
+    "category_change": _("values moved"),
+}
+DUPLICATES = {"rows": _("Duplicate rows"), "keys": _("Duplicate keys"), "near": _("Near-duplicates")}
+TYPES = {
+    "integer": _("whole number"),
+    "number": _("number"),
+    "text": _("text"),
+    "date": _("date"),
+    "boolean": _("yes or no"),
+    "list": _("list"),
+    "object": _("object"),
+    "empty": _("empty"),
+}
 RULES = {"most_recent": _("the most recent"), "steward": _("a steward said so")}
 
 
@@ -47,3 +72,47 @@ def in_language(text: Any, language: str) -> Any:
 def rule_in_words(rule: str) -> Any:
     """Why a value was chosen for the golden record."""
     return RULES.get(rule, rule)
+
+
+@register.filter
+def plan_action(action: str) -> Any:
+    """What became of an event that broke its tracking plan."""
+    return ViolationAction(action).label
+
+
+@register.filter
+def from_below(height: float) -> float:
+    """Where a bar of a plot begins, counted from the top of a hundred."""
+    return 100 - height
+
+
+@register.filter
+def alert_in_words(kind: str) -> Any:
+    """What a quality report alerts for."""
+    return ALERTS.get(kind, kind)
+
+
+@register.filter
+def duplicate_in_words(kind: str) -> Any:
+    """What came more than once."""
+    return DUPLICATES.get(kind, kind)
+
+
+@register.filter
+def type_in_words(kind: str) -> Any:
+    """What most values of a column are."""
+    return TYPES.get(kind, kind)
+
+
+@register.filter
+def percent(share: float) -> str:
+    """0.123 → 12.3 %."""
+    return f"{number_format(round(100 * share, 1), use_l10n=True)} %"
+
+
+@register.filter
+def brief(number: float) -> str:
+    """In four digits: an axis needs no more."""
+    return (
+        number_format(float(f"{number:.4g}"), force_grouping=True, use_l10n=True).removesuffix(".0").removesuffix(",0")
+    )

@@ -15,7 +15,7 @@ import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from cdp.ingestion import messages, quarantine
+from cdp.ingestion import messages, plans, quarantine
 from cdp.ingestion.bodies import Envelope, InvalidJsonError, read_envelope, read_item
 from cdp.ingestion.messages import Call, RefusedEventError
 from cdp.ingestion.quarantine import Refused
@@ -63,34 +63,51 @@ def keep(
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
     reading = quarantine.reading_of_call(path_kind, sent_at=envelope.sent_at, shared=envelope.shared)
+    check = plans.open_check(source)
     kind = path_kind if path_kind in messages.KINDS else None
     for index, raw in enumerate(envelope.items):
         try:
-            kept.append(_accepted(raw, index, kind, envelope.shared, address))
+            kept.append(_accepted(raw, index, kind, envelope.shared, address, check))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
             refused.append(Refused(f"{path_kind}[{index}]", code, error.message, raw, reading))
             rejected.append({"index": index, "messageId": _message_id(raw), "code": code})
     body = _inbox_body(kept, kind, envelope) if kept else b""
-    if not refused:
+    if not (refused or check.found):
         _append(source, received_at, body)
     else:
         with workspace_scope(source.workspace_id):
             _append(source, received_at, body)
             quarantine.add(refused, source_id=source.id, workspace_id=source.workspace_id, now=received_at)
+            check.count(now=received_at)
     return Accepted(source.workspace_id, len(kept), rejected)
 
 
-def _accepted(raw: bytes, index: int, kind: str | None, shared: Mapping[str, object], address: Address) -> bytes:
+def _accepted(
+    raw: bytes,
+    index: int,
+    kind: str | None,
+    shared: Mapping[str, object],
+    address: Address,
+    check: plans.PlanCheck,
+) -> bytes:
     """The event as it is kept: strict JSON with a message id. Raises `RefusedEventError` or `InvalidJsonError`."""
     if index >= messages.MOST_EVENTS:
         raise RefusedEventError("too_many_events", f"A batch has at most {messages.MOST_EVENTS} events.")
     if len(raw) > messages.LARGEST_EVENT_BYTES:
         raise RefusedEventError("event_too_large", f"An event has at most {messages.LARGEST_EVENT_BYTES} bytes.")
     call, strict = messages.checked_call(raw, kind=kind, shared=shared)
+    if check.plan:
+        strict = _as_planned(call, strict, check)
     if call.context and _is_direct(call.context) and (found := address()):
         strict = _with(strict, "context", {**call.context, "ip": found})
     return strict if call.message_id else _with(strict, "messageId", str(uuid.uuid4()))
+
+
+def _as_planned(call: Call, strict: bytes, check: plans.PlanCheck) -> bytes:
+    event = messages.said(call)
+    planned = check.applied(event)
+    return strict if planned is event else msgspec.json.encode(planned)
 
 
 def _is_direct(context: Mapping[str, Any]) -> bool:

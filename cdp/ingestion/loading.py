@@ -21,7 +21,7 @@ from django.db import Error as DatabaseError
 from django.db import OperationalError
 from django.db.models import QuerySet
 
-from cdp.ingestion import backpressure, quarantine, storing
+from cdp.ingestion import backpressure, plans, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.corrections import corrections_of
@@ -43,6 +43,7 @@ from consent.gate import Collection, Permit
 
 if TYPE_CHECKING:
     from cdp.ingestion.columnar import Layout
+    from cdp.ingestion.quality.profiles import Profiler
 
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
@@ -96,6 +97,7 @@ class Chunk:
     refused: Sequence[Refused]
     end: Place
     now: datetime
+    check: plans.PlanCheck | None = None  # what the tracking plan found in these rows
 
     @property
     def rows(self) -> int:
@@ -114,6 +116,8 @@ class Load:
     read: Callable[[Row, datetime], Any]
     write: Callable[[Permit[Collection], KnownSource, Sequence[Any], datetime], Written]
     reading: Mapping[str, Any]  # kept with what is refused, so that it can be read again
+    key: str = ""  # the column that tells rows apart
+    check: plans.PlanCheck | None = None  # of events
     limit: int | None = None
     layout: "Layout | None" = None  # of events that are read as columns
 
@@ -202,7 +206,7 @@ def records_load(
         RECORDS, name or path.name, _subject(known, table, path, known_by), table, known,
         partial(_read_record, complete, region, corrections),
         partial(write_records, read_by=Reading(complete, corrections)),
-        _reading("records", complete, region, table),
+        _reading("records", complete, region, table), key=complete.key,
     )  # fmt: skip
 
 
@@ -220,20 +224,24 @@ def events_load(
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
     corrections = corrections_of(known.workspace_id)
+    check = plans.open_check(known)
+    key = complete.key if complete else "messageId"
     return Load(
         EVENTS, name or path.name, _subject(known, table, path, known_by), table, known,
-        partial(_read_event, complete, known, region, table, corrections), _write_events,
+        partial(_read_event, complete, known, region, table, corrections, check), _write_events,
         _reading("events", complete, region, table),
-        layout=_layout(table, complete, region, corrections),
+        key=key if key in table.columns else "", check=check,
+        layout=None if check.plan else _layout(table, complete, region, corrections),
     )  # fmt: skip
 
 
 def _export_load(known: KnownSource, path: Path, export: str, *, known_by: str) -> Load:
     table = open_table(path)
-    read = partial(_read_exported, EXPORTS[export], known, corrections_of(known.workspace_id))
+    check = plans.open_check(known)
+    read = partial(_read_exported, EXPORTS[export], known, corrections_of(known.workspace_id), check)
     subject = _subject(known, table, path, known_by + export)
     reading = _reading("events", None, known.region, table)
-    return Load(EVENTS, path.name, subject, table, known, read, _write_events, reading)
+    return Load(EVENTS, path.name, subject, table, known, read, _write_events, reading, check=check)
 
 
 def _reading(kind: str, mapping: FileMapping | None, region: str, table: Table) -> Mapping[str, Any]:
@@ -296,14 +304,23 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
 
     Raises `LoadInterruptedError` when the run was cancelled or another process goes on with it.
     """
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which web and workers need not
+
     counts = Counts(**run.counts)
+    # What is loaded in turns is not measured: each would have to read again what the ones before it had read.
+    is_whole = is_over is never or not run.position
+    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key) if is_whole else None
     try:
-        for chunk in _ahead(_chunks(load, run, clock)):
+        for rows in _cut(islice(load.table.rows(), run.position if profiler else 0)):
+            profiler.see([row.fields for row in rows if not row.code])  # loaded before, and measured once more
+        for chunk in _ahead(_chunks(load, run, clock, profiler)):
             backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
             _store(load, run, chunk, counts)
             report(Progress(counts, chunk.end.offset, load.table.total))
             if is_over():
                 return counts
+        if profiler:
+            quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
     except OperationalError:  # the database went away, or a deadlock: what is stored is stored, and the run can go on
         raise
     except Exception as error:
@@ -336,26 +353,30 @@ def _ahead(chunks: Iterator[T]) -> Iterator[T]:
             yield chunk
 
 
-def _chunks(load: Load, run: Run, clock: Clock) -> Iterator[Chunk]:
+def _chunks(load: Load, run: Run, clock: Clock, profiler: "Profiler | None") -> Iterator[Chunk]:
     """What is left of the file."""
     place = Place(**run.bookmark) if run.bookmark else START
     left = None if load.limit is None else max(load.limit - run.position, 0)
     if load.layout is not None and (run.bookmark or not run.position):
-        return _column_chunks(load, load.layout, place, left, clock)
+        return _column_chunks(load, load.layout, place, left, clock, profiler)
     rows = load.table.rows(place)
     if place == START:
         rows = islice(rows, run.position, None)  # of a load that began before places were written
-    return _row_chunks(load, islice(rows, left), clock)
+    return _row_chunks(load, islice(rows, left), clock, profiler)
 
 
-def _row_chunks(load: Load, rows: Iterator[Row], clock: Clock) -> Iterator[Chunk]:
+def _row_chunks(load: Load, rows: Iterator[Row], clock: Clock, profiler: "Profiler | None") -> Iterator[Chunk]:
     for cut in _cut(rows):
         now = clock()
         good, refused = _readable(load, cut, now)
-        yield Chunk(good, len(good), refused, cut[-1].end, now)
+        if profiler:
+            profiler.see([row.fields for row in cut if not row.code])
+        yield Chunk(good, len(good), refused, cut[-1].end, now, _found_by_plan(load))
 
 
-def _column_chunks(load: Load, layout: "Layout", place: Place, left: int | None, clock: Clock) -> Iterator[Chunk]:
+def _column_chunks(
+    load: Load, layout: "Layout", place: Place, left: int | None, clock: Clock, profiler: "Profiler | None"
+) -> Iterator[Chunk]:
     """Blocks of columns; one in which a row says more than that an event happened is read row by row."""
     from cdp.ingestion import blocks, columnar  # noqa: PLC0415  # as in `_layout`
 
@@ -366,7 +387,18 @@ def _column_chunks(load: Load, layout: "Layout", place: Place, left: int | None,
         good: Any = found
         if any(fact.traits or fact.previous_id for fact in found.facts):
             good, refused = _readable(load, block.rows(), now)
+        if profiler:
+            profiler.see_columns({name: one.to_pylist() for name, one in block.columns.items()}, len(block.numbers))
         yield Chunk(good, found.size, refused, block.end, now)
+
+
+def _found_by_plan(load: Load) -> plans.PlanCheck | None:
+    """What the tracking plan found in the rows that were just read: it is counted with their chunk and no other."""
+    if load.check is None:
+        return None
+    taken = plans.PlanCheck(load.check.plan, load.check.source)
+    taken.found, load.check.found = load.check.found, taken.found
+    return taken
 
 
 def _cut(rows: Iterator[Row]) -> Iterator[list[Row]]:
@@ -388,6 +420,8 @@ def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
         _hold(run)
         written = load.write(permit, load.source, chunk.good, chunk.now)
         quarantine.add(chunk.refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=chunk.now)
+        if chunk.check:
+            chunk.check.count(now=chunk.now)
         hand_over(permit, written.touched)
         after = Counts(
             read=counts.read + chunk.rows,
@@ -444,6 +478,7 @@ def _read_event(
     region: str,
     table: Table,
     corrections: Corrections,
+    check: plans.PlanCheck,
     row: Row,
     now: datetime,
 ) -> Fact:
@@ -456,6 +491,7 @@ def _read_event(
         now=now,
         decimal=table.dialect.decimal,
         corrections=corrections,
+        applied=check.applied if check.plan else None,
     )
 
 
@@ -463,13 +499,14 @@ def _read_exported(
     call_of: Callable[[Mapping[str, Any]], dict[str, Any]],
     source: KnownSource,
     corrections: Corrections,
+    check: plans.PlanCheck,
     row: Row,
     now: datetime,
 ) -> Fact:
-    call = call_of(row.fields)
     return event_fact(
-        call, None, source_id=source.id, region=source.region, has_types=True, now=now, corrections=corrections
-    )
+        call_of(row.fields), None, source_id=source.id, region=source.region, has_types=True, now=now,
+        corrections=corrections, applied=check.applied if check.plan else None,
+    )  # fmt: skip
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, good: Any, now: datetime) -> Written:  # noqa: ANN401, ARG001  # facts or columns; as _write_records

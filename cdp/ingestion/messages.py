@@ -124,6 +124,11 @@ def call_of(given: object) -> Call:
         raise _refusal_of(str(error)) from None
 
 
+def said(call: Call) -> dict[str, Any]:
+    """A call as values again, in the names of SDKs, without what it does not say."""
+    return {name: value for name, value in msgspec.to_builtins(call).items() if value not in (None, "")}
+
+
 def share(call: Call, shared: Mapping[str, object]) -> None:
     """The context and integrations of the envelope belong to each event; where both speak the event wins."""
     for name, common in shared.items():

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from cdp.ingestion import messages
+from cdp.ingestion import messages, plans
 from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
 from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.mapping import FileMapping, MappingError, MissingColumnError, mapping_for_events, mapping_for_records
@@ -17,6 +17,7 @@ from cdp.ingestion.mapping import parse_mapping as parse_file_mapping
 from cdp.ingestion.mending import NO_MEND, Mend
 from cdp.ingestion.messages import Fact, RefusedEventError
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
+from cdp.ingestion.sources import known_source
 from cdp.models import QuarantinedItem
 
 _PLACE_OF_A_CALL: Final = re.compile(r"(\w+)\[\d+\]")
@@ -147,8 +148,9 @@ def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], regi
     kind = reading["call"] if reading["call"] in messages.KINDS else None
     call, _ = messages.checked_call(written, kind=kind, shared=reading.get("shared", {}))
     call.message_id = call.message_id or f"quarantined-{bytes(item.digest).hex()}"
+    check = plans.open_check(known_source(item.source))
     return messages.fact(
-        call,
+        messages.call_of(check.applied(messages.said(call))) if check.plan else call,
         source_id=item.source_id,
         sent_at=reading.get("sentAt"),
         received_at=item.received_at,
@@ -176,6 +178,7 @@ def _row(
             has_types=reading.get("has_types", True),
             now=item.received_at,
             corrections=corrections,
+            applied=plans.open_check(known_source(item.source)).applied,
         )
     if mapping is None:
         raise MappingError("Nothing says what its columns mean: replay it with a mapping.")

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -93,11 +93,12 @@ def event_fact(
     now: datetime,
     decimal: str = ".",
     corrections: Corrections = BUILT_IN,
+    applied: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Fact:
     """Without a mapping, or for a row that is written as SDKs send events, the names of SDKs hold.
 
     A row without a message id has one made of its content: loaded again, in this file or another, it is the same event.
-    Raises `RefusedEventError`.
+    `applied` is the tracking plan's word on the checked event. Raises `RefusedEventError`.
     """
     if mapping is None or not SDK_IDS.isdisjoint(fields):
         nodes: tuple[Node, ...] = ()
@@ -108,6 +109,8 @@ def event_fact(
     call = messages.call_of(given)
     messages.check(call, kind="track", has_other_ids=bool(nodes))
     call.message_id = call.message_id or _message_id(fields)
+    if applied:
+        call = messages.call_of(applied(messages.said(call)))
     return messages.fact(
         call, source_id=source_id, sent_at=None, received_at=now, region=region, more_nodes=nodes,
         corrections=corrections,

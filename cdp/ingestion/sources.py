@@ -56,6 +56,7 @@ class KnownSource:
     region: str
     limit: Limit | None = None
     seal: str = ""  # of its public keys: where it is empty, calls need no token
+    plan_id: int | None = None  # the live version of its tracking plan
 
 
 def create_source(
@@ -88,7 +89,7 @@ def create_source(
 
 def limit_source(*, workspace_id: int, name: str, events_per_second: int | None, burst: int | None) -> Source:
     """None is what the installation says, 0 is no limit. Every process goes by it within `CACHED_SECONDS`."""
-    source = _named(name, workspace_id)
+    source = find_source(name, workspace_id=workspace_id)
     source.events_per_second, source.burst = events_per_second, burst
     source.save(update_fields=["events_per_second", "burst"])
     return source
@@ -96,7 +97,7 @@ def limit_source(*, workspace_id: int, name: str, events_per_second: int | None,
 
 def protect_source(*, workspace_id: int, name: str, public_keys: str) -> Source:
     """Only calls with a token are taken from now on, or all again where the keys are empty. Or `PublicKeyError`."""
-    source = _named(name, workspace_id)
+    source = find_source(name, workspace_id=workspace_id)
     source.public_keys = public_keys.strip()
     if source.public_keys:
         public_keys_in(source.public_keys)
@@ -111,12 +112,14 @@ def create_write_key(*, source: Source) -> tuple[WriteKey, str]:
 
 
 def create_write_key_of(*, workspace_id: int, name: str) -> tuple[WriteKey, str]:
-    return create_write_key(source=_named(name, workspace_id))
+    return create_write_key(source=find_source(name, workspace_id=workspace_id))
 
 
 def revoke_write_key(*, workspace_id: int, name: str, key_id: int, now: datetime) -> WriteKey:
     """Raises `UnknownKeyError`. Every process refuses the key within `CACHED_SECONDS`."""
-    key = WriteKey.objects.filter(source=_named(name, workspace_id), pk=key_id, revoked_at=None).first()
+    key = WriteKey.objects.filter(
+        source=find_source(name, workspace_id=workspace_id), pk=key_id, revoked_at=None
+    ).first()
     if key is None:
         raise UnknownKeyError
     key.revoked_at = now
@@ -129,7 +132,7 @@ def sources_in(workspace_id: int) -> QuerySet[Source]:
 
 
 def write_keys_of(name: str, *, workspace_id: int) -> QuerySet[WriteKey]:
-    return WriteKey.objects.filter(source=_named(name, workspace_id)).order_by("pk")
+    return WriteKey.objects.filter(source=find_source(name, workspace_id=workspace_id)).order_by("pk")
 
 
 def source_of(write_keys: Sequence[str]) -> KnownSource:
@@ -144,8 +147,18 @@ def source_of(write_keys: Sequence[str]) -> KnownSource:
 
 
 def source_named(name: str, *, workspace_id: int) -> KnownSource:
+    """Raises `UnknownSourceError`."""
+    return known_source(find_source(name, workspace_id=workspace_id))
+
+
+def find_source(name: str, *, workspace_id: int) -> Source:
     """Raises `UnknownSourceError`, which names those that exist."""
-    return known_source(_named(name, workspace_id))
+    source = Source.objects.select_related("workspace").filter(workspace_id=workspace_id, name=name).first()
+    if source is None:
+        there_are = ", ".join(sources_in(workspace_id).values_list("name", flat=True))
+        there_are = there_are or "none: `manage.py sources create NAME --kind file` makes one"
+        raise UnknownSourceError(f"There is no source {name!r} in this workspace; there are {there_are}.")
+    return source
 
 
 def known_source(source: Source) -> KnownSource:
@@ -156,6 +169,7 @@ def known_source(source: Source) -> KnownSource:
         region=source.default_region or source.workspace.default_region,
         limit=limit_of(source.events_per_second, source.burst),
         seal=seal_of(source.public_keys),
+        plan_id=source.live_plan_id,
     )
 
 
@@ -167,15 +181,6 @@ def regions_of(source_ids: Sequence[int]) -> dict[int, str]:
 def seal_of(public_keys: str) -> str:
     """Other keys have another seal, so that the tokens of the former ones end."""
     return hashlib.sha256(public_keys.encode()).hexdigest()[:16] if public_keys else ""
-
-
-def _named(name: str, workspace_id: int) -> Source:
-    source = Source.objects.select_related("workspace").filter(workspace_id=workspace_id, name=name).first()
-    if source is None:
-        there_are = ", ".join(sources_in(workspace_id).values_list("name", flat=True))
-        there_are = there_are or "none: `manage.py sources create NAME --kind file` makes one"
-        raise UnknownSourceError(f"There is no source {name!r} in this workspace; there are {there_are}.")
-    return source
 
 
 def _look_up(digest: str) -> KnownSource | None:

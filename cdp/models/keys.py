@@ -16,6 +16,8 @@ class Scope(models.TextChoices):
     PROFILES_READ = "profiles:read", _("read profiles")
     SEGMENTS_READ = "segments:read", _("read segments and members")
     SEGMENTS_WRITE = "segments:write", _("create and change segments")
+    PLANS_READ = "plans:read", _("read tracking plans and quality reports")
+    PLANS_WRITE = "plans:write", _("write tracking plans and alert thresholds")
     CONSENTS_READ = "consents:read", _("read consents")
     CONSENTS_WRITE = "consents:write", _("record consents")
     QUARANTINE_READ = "quarantine:read", _("read the quarantine")

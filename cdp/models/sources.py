@@ -56,6 +56,10 @@ class Source(models.Model):
         validators=[check_public_keys],
         help_text=_("RSA, in PEM, one or several: then only calls with an access token are taken"),
     )
+    live_plan = models.ForeignKey(
+        "cdp.TrackingPlanVersion", models.SET_NULL, null=True, blank=True, related_name="+",
+        db_constraint=False, verbose_name=_("live tracking plan"),
+    )  # fmt: skip  # its key is composite, by a migration: the plan of no other source
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:

@@ -1,6 +1,7 @@
 """What machines ask: alive, ready, how much waits. No answer holds personal data."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from django.db import OperationalError
 
 from cdp import tasks
 from cdp.api import health
-from cdp.models import Cause, OutboxRow, QuarantinedItem, Stage
+from cdp.models import Cause, OutboxRow, QualityReport, QuarantinedItem, Stage
 from tests.factories import SourceFactory, WorkspaceFactory
 
 
@@ -66,8 +67,16 @@ def test_metrics__count_what_waits_what_failed_and_what_was_refused(client, work
             workspace=workspace, stage=stage, subject_id=1, cause=Cause.EVENT, failed_at=failed_at, error="KeyError"
         )
     for number, place in enumerate((workspace, WorkspaceFactory())):
+        source = SourceFactory(workspace=place)
+        for day, alerts in (
+            (now, [1, 2, 3]),
+            (now + timedelta(days=1), [1]),
+        ):  # of each source the newest report counts
+            QualityReport.objects.create(
+                workspace=place, source=source, day=day.date(), created_at=now, rows=1, body={}, alerts=alerts
+            )
         QuarantinedItem.objects.create(
-            workspace=place, source=SourceFactory(workspace=place), received_at=now, place="line 1", code="bad",
+            workspace=place, source=source, received_at=now, place="line 1", code="bad",
             message="", raw="ada@example.com", digest=bytes([number]),
         )  # fmt: skip
     as_login("web")
@@ -81,6 +90,7 @@ def test_metrics__count_what_waits_what_failed_and_what_was_refused(client, work
         'cdp_outbox_failed_subjects{stage="identity"} 1',
     }
     assert "cdp_ingestion_quarantined_items 2" in lines
+    assert "cdp_ingestion_quality_alerts 2" in lines
     assert sum(line.startswith("cdp_ingestion_stored_events ") for line in lines) == 1
     assert sum(line.startswith("cdp_outbox_waiting_subjects{") for line in lines) == len(Stage)
     assert "ada" not in answer.content.decode()
@@ -132,4 +142,4 @@ def test_schema__describes_the_refusals_of_every_path(client):
 
     operations = [operation for item in described["paths"].values() for operation in item.values()]
     assert {"400", "401", "403", "404"} <= set.intersection(*(set(each["responses"]) for each in operations))
-    assert json.dumps(described).count("operationId") == len(operations) == 27
+    assert json.dumps(described).count("operationId") == len(operations) == 39

@@ -199,7 +199,8 @@ def test_steward__who_mends__sees_meanwhile_what_would_become_of_it_and_follows_
     "path",
     [
         "cdp/profile/", "cdp/source/add/", "segments/learnedmodel/1/change/", "activation/audience/1/change/",
-        "identity/reviewpair/1/change/", "cdp/quarantineditem/1/change/", "consent/consentrecord/", "cdp/user/add/",
+        "identity/reviewpair/1/change/", "cdp/quarantineditem/1/change/", "consent/consentrecord/", "cdp/user/add/", "cdp/trackingplanversion/1/change/",
+        "cdp/trackingplanversion/add/", "cdp/qualityreport/3/change/",
     ],
 )  # fmt: skip
 def test_page__in_the_browser__opens_without_a_complaint(path, console):

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activation.models import Audience, AudienceMember, Destination, MemberState, SyncRun
+from cdp.ingestion import quality_measuring
+from cdp.ingestion.quality.profiles import Profiler
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
     Cause,
@@ -15,7 +17,9 @@ from cdp.models import (
     IdentifierTrait,
     Member,
     OutboxRow,
+    PlanViolation,
     Profile,
+    QualityThresholds,
     QuarantinedItem,
     QuarantineReading,
     Run,
@@ -23,6 +27,7 @@ from cdp.models import (
     Source,
     SourceKind,
     Stage,
+    TrackingPlanVersion,
     Trait,
     Upload,
     UploadKind,
@@ -200,6 +205,8 @@ def _machinery(
         workspace=workspace, source=shop, kind=UploadKind.RECORDS, name="customers.csv", stored_as="gone.csv", size=4711,
         mapping="key: id\n", uploaded_by=user, uploaded_at=now,
     )  # fmt: skip
+    _plan(workspace, shop, user, now)
+    _quality(workspace, shop, now)
     OutboxRow.objects.create(workspace=workspace, stage=Stage.IDENTITY, subject_id=persons[0].pk, cause=Cause.EVENT)
     OutboxRow.objects.create(
         workspace=workspace, stage=Stage.SEGMENTS, subject_id=persons[1].profile_id, cause=Cause.EVENT, failed_at=now,
@@ -222,3 +229,38 @@ def _machinery(
         digest="0" * 64,
         valid_from=now,
     )
+
+
+def _plan(workspace: Workspace, shop: Source, user: User, now: datetime) -> None:
+    rule = {"kind": "track", "event": "Order Completed", "on_violation": "WARN", "schema": {"required": ["order_id"]}}
+    version = TrackingPlanVersion.objects.create(
+        workspace=workspace, source=shop, number=1, document={"rules": [rule]}, author=user, created_at=now
+    )
+    Source.objects.filter(pk=shop.pk).update(live_plan=version)
+    for passed in range(3):
+        PlanViolation.objects.create(
+            workspace=workspace, version=version, day=(now - timedelta(days=passed)).date(), event="track Order Completed",
+            path="/order_id", keyword="required", action="WARN", slot=passed, events=40 - 12 * passed,
+        )  # fmt: skip
+
+
+def _quality(workspace: Workspace, shop: Source, now: datetime) -> None:
+    """Three days of orders; on the last one the amounts are higher, and the currency is often missing."""
+    for passed in (2, 1, 0):
+        profiler = Profiler(seed=7)
+        profiler.see(
+            [
+                {
+                    "order_id": f"o-{passed}-{n}", "amount": n * 37 % 200 + (90 if passed == 0 else 0.5), "tax": n * 37 % 200 / 5,
+                    "currency": None if passed == 0 and n % 4 == 0 else ("EUR", "GBP", "EUR")[n % 3],
+                }
+                for n in range(200 - 30 * passed)
+            ]
+        )  # fmt: skip
+        quality_measuring.keep_day(
+            source=shop,
+            day=(now - timedelta(days=passed + 1)).date(),
+            profilers={"track Order Completed": profiler},
+            now=now,
+        )
+    QualityThresholds.objects.create(workspace=workspace, source=shop, ks_p=0.05)

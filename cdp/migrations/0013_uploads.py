@@ -12,7 +12,7 @@ WORKER = WORKER_BY_QUEUE["ingestion"]
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cdp", "0009_connections_more"),
+        ("cdp", "0012_quality"),
     ]
 
     operations = [

@@ -24,7 +24,7 @@ def key(to: str, **options: Any) -> "models.ForeignKey[Any, Any]":
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0010_uploads")]
+    dependencies = [("cdp", "0013_uploads")]
 
     operations = [
         *(migrations.AlterField(model, name, key("identifier")) for model, name in OF_IDENTIFIER),
