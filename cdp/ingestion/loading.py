@@ -311,8 +311,8 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     is_whole = is_over is never or not run.position
     profiler = quality_measuring.profiler_of_load(run.pk, key=load.key) if is_whole else None
     try:
-        for rows in _cut(islice(load.table.rows(), run.position if profiler else 0)):
-            profiler.see([row.fields for row in rows if not row.code])  # loaded before, and measured once more
+        if profiler and run.position:
+            _measure_again(load, run, profiler)
         for chunk in _ahead(_chunks(load, run, clock, profiler)):
             backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
             _store(load, run, chunk, counts)
@@ -329,6 +329,12 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
         raise
     _end(run, RunState.DONE, clock(), "")
     return counts
+
+
+def _measure_again(load: Load, run: Run, profiler: "Profiler") -> None:
+    """What was loaded before it was stopped belongs to the report as well."""
+    for rows in _cut(islice(load.table.rows(), run.position)):
+        profiler.see([row.fields for row in rows if not row.code])
 
 
 def cancel(runs: QuerySet[Run], *, now: datetime) -> int:

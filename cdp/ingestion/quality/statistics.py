@@ -67,7 +67,7 @@ def histogram(numbers: Numbers) -> dict[str, Any]:
     try:
         counts, edges = np.histogram(numbers, bins=BINS)
     except ValueError:  # they lie so close together that twenty bins between them have no width
-        counts, edges = np.histogram(numbers, bins=1)
+        return {"from": float(numbers.min()), "to": float(numbers.max()), "counts": [len(numbers)]}
     return {"from": float(edges[0]), "to": float(edges[-1]), "counts": [int(count) for count in counts]}
 
 
