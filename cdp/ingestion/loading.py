@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
+MEASURED_ROWS: Final = 100_000  # of flat events, for the quality report: to measure one costs more than to load it
 RECORDS: Final = "load records"
 EVENTS: Final = "load events"
 
@@ -393,7 +394,7 @@ def _column_chunks(
         good: Any = found
         if any(fact.traits or fact.previous_id for fact in found.facts):
             good, refused = _readable(load, block.rows(), now)
-        if profiler:
+        if profiler and profiler.rows < MEASURED_ROWS:
             profiler.see_columns({name: one.to_pylist() for name, one in block.columns.items()}, len(block.numbers))
         yield Chunk(good, found.size, refused, block.end, now)
 
