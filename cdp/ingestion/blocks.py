@@ -16,8 +16,8 @@ from cdp.ingestion import csv_rows, parquet_rows
 from cdp.ingestion.tables import START, Place, Row, Table
 from cdp.ingestion.texts import Lines, Text, packing_of
 
-BLOCK_ROWS: Final = 20_000
-BLOCK_BYTES: Final = 3 * 2**20
+BLOCK_ROWS: Final = 15_000
+BLOCK_BYTES: Final = 2 * 2**20
 _ODD: Final = (b'"', b"\x00")
 pa.set_memory_pool(pa.system_memory_pool())  # which gives back what a block needed; Arrow's own keeps it
 _PLAIN_CHARSETS: Final = frozenset({"utf-8", "ascii"})
