@@ -16,13 +16,15 @@ LABEL org.opencontainers.image.title="Tessera" \
       org.opencontainers.image.description="An open customer data platform" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-RUN groupadd --gid 10001 tessera && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin tessera
+RUN groupadd --gid 10001 tessera && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin tessera \
+    && install --directory --owner 10001 --group 10001 --mode 700 /uploads
 
 ENV PATH=/opt/tessera/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=cdp.settings \
     DATA_DIR=/tmp/tessera \
+    UPLOAD_DIR=/uploads \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib
 

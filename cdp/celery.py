@@ -20,6 +20,11 @@ app.conf.beat_schedule = {
     }
     for queue in WORKER_BY_QUEUE
 } | {
+    "load-uploads": {
+        "task": "cdp.load_uploads",
+        "schedule": 1.0,
+        "options": {"queue": "ingestion", "expires": 1.0},
+    },
     "sweep-connections": {
         "task": "cdp.read_connections",
         "schedule": 5.0,

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from activation import services as activation
 from cdp import pipeline
-from cdp.ingestion import fetching, reading, replaying
+from cdp.ingestion import fetching, reading, replaying, uploads
 from cdp.models import RunState, Stage
 
 log = structlog.get_logger()
@@ -19,6 +19,7 @@ log = structlog.get_logger()
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
+UPLOAD_SECONDS = 2.0  # likewise
 
 _last_woken: dict[tuple[Stage, int], float] = {}
 
@@ -97,6 +98,20 @@ def read_connections(**_: Any) -> None:
     """Read what is due of the systems that are read from, each for a few seconds: others want their turn."""
     for workspace_id in pipeline.open_workspaces():
         if reading.read_due(workspace_id=workspace_id, clock=timezone.now):
+            wake(Stage.IDENTITY, workspace_id=workspace_id)
+
+
+def wake_uploads() -> None:
+    """Tell the worker of ingestion that a file waits to be loaded."""
+    load_uploads.apply_async(queue=queue_of(Stage.INGESTION), expires=60, retry=False)
+
+
+@shared_task(name="cdp.load_uploads", acks_late=True, time_limit=3600)
+def load_uploads(**_: Any) -> None:
+    """One turn for a file of each workspace. The schedule comes again at once, after what arrived meanwhile."""
+    for workspace_id in pipeline.open_workspaces():
+        uploads.forget_old(workspace_id=workspace_id, now=timezone.now())
+        if uploads.load_next(workspace_id=workspace_id, clock=timezone.now, seconds=UPLOAD_SECONDS):
             wake(Stage.IDENTITY, workspace_id=workspace_id)
 
 

@@ -4,14 +4,28 @@ from copy import copy
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
 
-from cdp.admin import LedgerAdmin, column, profile_link, workspace_of
+from cdp.admin import LedgerAdmin, column, number_in, profile_link, workspace_of
+from cdp.ingestion import loading
 from cdp.models import OutboxRow, Run, RunState, Stage
 
+REFRESH_SECONDS = 2
+CANCELLED_BY_CHUNK = (loading.RECORDS, loading.EVENTS)
+COUNTED = {
+    "read": _("rows read"),
+    "accepted": _("accepted"),
+    "duplicates": _("known already"),
+    "quarantined": _("in quarantine"),
+}
 STATE_COLOURS = {
     RunState.RUNNING.value: "info",
     RunState.DONE.value: "success",
@@ -31,6 +45,7 @@ class RunAdmin(LedgerAdmin):
         "finished_at",
     )  # fmt: skip
     readonly_fields = ("counts_in_words",)
+    change_form_outer_after_template = "console/run.html"
 
     @column(description=_("state"), label=STATE_COLOURS, ordering="state")
     def coloured_state(self, run: Run) -> tuple[str, str]:
@@ -39,6 +54,41 @@ class RunAdmin(LedgerAdmin):
     @column(description=_("counts"))
     def counts_in_words(self, run: Run) -> str:
         return ", ".join(f"{name} {number}" for name, number in run.counts.items())
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [path("<int:pk>/cancel/", self.admin_site.admin_view(self.cancel), name="cdp_run_cancel")]
+        return [*own, *super().get_urls()]
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        """While it runs the page asks for itself again."""
+        run = self.get_queryset(request).select_related("upload").filter(pk=number_in(object_id)).first()
+        shown = progress_of(run) if run is not None else {}
+        may_cancel = request.user.has_perm("cdp.change_run")
+        context = {"may_cancel": may_cancel, **(extra_context or {}), **shown}
+        answer = super().change_view(request, object_id, form_url, context)
+        if run is not None and run.state == RunState.RUNNING:
+            answer.headers["Refresh"] = str(REFRESH_SECONDS)
+        return answer
+
+    @method_decorator(require_POST)
+    def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What works on it finds out at its next chunk."""
+        if workspace_of(request) is None or not request.user.has_perm("cdp.change_run"):
+            raise PermissionDenied
+        running = self.get_queryset(request).filter(pk=pk, kind__in=CANCELLED_BY_CHUNK)
+        if loading.cancel(running, now=timezone.now()):
+            self.message_user(request, gettext("Cancelled: it stops after the rows that it is at."), messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:cdp_run_change", args=[pk]))
+
+
+def progress_of(run: Run) -> dict[str, Any]:
+    """How much of an uploaded file is read, in percent; of other runs only the counts are known."""
+    upload = getattr(run, "upload", None)
+    share = min(100, round(100 * run.bookmark.get("offset", 0) / upload.size)) if upload and upload.size else None
+    share = 100 if run.state == RunState.DONE and upload else share
+    counts = [(COUNTED.get(name, name), number) for name, number in run.counts.items() if isinstance(number, int)]
+    is_cancelled_by_chunk = run.state == RunState.RUNNING and run.kind in CANCELLED_BY_CHUNK
+    return {"upload": upload, "share": share, "counts": counts, "is_cancellable": is_cancelled_by_chunk}
 
 
 @admin.register(OutboxRow)

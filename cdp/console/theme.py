@@ -114,6 +114,7 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item(_("Sources"), "input", "cdp_source"),
+                    _item(_("Files"), "upload_file", "cdp_upload"),
                     _item(_("Corrections"), "spellcheck", "cdp_correction"),
                     _item(_("Connections"), "cable", "cdp_connection"),
                     _item(_("Tracking plans"), "checklist", "cdp_trackingplanversion"),

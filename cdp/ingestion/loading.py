@@ -1,27 +1,32 @@
 """Files into records and events: chunk by chunk, each one transaction, so that a killed load goes on where it stopped.
 
 A load is known by what it loads: the same content under the same mapping into the same source is the same `Run`. While
-it is unfinished a second call resumes it; afterwards it finds duplicates only.
+it is unfinished a second call resumes it; afterwards it finds duplicates only. How far it got is written with each
+chunk, as a place in the file: nothing that was read before is read again, but for the survey of the file.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from django.db import Error as DatabaseError
+from django.db import OperationalError
+from django.db.models import QuerySet
 
 from cdp.ingestion import backpressure, plans, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.corrections import corrections_of
-from cdp.ingestion.files import Row, Table, digest_of_file, open_table
+from cdp.ingestion.files import START, Place, Row, Table, digest_of_file, open_table
+from cdp.ingestion.guessing import SAMPLED_ROWS, Guess, Sample, guess
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
 from cdp.ingestion.mapping_texts import Reading
 from cdp.ingestion.messages import Fact, RefusedEventError
@@ -36,18 +41,33 @@ from cdp.models import Run, RunState
 from consent import gate
 from consent.gate import Collection, Permit
 
+if TYPE_CHECKING:
+    from cdp.ingestion.columnar import Layout
+    from cdp.ingestion.quality.profiles import Profiler
+
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
+MEASURED_ROWS: Final = 100_000  # of flat events, for the quality report: to measure one costs more than to load it
+RECORDS: Final = "load records"
+EVENTS: Final = "load events"
 
 log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
+Survey = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class LoadInterruptedError(TesseraError):
-    """The load was cancelled, or another process is loading the same file: look at its run in the console."""
+    """Another process is loading the same file: look at its run in the console."""
 
     code = "load_interrupted"
+
+
+class LoadCancelledError(LoadInterruptedError):
+    """The load was cancelled. What it stored stays; the same command goes on where it stopped."""
+
+    code = "load_cancelled"
 
 
 @dataclass
@@ -58,6 +78,31 @@ class Counts:
     accepted: int = 0
     duplicates: int = 0
     quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`offset` of `total` is read; where only reading would tell the total, it is 0."""
+
+    counts: Counts
+    offset: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that were read and understood: `good` is what `write` takes, `end` is where the next chunk begins."""
+
+    good: Any
+    size: int  # of `good`
+    refused: Sequence[Refused]
+    end: Place
+    now: datetime
+    check: plans.PlanCheck | None = None  # what the tracking plan found in these rows
+
+    @property
+    def rows(self) -> int:
+        return self.size + len(self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +119,31 @@ class Load:
     reading: Mapping[str, Any]  # kept with what is refused, so that it can be read again
     key: str = ""  # the column that tells rows apart
     check: plans.PlanCheck | None = None  # of events
+    limit: int | None = None
+    layout: "Layout | None" = None  # of events that are read as columns
 
 
-Report = Callable[[Counts], None]
+Report = Callable[[Progress], None]
 
 
 def load_records(
-    *, workspace_id: int, source: str, path: Path, mapping: Path | None = None, clock: Clock, report: Report
+    *,
+    workspace_id: int,
+    source: str,
+    path: Path,
+    mapping: Path | None = None,
+    limit: int | None = None,
+    clock: Clock,
+    report: Report,
 ) -> Counts:
-    """Load rows of a source system. `report` is told after each chunk.
+    """Load rows of a source system, or the first `limit` of them. `report` is told after each chunk.
 
     Raises a `TesseraError` before the first row if the file, the mapping or the source cannot be used.
     """
-    known, table, given = _opened(workspace_id, source, path, mapping, of_events=False)
-    complete = mapping_for_records(given, columns=table.columns, source=source, is_uniform=table.is_uniform)
-    region = complete.region or known.region
-    corrections = corrections_of(workspace_id)
-    read = partial(_read_record, complete, region, corrections)
-    write = partial(write_records, read_by=Reading(complete, corrections))
-    reading = _reading("records", complete, region, table)
-    subject = _subject(known, path, mapping)
-    load = Load("load records", path.name, subject, table, known, read, write, reading, key=complete.key)
-    return _run(load, clock, report)
+    given = read_mapping(mapping, of_events=False) if mapping else None
+    known = source_named(source, workspace_id=workspace_id)
+    load = records_load(known, path, given, known_by=_known_by(mapping, limit))
+    return run_load(replace(load, limit=limit), begin(load, clock()), clock, report)
 
 
 def load_events(
@@ -105,6 +153,7 @@ def load_events(
     path: Path,
     mapping: Path | None = None,
     export: str = "",
+    limit: int | None = None,
     clock: Clock,
     report: Report,
 ) -> Counts:
@@ -112,37 +161,88 @@ def load_events(
 
     `export` names the system whose export the file is: then its rows mean what they mean there.
     """
+    given = read_mapping(mapping, of_events=True) if mapping else None
+    known = source_named(source, workspace_id=workspace_id)
+    known_by = _known_by(mapping, limit)
     if export:
-        return _load_export(workspace_id, source, path, export, clock, report)
-    known, table, given = _opened(workspace_id, source, path, mapping, of_events=True)
+        load = _export_load(known, path, export, known_by=known_by)
+    else:
+        load = events_load(known, path, given, known_by=known_by)
+    return run_load(replace(load, limit=limit), begin(load, clock()), clock, report)
+
+
+def guess_mapping(*, workspace_id: int, source: str, path: Path, of_events: bool) -> Guess:
+    """What the columns of the file seem to mean. Nothing is loaded. Raises `FileError`."""
+    known = source_named(source, workspace_id=workspace_id)
+    return guess_of(open_table(path), region=known.region, name=path.name, of_events=of_events)
+
+
+def guess_of(table: Table, *, region: str, name: str, of_events: bool) -> Guess:
+    rows = [row.fields for row in islice(table.rows(), SAMPLED_ROWS) if not row.code]
+    return guess(
+        Sample(table.columns, rows, region, name, None if table.has_types else table.dialect), of_events=of_events
+    )
+
+
+def _known_by(mapping: Path | None, limit: int | None) -> str:
+    """What beside the content of the file makes it another load."""
+    return (digest_of_file(mapping) if mapping else "") + (f" first {limit}" if limit is not None else "")
+
+
+def records_load(
+    known: KnownSource,
+    path: Path,
+    given: FileMapping | None,
+    *,
+    known_by: str = "",
+    name: str = "",
+    survey: Survey | None = None,
+) -> Load:
+    """`survey` is what is known of the file since it was read through. Raises a `TesseraError` if it cannot be used."""
+    table = open_table(path, dialect=given.dialect if given else None, survey=survey)
+    complete = mapping_for_records(given, columns=table.columns, source=known.name, is_uniform=table.is_uniform)
+    region = complete.region or known.region
+    corrections = corrections_of(known.workspace_id)
+    return Load(
+        RECORDS, name or path.name, _subject(known, table, path, known_by), table, known,
+        partial(_read_record, complete, region, corrections),
+        partial(write_records, read_by=Reading(complete, corrections)),
+        _reading("records", complete, region, table), key=complete.key,
+    )  # fmt: skip
+
+
+def events_load(
+    known: KnownSource,
+    path: Path,
+    given: FileMapping | None,
+    *,
+    known_by: str = "",
+    name: str = "",
+    survey: Survey | None = None,
+) -> Load:
+    """As `records_load`."""
+    table = open_table(path, dialect=given.dialect if given else None, survey=survey)
     complete = _event_mapping(given, table)
     region = (complete.region if complete else "") or known.region
+    corrections = corrections_of(known.workspace_id)
     check = plans.open_check(known)
-    read = partial(_read_event, complete, known, region, table, corrections_of(workspace_id), check)
-    reading = _reading("events", complete, region, table)
-    subject = _subject(known, path, mapping)
     key = complete.key if complete else "messageId"
-    key = key if key in table.columns else ""
-    load = Load("load events", path.name, subject, table, known, read, _write_events, reading, key=key, check=check)
-    return _run(load, clock, report)
+    return Load(
+        EVENTS, name or path.name, _subject(known, table, path, known_by), table, known,
+        partial(_read_event, complete, known, region, table, corrections, check), _write_events,
+        _reading("events", complete, region, table),
+        key=key if key in table.columns else "", check=check,
+        layout=None if check.plan else _layout(table, complete, region, corrections),
+    )  # fmt: skip
 
 
-def _load_export(workspace_id: int, source: str, path: Path, export: str, clock: Clock, report: Report) -> Counts:
-    known, table, _ = _opened(workspace_id, source, path, None, of_events=True)
+def _export_load(known: KnownSource, path: Path, export: str, *, known_by: str) -> Load:
+    table = open_table(path)
     check = plans.open_check(known)
-    read = partial(_read_exported, EXPORTS[export], known, corrections_of(workspace_id), check)
+    read = partial(_read_exported, EXPORTS[export], known, corrections_of(known.workspace_id), check)
+    subject = _subject(known, table, path, known_by + export)
     reading = _reading("events", None, known.region, table)
-    subject = _subject(known, path, None, export)
-    load = Load("load events", path.name, subject, table, known, read, _write_events, reading, check=check)
-    return _run(load, clock, report)
-
-
-def _opened(
-    workspace_id: int, source: str, path: Path, mapping: Path | None, *, of_events: bool
-) -> tuple[KnownSource, Table, FileMapping | None]:
-    known = source_named(source, workspace_id=workspace_id)
-    given = read_mapping(mapping, of_events=of_events) if mapping else None
-    return known, open_table(path), given
+    return Load(EVENTS, path.name, subject, table, known, read, _write_events, reading, check=check)
 
 
 def _reading(kind: str, mapping: FileMapping | None, region: str, table: Table) -> Mapping[str, Any]:
@@ -155,32 +255,75 @@ def _reading(kind: str, mapping: FileMapping | None, region: str, table: Table) 
     )
 
 
+def _layout(table: Table, mapping: FileMapping | None, region: str, corrections: Corrections) -> "Layout | None":
+    if mapping is None or not table.is_uniform:
+        return None
+    from cdp.ingestion import columnar  # noqa: PLC0415  # Arrow takes a third of a second that others need not spend
+
+    return columnar.layout_of(table, mapping, region=region, corrections=corrections)
+
+
+def is_as_sdks_send(table: Table) -> bool:
+    return table.has_types and not {"userId", "anonymousId", "previousId"}.isdisjoint(table.columns)
+
+
 def _event_mapping(given: FileMapping | None, table: Table) -> FileMapping | None:
-    is_as_sdks_send = table.has_types and not {"userId", "anonymousId", "previousId"}.isdisjoint(table.columns)
-    if given is None and (is_as_sdks_send or not table.columns):
+    if given is None and (is_as_sdks_send(table) or not table.columns):
         return None
     return mapping_for_events(given, columns=table.columns, is_uniform=table.is_uniform)
+
+
+def _subject(source: KnownSource, table: Table, path: Path, known_by: str) -> str:
+    return f"{source.name} {hashlib.sha256((table.digest + known_by).encode()).hexdigest()} {path.name}"
 
 
 # -- one load -------------------------------------------------------------------------------------------------------
 
 
-def _run(load: Load, clock: Clock, report: Report) -> Counts:
+def begin(load: Load, now: datetime) -> Run:
+    """The run of this load: a new one, or the one that was not finished, or was cancelled."""
+    with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id):
+        same = load.subject.rsplit(" ", 1)[0] + " "  # whatever the file is called by now
+        unfinished = Run.objects.filter(kind=load.kind, subject__startswith=same).exclude(state=RunState.DONE).last()
+        if unfinished is None:
+            return Run.objects.create(
+                workspace_id=load.source.workspace_id, kind=load.kind, subject=load.subject, counts=asdict(Counts()),
+                started_at=now, heartbeat_at=now,
+            )  # fmt: skip
+        unfinished.state, unfinished.error, unfinished.heartbeat_at = RunState.RUNNING, "", now
+        unfinished.finished_at = None
+        unfinished.save(update_fields=["state", "error", "heartbeat_at", "finished_at"])
+        return unfinished
+
+
+def never() -> bool:
+    return False
+
+
+def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Callable[[], bool] = never) -> Counts:
+    """Load what is left, or until `is_over` says that others want their turn: then the run goes on another time.
+
+    Raises `LoadInterruptedError` when the run was cancelled or another process goes on with it.
+    """
     from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which web and workers need not
 
-    run = _begin(load, clock())
     counts = Counts(**run.counts)
-    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key)
+    # What is loaded in turns is not measured: each would have to read again what the ones before it had read.
+    is_whole = is_over is never or not run.position
+    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key) if is_whole else None
     try:
-        every = load.table.rows()
-        for rows in _chunks(islice(every, run.position)):  # loaded before it was stopped, and measured once more
-            profiler.see(_fields(rows))
-        for rows in _chunks(every):
+        if profiler and run.position:
+            _measure_again(load, run, profiler)
+        for chunk in _ahead(_chunks(load, run, clock, profiler)):
             backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
-            _load_chunk(load, run, rows, counts, clock())
-            profiler.see(_fields(rows))
-            report(counts)
-        quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
+            _store(load, run, chunk, counts)
+            report(Progress(counts, chunk.end.offset, load.table.total))
+            if is_over():
+                return counts
+        if profiler:
+            quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
+    except OperationalError:  # the database went away, or a deadlock: what is stored is stored, and the run can go on
+        raise
     except Exception as error:
         with suppress(DatabaseError):  # which may be why we are here
             _end(run, RunState.FAILED, clock(), type(error).__name__)
@@ -189,25 +332,15 @@ def _run(load: Load, clock: Clock, report: Report) -> Counts:
     return counts
 
 
-def _subject(source: KnownSource, path: Path, mapping: Path | None, export: str = "") -> str:
-    content = digest_of_file(path) + (digest_of_file(mapping) if mapping else "") + export
-    return f"{source.name} {hashlib.sha256(content.encode()).hexdigest()} {path.name}"
+def _measure_again(load: Load, run: Run, profiler: "Profiler") -> None:
+    """What was loaded before it was stopped belongs to the report as well."""
+    for rows in _cut(islice(load.table.rows(), run.position)):
+        profiler.see([row.fields for row in rows if not row.code])
 
 
-def _begin(load: Load, now: datetime) -> Run:
-    with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id):
-        same = load.subject.removesuffix(load.name)  # whatever the file is called by now
-        unfinished = Run.objects.filter(
-            kind=load.kind, subject__startswith=same, state__in=[RunState.RUNNING, RunState.FAILED]
-        ).last()
-        if unfinished is None:
-            return Run.objects.create(
-                workspace_id=load.source.workspace_id, kind=load.kind, subject=load.subject, counts=asdict(Counts()),
-                started_at=now, heartbeat_at=now,
-            )  # fmt: skip
-        unfinished.state, unfinished.error, unfinished.heartbeat_at = RunState.RUNNING, "", now
-        unfinished.save(update_fields=["state", "error", "heartbeat_at"])
-        return unfinished
+def cancel(runs: QuerySet[Run], *, now: datetime) -> int:
+    """Those of these loads that are running stop at their next chunk, and can be taken up again."""
+    return runs.filter(state=RunState.RUNNING).update(state=RunState.CANCELLED, finished_at=now)
 
 
 def _end(run: Run, state: RunState, now: datetime, error: str) -> None:
@@ -218,7 +351,64 @@ def _end(run: Run, state: RunState, now: datetime, error: str) -> None:
         )
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _ahead(chunks: Iterator[T]) -> Iterator[T]:
+    """While Postgres stores one chunk, another thread reads and understands the next."""
+    with ThreadPoolExecutor(1, thread_name_prefix="reading") as reader:
+        waiting = reader.submit(next, chunks, None)
+        while (chunk := waiting.result()) is not None:
+            waiting = reader.submit(next, chunks, None)
+            yield chunk
+
+
+def _chunks(load: Load, run: Run, clock: Clock, profiler: "Profiler | None") -> Iterator[Chunk]:
+    """What is left of the file."""
+    place = Place(**run.bookmark) if run.bookmark else START
+    left = None if load.limit is None else max(load.limit - run.position, 0)
+    if load.layout is not None and (run.bookmark or not run.position):
+        return _column_chunks(load, load.layout, place, left, clock, profiler)
+    rows = load.table.rows(place)
+    if place == START:
+        rows = islice(rows, run.position, None)  # of a load that began before places were written
+    return _row_chunks(load, islice(rows, left), clock, profiler)
+
+
+def _row_chunks(load: Load, rows: Iterator[Row], clock: Clock, profiler: "Profiler | None") -> Iterator[Chunk]:
+    for cut in _cut(rows):
+        now = clock()
+        good, refused = _readable(load, cut, now)
+        if profiler:
+            profiler.see([row.fields for row in cut if not row.code])
+        yield Chunk(good, len(good), refused, cut[-1].end, now, _found_by_plan(load))
+
+
+def _column_chunks(
+    load: Load, layout: "Layout", place: Place, left: int | None, clock: Clock, profiler: "Profiler | None"
+) -> Iterator[Chunk]:
+    """Blocks of columns; one in which a row says more than that an event happened is read row by row."""
+    from cdp.ingestion import blocks, columnar  # noqa: PLC0415  # as in `_layout`
+
+    for block in blocks.blocks(load.table, place, limit=left):
+        now = clock()
+        read = partial(read_row, load, now=now)
+        found, refused = columnar.arrived(block, layout, source_id=load.source.id, now=now, read_row=read)
+        good: Any = found
+        if any(fact.traits or fact.previous_id for fact in found.facts):
+            good, refused = _readable(load, block.rows(), now)
+        if profiler and profiler.rows < MEASURED_ROWS:
+            profiler.see_columns({name: one.to_pylist() for name, one in block.columns.items()}, len(block.numbers))
+        yield Chunk(good, found.size, refused, block.end, now)
+
+
+def _found_by_plan(load: Load) -> plans.PlanCheck | None:
+    """What the tracking plan found in the rows that were just read: it is counted with their chunk and no other."""
+    if load.check is None:
+        return None
+    taken = plans.PlanCheck(load.check.plan, load.check.source)
+    taken.found, load.check.found = load.check.found, taken.found
+    return taken
+
+
+def _cut(rows: Iterator[Row]) -> Iterator[list[Row]]:
     chunk: list[Row] = []
     size = 0
     for row in rows:
@@ -231,52 +421,59 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _fields(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
-    return [row.fields for row in rows if not row.code]
-
-
-def _load_chunk(load: Load, run: Run, rows: Sequence[Row], counts: Counts, now: datetime) -> None:
-    """Rows, position and the work for the next stage, all or nothing."""
+def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
+    """Rows, place and the work for the next stage, all or nothing."""
     with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
         _hold(run)
-        good, refused = _readable(load, rows, now)
-        written = load.write(permit, load.source, good, now)
-        quarantine.add(refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=now)
-        if load.check:
-            load.check.count(now=now)
+        written = load.write(permit, load.source, chunk.good, chunk.now)
+        quarantine.add(chunk.refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=chunk.now)
+        if chunk.check:
+            chunk.check.count(now=chunk.now)
         hand_over(permit, written.touched)
         after = Counts(
-            read=counts.read + len(rows),
+            read=counts.read + chunk.rows,
             accepted=counts.accepted + written.accepted,
-            duplicates=counts.duplicates + len(good) - written.accepted,
-            quarantined=counts.quarantined + len(refused),
+            duplicates=counts.duplicates + chunk.size - written.accepted,
+            quarantined=counts.quarantined + len(chunk.refused),
         )
-        Run.objects.filter(pk=run.pk).update(position=run.position + len(rows), counts=asdict(after), heartbeat_at=now)
-    run.position += len(rows)
+        Run.objects.filter(pk=run.pk).update(
+            position=run.position + chunk.rows, bookmark=asdict(chunk.end), counts=asdict(after), heartbeat_at=chunk.now
+        )
+    run.position += chunk.rows
     counts.__dict__.update(asdict(after))
 
 
 def _hold(run: Run) -> None:
     """Of two processes that load the same file the second waits here, and then finds that the first moved on."""
-    held = Run.objects.select_for_update().filter(pk=run.pk, position=run.position, state=RunState.RUNNING)
-    if held.first() is None:
+    held = Run.objects.select_for_update().filter(pk=run.pk).first()
+    if held is not None and held.state == RunState.CANCELLED:
+        raise LoadCancelledError
+    if held is None or held.state != RunState.RUNNING or held.position != run.position:
         raise LoadInterruptedError
 
 
-def _readable(load: Load, rows: Sequence[Row], now: datetime) -> tuple[list[Any], list[Refused]]:
+def _readable(load: Load, rows: Iterable[Row], now: datetime) -> tuple[list[Any], list[Refused]]:
     good: list[Any] = []
     refused: list[Refused] = []
     for row in rows:
-        place = f"{load.name}:{row.number}"
-        if row.code:
-            refused.append(Refused(place, row.code, row.message, row.raw.encode(errors="replace"), load.reading))
-            continue
-        try:
-            good.append(load.read(row, now))
-        except RefusedEventError as error:
-            raw = storable_json(row.fields).encode()
-            refused.append(Refused(place, error.reason, error.message, raw, load.reading))
+        read = read_row(load, row, now)
+        if isinstance(read, Refused):
+            refused.append(read)
+        else:
+            good.append(read)
     return good, refused
+
+
+def read_row(load: Load, row: Row, now: datetime) -> Any:  # noqa: ANN401  # what `load.write` takes
+    """The row as it is stored, or why it is refused."""
+    place = f"{load.name}:{row.number}"
+    if row.code:
+        return Refused(place, row.code, row.message, row.raw.encode(errors="replace"), load.reading)
+    try:
+        return load.read(row, now)
+    except RefusedEventError as error:
+        raw = storable_json(row.fields).encode()
+        return Refused(place, error.reason, error.message, raw, load.reading)
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -293,10 +490,16 @@ def _read_event(
     now: datetime,
 ) -> Fact:
     return event_fact(
-        row.fields, mapping, source_id=source.id, region=region, has_types=table.has_types, now=now,
+        row.fields,
+        mapping,
+        source_id=source.id,
+        region=region,
+        has_types=table.has_types,
+        now=now,
+        decimal=table.dialect.decimal,
         corrections=corrections,
         applied=check.applied if check.plan else None,
-    )  # fmt: skip
+    )
 
 
 def _read_exported(
@@ -313,8 +516,8 @@ def _read_exported(
     )  # fmt: skip
 
 
-def _write_events(permit: Permit[Collection], source: KnownSource, facts: Sequence[Fact], now: datetime) -> Written:  # noqa: ARG001  # as write_records
-    stored = storing.write_facts(permit, facts)
+def _write_events(permit: Permit[Collection], source: KnownSource, good: Any, now: datetime) -> Written:  # noqa: ANN401, ARG001  # facts or columns; as _write_records
+    stored = storing.write_facts(permit, good) if isinstance(good, list) else good.write(permit)
     return Written(stored.events, stored.touched)
 
 

@@ -7,7 +7,8 @@
     observed_at: changed_at
     region: AU                    # for phone numbers and dates; left out: the source's
 
-For events `key` is the message id, and beside them there are `event`, `type` and `properties`.
+For events `key` is the message id, and beside them there are `event`, `type` and `properties`. What is seen of a CSV
+file and seen wrong may be said under `dialect`: `{delimiter: ";", header: "no", decimal: ",", encoding: cp1252}`.
 """
 
 import re
@@ -37,9 +38,18 @@ EVENT_IDENTIFIERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,49}(?::id)?")
 _TEXTS: Final = ("key", "key_type", "observed_at", "region", "event", "type")
-_TABLES: Final = ("identifiers", "traits", "properties")
-_OF_RECORDS: Final = frozenset({"key", "key_type", "identifiers", "traits", "observed_at", "region"})
-_OF_EVENTS: Final = frozenset({"key", "identifiers", "observed_at", "region", "event", "type", "properties"})
+_TABLES: Final = ("identifiers", "traits", "properties", "dialect")
+_OF_RECORDS: Final = frozenset({"key", "key_type", "identifiers", "traits", "observed_at", "region", "dialect"})
+_OF_EVENTS: Final = frozenset({"key", "identifiers", "observed_at", "region", "event", "type", "properties", "dialect"})
+_DIALECT: Final[Mapping[str, str]] = {
+    "delimiter": r"[^\r\n\"]",
+    "quote": r"[^\r\n\w]",
+    "escape": r"[^\r\n\w]",
+    "header": r"yes|no|true|false",
+    "skip": r"\d{1,4}",
+    "decimal": r"[.,]",
+    "encoding": r"[\w.-]{1,40}",
+}
 
 
 class MappingError(TesseraError):
@@ -67,6 +77,7 @@ class FileMapping:
     region: str = ""
     event: str = ""
     type: str = ""
+    dialect: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -84,13 +95,22 @@ class FileMapping:
 def read_mapping(path: Path, *, of_events: bool) -> FileMapping:
     """Raises `MappingError`, which names the entry that is wrong."""
     try:
-        # All scalars are text: to YAML `no` and `NO` are false, but here a column and Norway.
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  # makes text alone
+        text = path.read_text(encoding="utf-8")
     except OSError:
         raise MappingError(f"There is no mapping {path}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise MappingError(f"{path.name} is no YAML.") from None
+    return mapping_in(text, of_events=of_events, name=path.name)
+
+
+def mapping_in(text: str, *, of_events: bool, name: str = "The mapping") -> FileMapping:
+    """Raises `MappingError`, which names the entry that is wrong."""
+    try:
+        # All scalars are text: to YAML `no` and `NO` are false, but here a column and Norway.
+        given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # makes text alone
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise MappingError(f"{path.name} is no YAML" + (f" at line {mark.line + 1}." if mark else ".")) from None
+        raise MappingError(f"{name} is no YAML" + (f" at line {mark.line + 1}." if mark else ".")) from None
     return parse_mapping(given, of_events=of_events)
 
 
@@ -113,7 +133,29 @@ def parse_mapping(given: object, *, of_events: bool) -> FileMapping:
             )
     if len(given.get("region", "XX")) != 2:
         raise MappingError("`region` must be an ISO 3166 code of two letters, for example AU.")
-    return FileMapping(**given)
+    return FileMapping(**{**given, "dialect": _dialect(given.get("dialect", {}))})
+
+
+def _dialect(said: Mapping[str, str]) -> Mapping[str, Any]:
+    """As `dialects.Dialect` and the reader of texts name it."""
+    for name, value in said.items():
+        if name not in _DIALECT:
+            raise MappingError(f"`dialect.{name}` is unknown; there are {', '.join(sorted(_DIALECT))}.")
+        if not re.fullmatch(_DIALECT[name], value, re.DOTALL):
+            raise MappingError(f"`dialect.{name}` cannot be {value!r}.")
+    if "encoding" in said:
+        _check_encoding(said["encoding"])
+    read: dict[str, Any] = {name: value for name, value in said.items() if name != "header"}
+    if "header" in said:
+        read["has_header"] = said["header"] in {"yes", "true"}
+    return read | ({"skip": int(said["skip"])} if "skip" in said else {})
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        "\n".encode(name)
+    except (LookupError, UnicodeError):
+        raise MappingError(f"`dialect.encoding`: there is no encoding {name!r}.") from None
 
 
 def _check_table(name: str, table: object) -> None:

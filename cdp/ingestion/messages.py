@@ -27,7 +27,7 @@ LONGEST_NAME: Final = 512  # of an event: it is part of an index entry
 FAR_FUTURE: Final = timedelta(days=1)  # a clock may be that wrong; past it the sender's time is not believed
 
 _EXTERNAL_TYPE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
-_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 Node = tuple[str, str]  # an identifier: type and normal value
@@ -243,7 +243,7 @@ def moment(value: object) -> datetime | None:
             read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return read if _EARLIEST <= read < _LATEST else None
+    return read if EARLIEST <= read < LATEST else None
 
 
 def corrected(*, original: datetime | None, sent: datetime | None, received: datetime) -> datetime:
@@ -251,7 +251,7 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
     if original is None:
         return received
     occurred = received - (sent - original) if sent else original
-    return occurred if _EARLIEST <= occurred <= received + FAR_FUTURE else received
+    return occurred if EARLIEST <= occurred <= received + FAR_FUTURE else received
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------
@@ -284,10 +284,10 @@ def fact(
 
 def by_authority(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Each once: what names the person in a system first, then the device, then what people share, as addresses."""
-    return tuple(sorted(dict.fromkeys(nodes), key=_authority)) if len(nodes) > 1 else tuple(nodes)
+    return tuple(sorted(dict.fromkeys(nodes), key=authority)) if len(nodes) > 1 else tuple(nodes)
 
 
-def _authority(node: Node) -> int:
+def authority(node: Node) -> int:
     if node[0] == "user_id":
         return 0
     if node[0].endswith(normalise.OWN_KEY):

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from cdp.ingestion.normalise import BUILT_IN, Corrections
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,15})?")
 _SECONDS = re.compile(r"\d{9,13}(?:\.\d+)?")
-_SDK_IDS: Final = frozenset({"userId", "anonymousId", "previousId"})
+SDK_IDS: Final = frozenset({"userId", "anonymousId", "previousId"})
 _NESTED: Final = ("properties", "traits", "context")
 
 
@@ -74,7 +74,7 @@ def _traits(
 
 
 def _observed_at(fields: Mapping[str, Any], mapping: FileMapping) -> datetime | None:
-    given = _time(fields.get(mapping.observed_at))
+    given = time_in(fields.get(mapping.observed_at))
     if given is None:
         return None
     read = messages.moment(given)
@@ -91,6 +91,7 @@ def event_fact(
     region: str,
     has_types: bool,
     now: datetime,
+    decimal: str = ".",
     corrections: Corrections = BUILT_IN,
     applied: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Fact:
@@ -99,12 +100,12 @@ def event_fact(
     A row without a message id has one made of its content: loaded again, in this file or another, it is the same event.
     `applied` is the tracking plan's word on the checked event. Raises `RefusedEventError`.
     """
-    if mapping is None or not _SDK_IDS.isdisjoint(fields):
+    if mapping is None or not SDK_IDS.isdisjoint(fields):
         nodes: tuple[Node, ...] = ()
         given = dict(fields)
     else:
         nodes = tuple(_nodes(fields, mapping.identifiers, region, corrections))
-        given = _as_call(fields, mapping, has_types=has_types)
+        given = _as_call(fields, mapping, has_types=has_types, decimal=decimal)
     call = messages.call_of(given)
     messages.check(call, kind="track", has_other_ids=bool(nodes))
     call.message_id = call.message_id or _message_id(fields)
@@ -120,11 +121,11 @@ def _message_id(fields: Mapping[str, Any]) -> str:
     return "row-" + hashlib.sha256(storable_json(dict(sorted(fields.items()))).encode()).hexdigest()
 
 
-def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool) -> dict[str, Any]:
+def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool, decimal: str) -> dict[str, Any]:
     """The row as an SDK would have sent it."""
     kind = normalise.text(fields.get(mapping.type)) or "track"
     said = {name: fields[name] for name in _NESTED if isinstance(fields.get(name), dict)}
-    values = dict(_values(fields, mapping, has_types=has_types))
+    values = dict(_values(fields, mapping, decimal="" if has_types else decimal))
     place = "traits" if kind in {"identify", "group"} else "properties"
     said[place] = {**values, **said.get(place, {})}
     return {
@@ -132,30 +133,37 @@ def _as_call(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool
         "type": kind,
         "event" if kind == "track" else "name": fields.get(mapping.event),
         "messageId": fields.get(mapping.key),
-        "timestamp": _time(fields.get(mapping.observed_at)),
+        "timestamp": time_in(fields.get(mapping.observed_at)),
         "userId": fields.get(mapping.identifiers.get("user_id", "")),
         "anonymousId": fields.get(mapping.identifiers.get("anonymous_id", "")),
     }
 
 
-def _values(fields: Mapping[str, Any], mapping: FileMapping, *, has_types: bool) -> Iterator[tuple[str, Any]]:
-    wanted = mapping.properties
-    if wanted is None:
-        wanted = {name: name for name in fields if name not in mapping.meaningful and name not in _NESTED}
-    for name, column in wanted.items():
+def _values(fields: Mapping[str, Any], mapping: FileMapping, *, decimal: str) -> Iterator[tuple[str, Any]]:
+    """Without a `decimal` the values have types already."""
+    for name, column in property_columns(mapping, fields).items():
         value = fields.get(column)
         if value is not None and value != "":
-            yield name, value if has_types else _number(value)
+            yield name, number_in(value, decimal) if decimal else value
 
 
-def _number(text: str) -> str | int | float:
+def property_columns(mapping: FileMapping, columns: Iterable[str]) -> Mapping[str, str]:
+    """Property → column, of a row that has these columns."""
+    if mapping.properties is not None:
+        return mapping.properties
+    meaningful = mapping.meaningful
+    return {name: name for name in columns if name not in meaningful and name not in _NESTED}
+
+
+def number_in(text: str, decimal: str) -> str | int | float:
     """CSV has no numbers. What is written as one is one, but not `0800`, which is a code."""
-    if not _NUMBER.fullmatch(text):
+    written = text.replace(",", ".") if decimal == "," and "." not in text else text
+    if not _NUMBER.fullmatch(written):
         return text
-    return float(text) if "." in text else int(text)
+    return float(written) if "." in written else int(written)
 
 
-def _time(value: object) -> object:
+def time_in(value: object) -> object:
     """None where nothing is said. Digits alone are seconds or milliseconds since 1970."""
     if not isinstance(value, str):
         return value

@@ -13,13 +13,24 @@ from django.db import connection
 from cdp.ingestion import accepting, backpressure, limits, messages, storing, tokens
 from cdp.ingestion.accepting import Accepted, Address, nobody_asks
 from cdp.ingestion.corrections import corrections_of
-from cdp.ingestion.loading import load_events, load_records
+from cdp.ingestion.guessing import Guess
+from cdp.ingestion.loading import guess_mapping, load_events, load_records
 from cdp.ingestion.normalise import Corrections
 from cdp.ingestion.sources import KnownSource, create_source, known_source, regions_of, source_of
 from cdp.models import Cause, Source
 from consent.gate import Collection, Permit
 
-__all__ = ["Accepted", "accept", "accept_call", "create_source", "load_events", "load_records", "store"]
+__all__ = [
+    "Accepted",
+    "Guess",
+    "accept",
+    "accept_call",
+    "create_source",
+    "guess_mapping",
+    "load_events",
+    "load_records",
+    "store",
+]
 
 
 def accept(*, source: Source | KnownSource, body: bytes, path_kind: str, received_at: datetime) -> Accepted:

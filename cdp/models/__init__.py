@@ -21,6 +21,7 @@ from cdp.models.profiles import Profile, Trait
 from cdp.models.quality import QualityReport, QualityThresholds
 from cdp.models.runs import Run, RunState
 from cdp.models.sources import Source, SourceKind
+from cdp.models.uploads import Upload, UploadKind
 from cdp.models.users import Member, User
 from cdp.models.workspaces import Workspace
 
@@ -57,6 +58,8 @@ __all__ = [
     "Stage",
     "TrackingPlanVersion",
     "Trait",
+    "Upload",
+    "UploadKind",
     "User",
     "ViolationAction",
     "Workspace",

@@ -32,9 +32,9 @@ class Message(models.Model):
     """(source, message id) of every event ever stored. Events are partitioned by time, so they cannot hold this key."""
 
     pk = models.CompositePrimaryKey("source_id", "message_id")
-    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False)
+    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False, db_index=False)
     message_id = models.CharField(max_length=100)
-    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
 
     class Meta:
         db_table = "message"
@@ -72,10 +72,10 @@ class Event(models.Model):
 class Record(models.Model):
     """A row of a source system, as it was last seen."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
-    source = models.ForeignKey(Source, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False, db_index=False)
     key = models.TextField(help_text="the source's own key of the row")
-    identifier = models.ForeignKey(Identifier, models.CASCADE)
+    identifier = models.ForeignKey(Identifier, models.CASCADE, db_index=False)
     fields = models.JSONField(help_text="as they came, before normalising")
     digest = models.BinaryField(max_length=32, help_text="of `fields`: an unchanged row is a duplicate")
     loaded_at = models.DateTimeField()

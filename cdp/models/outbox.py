@@ -34,7 +34,7 @@ class OutboxRow(models.Model):
     Claimed by FOR UPDATE SKIP LOCKED and deleted in the transaction of the work: a killed worker leaves it as it was.
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
     stage = models.CharField(max_length=12, choices=Stage)
     subject_id = models.BigIntegerField()
     cause = models.CharField(max_length=12, choices=Cause)

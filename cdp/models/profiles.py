@@ -16,7 +16,7 @@ class Profile(models.Model):
     """
 
     id = models.BigIntegerField(primary_key=True)
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
     merged_into = models.ForeignKey("self", models.CASCADE, null=True, blank=True, verbose_name=_("merged into"))
     permitted = models.PositiveSmallIntegerField(default=0, db_default=0)
     permitted_until = models.DateTimeField(

@@ -20,6 +20,7 @@ class Run(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=RunState, default=RunState.RUNNING)
     subject = models.TextField(_("subject"), blank=True, help_text=_("what it works on: a file name, a segment"))
     position = models.BigIntegerField(_("position"), default=0, help_text=_("where it goes on when it is resumed"))
+    bookmark = models.JSONField(default=dict, db_default={}, help_text="the place in its input that this position is")
     counts = models.JSONField(_("counts"), default=dict)
     error = models.TextField(_("error"), blank=True)
     asked_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, verbose_name=_("asked by"))

@@ -8,10 +8,17 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 
-from cdp.ingestion import files, loading, storing
+from cdp.ingestion import blocks, csv_rows, loading, storing, texts
 from cdp.ingestion import services as ingestion
-from cdp.ingestion.files import BadHeaderError, EmptyFileError, FileError, UndecodableFileError, UnknownFileKindError
-from cdp.ingestion.loading import Counts, LoadInterruptedError
+from cdp.ingestion.files import (
+    BadHeaderError,
+    DamagedFileError,
+    EmptyFileError,
+    FileError,
+    UndecodableFileError,
+    UnknownFileKindError,
+)
+from cdp.ingestion.loading import Counts, LoadCancelledError, LoadInterruptedError
 from cdp.ingestion.mapping import MappingError, MissingColumnError
 from cdp.ingestion.sources import UnknownSourceError, source_of
 from cdp.management.commands import load as load_command
@@ -194,7 +201,9 @@ def test_source__that_is_unknown__is_refused_with_those_there_are(crm, tmp_path)
         ("people.csv", b"id,id\n1,2\n", BadHeaderError),
         ("people.csv", b"id" * 2**20, BadHeaderError),
         ("people.parquet", b"no parquet", FileError),
-        ("people.jsonl", b'[{"id": 1}]', FileError),
+        ("people.csv.gz", b"id,name\n1,Ada\n", DamagedFileError),
+        ("people.csv.zst", b"id,name\n1,Ada\n", DamagedFileError),
+        ("people.csv", b"# nothing\n\n", EmptyFileError),
         ("people.csv", b"id,name\n1," + bytes(range(256)) * 4, UndecodableFileError),
     ],
 )
@@ -229,7 +238,7 @@ def test_file__in_another_encoding__is_read_as_it_was_meant(encoding, crm, tmp_p
 
 
 def test_rows__that_cannot_be_read__are_quarantined_with_their_lines(crm, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LONGEST_LINE", 100)
+    monkeypatch.setattr(texts, "LONGEST_LINE", 100)
     content = 'id,name\n1,Ada\n2\n3,"a"b\n,nobody\n4,"two\nlines"\n5,' + "x" * 5_000 + "\n6,Zoë\n"
 
     counts = load(crm, write(tmp_path, content))
@@ -345,8 +354,8 @@ def test_load__that_is_killed_in_its_third_chunk__goes_on_there(crm, tmp_path, m
     monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
     reports = []
 
-    def kill_after_two(counts):
-        reports.append(counts.read)
+    def kill_after_two(progress):
+        reports.append(progress.counts.read)
         if len(reports) == 2:
             raise KeyboardInterrupt
 
@@ -355,7 +364,9 @@ def test_load__that_is_killed_in_its_third_chunk__goes_on_there(crm, tmp_path, m
     killed = Run.objects.get()
     assert (killed.state, killed.position, Record.objects.count()) == ("RUNNING", 6, 6)
 
-    counts = load(crm, write(tmp_path, TEN, "renamed.csv"), report=lambda counts: reports.append(counts.read))
+    counts = load(
+        crm, write(tmp_path, TEN, "renamed.csv"), report=lambda progress: reports.append(progress.counts.read)
+    )
 
     assert counts == Counts(read=10, accepted=10, duplicates=0, quarantined=0)
     assert reports == [3, 6, 9, 10]
@@ -404,11 +415,118 @@ def test_load__that_is_cancelled__stops_after_its_chunk(crm, tmp_path, monkeypat
     assert (Run.objects.get().state, Record.objects.count()) == ("CANCELLED", 3)
 
 
+def test_load__that_was_cancelled__goes_on_with_the_same_command(crm, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
+    with pytest.raises(LoadCancelledError):
+        load(crm, write(tmp_path, TEN), report=lambda _: loading.cancel(Run.objects.all(), now=NOW))
+
+    counts = load(crm, write(tmp_path, TEN))
+
+    assert counts == Counts(read=10, accepted=10, duplicates=0, quarantined=0)
+    assert Run.objects.get().state == "DONE"
+
+
+def test_load__of_a_file_that_changed__does_not_go_on_but_begins(crm, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
+    with pytest.raises(LoadCancelledError):
+        load(crm, write(tmp_path, TEN), report=lambda _: loading.cancel(Run.objects.all(), now=NOW))
+
+    counts = load(crm, write(tmp_path, TEN.replace("2,free", "2,paid")))
+
+    assert counts == Counts(read=10, accepted=8, duplicates=2, quarantined=0)
+    assert Run.objects.count() == 2
+
+
+def test_load__that_goes_on__begins_at_its_place(crm, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
+    with pytest.raises(KeyboardInterrupt):
+        load(crm, write(tmp_path, TEN), report=lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    run = Run.objects.get()
+    assert run.bookmark == {"offset": len("id,plan\n1,free\n2,free\n3,free\n"), "number": 4}
+    lines = []
+    read = csv_rows.read
+
+    def noted(reader, *arguments):
+        lines.append(reader.number)
+        return read(reader, *arguments)
+
+    monkeypatch.setattr(csv_rows, "read", noted)
+    load(crm, write(tmp_path, TEN))
+
+    assert lines == [1, 4]  # measured once more from the beginning, loaded from its place
+
+
+def test_load__of_a_run_that_knows_no_place_yet__passes_over_its_rows(crm, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
+    with pytest.raises(LoadCancelledError):
+        load(crm, write(tmp_path, TEN), report=lambda _: loading.cancel(Run.objects.all(), now=NOW))
+    Run.objects.update(bookmark={})
+
+    assert load(crm, write(tmp_path, TEN)) == Counts(read=10, accepted=10, duplicates=0, quarantined=0)
+
+
+EVENTS = "id,user_id,event,timestamp\n" + "".join(f"m{n},u{n % 3},Bought,2026-01-01T00:00:{n:02}Z\n" for n in range(10))
+MAPPED = "key: id\nidentifiers: {user_id: user_id}\nevent: event\nobserved_at: timestamp\n"
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def test_load_of_events__killed_between_any_two_blocks__stores_each_once(killed_after, crm, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 120)
+    reports = []
+
+    def kill(_):
+        reports.append(1)
+        if len(reports) == killed_after:
+            raise KeyboardInterrupt
+
+    path, mapping = write(tmp_path, EVENTS, "events.csv"), mapped(tmp_path, MAPPED)
+    with pytest.raises(KeyboardInterrupt):
+        load(crm, path, events=True, mapping=mapping, report=kill)
+
+    counts = load(crm, path, events=True, mapping=mapping)
+
+    assert counts == Counts(read=10, accepted=10, duplicates=0, quarantined=0)
+    assert sorted(Event.objects.values_list("message_id", flat=True)) == [f"m{n}" for n in range(10)]
+
+
+def test_load_of_events__some_of_which_are_known__stores_the_others(crm, tmp_path):
+    mapping = mapped(tmp_path, MAPPED)
+    load(crm, write(tmp_path, EVENTS, "events.csv"), events=True, mapping=mapping)
+
+    more = load(
+        crm, write(tmp_path, EVENTS + "m5,u9,Bought,\nm10,u9,Bought,\n", "more.csv"), events=True, mapping=mapping
+    )
+
+    assert more == Counts(read=12, accepted=1, duplicates=11, quarantined=0)
+    assert Event.objects.count() == 11
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_limit__loads_the_first_rows_and_no_more(events, crm, tmp_path):
+    path = write(tmp_path, EVENTS.replace("id,user_id", "message_id,user_id") if events else TEN)
+    service = ingestion.load_events if events else ingestion.load_records
+
+    counts = service(
+        workspace_id=crm.workspace_id, source="crm", path=path, limit=4, clock=lambda: NOW, report=lambda _: None
+    )
+
+    assert counts == Counts(read=4, accepted=4, duplicates=0, quarantined=0)
+    assert load(crm, path, events=events).duplicates == 4
+
+
+def test_decimal_commas__are_numbers_where_the_file_writes_them(crm, tmp_path):
+    text = "user_id;event;total\nu1;Bought;12,50\nu2;Bought;7\n"
+
+    load(crm, write(tmp_path, text, "events.csv"), events=True)
+
+    assert list(Event.objects.order_by("id").values_list("properties", flat=True)) == [{"total": 12.5}, {"total": 7}]
+
+
 def test_chunk__of_long_rows__is_cut_by_size(crm, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK_SIZE", 12)
     reports = []
 
-    load(crm, write(tmp_path, TEN), report=lambda counts: reports.append(counts.read))
+    load(crm, write(tmp_path, TEN), report=lambda progress: reports.append(progress.counts.read))
 
     assert reports == [3, 6, 9, 10]
 
@@ -428,6 +546,41 @@ def test_load_command__with_json__prints_one_object(crm, workspace, tmp_path, ca
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"read": 2, "accepted": 2, "duplicates": 0, "quarantined": 0}
     assert "2 rows read" in printed.err
+
+
+def test_load_command__with_guess__prints_a_mapping_that_loads_and_loads_nothing(crm, workspace, tmp_path, capsys):
+    path = write(tmp_path, "no;Prénom;Courriel\n1;Ada;ada@example.com\n2;Zoé;zoe@example.com\n")
+
+    call_command("load", "records", str(path), source="crm", workspace=workspace.slug, guess=True)
+
+    guessed = capsys.readouterr().out
+    assert not Run.objects.exists()
+    assert load(crm, path, mapping=mapped(tmp_path, guessed)).accepted == 2
+    assert traits_of("1") == {"given_name": "Ada", "email": "ada@example.com"}
+
+
+def test_load_command__with_guess_and_json__prints_one_object(crm, workspace, tmp_path, capsys):
+    path = write(tmp_path, "user_id,event\nu1,Bought\nu2,Bought\n", "events.csv")
+
+    call_command("load", "events", str(path), source="crm", workspace=workspace.slug, guess=True, as_json=True)
+
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["mapping"] == {"event": "event", "identifiers": {"user_id": "user_id"}}
+    assert {one["column"] for one in printed["columns"]} == {"user_id", "event"}
+
+
+def test_load_command__when_quiet__says_nothing_while_it_loads(crm, workspace, tmp_path, capsys):
+    call_command("load", "records", str(write(tmp_path, PEOPLE)), source="crm", workspace=workspace.slug, quiet=True)
+
+    assert capsys.readouterr().err == ""
+
+
+def test_load_command__on_a_terminal__draws_a_bar(crm, workspace, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+
+    call_command("load", "records", str(write(tmp_path, PEOPLE)), source="crm", workspace=workspace.slug)
+
+    assert "2.00/2.00" in capsys.readouterr().err
 
 
 def test_sources_command__makes_a_source(workspace, capsys):

@@ -97,14 +97,14 @@ def test_load__that_was_stopped__is_measured_whole_when_it_goes_on(load, tmp_pat
     monkeypatch.setattr(loading, "CHUNK_ROWS", 40)
     path = write(tmp_path, people(100))
     stop = iter([False, True])
-    real = loading._load_chunk
+    real = loading._store
 
     def stopping(*arguments):
         if next(stop, False):
             raise KeyboardInterrupt
         real(*arguments)
 
-    monkeypatch.setattr(loading, "_load_chunk", stopping)
+    monkeypatch.setattr(loading, "_store", stopping)
     with pytest.raises(KeyboardInterrupt):
         load(path)
     assert not QualityReport.objects.exists()

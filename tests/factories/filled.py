@@ -29,6 +29,8 @@ from cdp.models import (
     Stage,
     TrackingPlanVersion,
     Trait,
+    Upload,
+    UploadKind,
     User,
     Workspace,
     WriteKey,
@@ -198,6 +200,10 @@ def _machinery(
     Run.objects.create(
         workspace=workspace, kind="load", subject="customers.csv", state=RunState.DONE, counts={"read": 400, "accepted": 398},
         asked_by=user, started_at=now, heartbeat_at=now, finished_at=now,
+    )  # fmt: skip
+    Upload.objects.create(
+        workspace=workspace, source=shop, kind=UploadKind.RECORDS, name="customers.csv", stored_as="gone.csv", size=4711,
+        mapping="key: id\n", uploaded_by=user, uploaded_at=now,
     )  # fmt: skip
     _plan(workspace, shop, user, now)
     _quality(workspace, shop, now)

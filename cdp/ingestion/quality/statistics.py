@@ -64,7 +64,10 @@ def outliers_by_z(numbers: Numbers) -> dict[str, Any]:
 
 
 def histogram(numbers: Numbers) -> dict[str, Any]:
-    counts, edges = np.histogram(numbers, bins=BINS)
+    try:
+        counts, edges = np.histogram(numbers, bins=BINS)
+    except ValueError:  # they lie so close together that twenty bins between them have no width
+        return {"from": float(numbers.min()), "to": float(numbers.max()), "counts": [len(numbers)]}
     return {"from": float(edges[0]), "to": float(edges[-1]), "counts": [int(count) for count in counts]}
 
 
