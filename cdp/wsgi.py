@@ -1,16 +1,13 @@
 """The WSGI application. The busiest paths take a short way: no session, no page and no language concerns them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Any
 
 import django
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 django.setup(set_prefix=False)
@@ -23,7 +20,7 @@ class Application(WSGIHandler):
     """Tracking calls go straight to their view, which answers everything itself: half of what a call costs is saved."""
 
     def __call__(  # type: ignore[override]  # to WSGI an answer is any iterable of bytes
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         view = SHORT_WAY.get(environ["PATH_INFO"])
         if view is None:
