@@ -1,6 +1,7 @@
 """Settings, from the environment only. docs/operations.md lists the variables; `cdp.embedded` fills in what is missing."""
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import dj_database_url
@@ -26,16 +27,24 @@ def read_flag(name: str, *, default: bool) -> bool:
     return text in {"true", "1", "yes"}
 
 
-def read_number(name: str, default: int) -> int:
+def read_number(name: str, default: int, *, least: int = 0) -> int:
     text = os.environ.get(name, str(default))
-    if not text.isdigit():
-        message = f"{name} must be a whole number, not {text!r}"
+    if not text.isdigit() or int(text) < least:
+        message = f"{name} must be a whole number{f' of at least {least}' if least else ''}, not {text!r}"
         raise ImproperlyConfigured(message)
     return int(text)
 
 
 def read_list(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def read_networks(name: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(text) for text in read_list(name)]
+    except ValueError as error:
+        message = f"{name} must be a list of networks such as 10.0.0.0/8: {error}"
+        raise ImproperlyConfigured(message) from None
 
 
 # -- secrets and addresses ------------------------------------------------------------------------------------------
@@ -108,6 +117,7 @@ AUTH_USER_MODEL = "cdp.User"
 APPEND_SLASH = False  # a redirect makes the tracking SDKs lose data
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 2**20
 TRACKING_BODY_BYTES = read_number("TRACKING_BODY_BYTES", 8 * 2**20)  # of a tracking call, before and after gunzip
+TRUSTED_PROXIES = read_networks("TRUSTED_PROXIES")  # networks whose X-Forwarded-For is believed
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
@@ -141,6 +151,15 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+
+# -- limits: when callers are asked to come again later -------------------------------------------------------------
+
+SOURCE_EVENTS_PER_SECOND = read_number("SOURCE_EVENTS_PER_SECOND", 0)  # of a source that says nothing; 0: no limit
+LIMITS_URL = read_text("LIMITS_URL", CELERY_BROKER_URL)  # Valkey or Redis, where all processes count together
+MOST_WAITING_SECONDS = read_number("MOST_WAITING_SECONDS", 3600, least=60)
+MOST_WAITING_BATCHES = read_number("MOST_WAITING_BATCHES", 2_000_000, least=1_000)
+LEAST_FREE_BYTES = read_number("LEAST_FREE_BYTES", 500 * 2**20, least=2**20)  # of the disk of the embedded Postgres
+MOST_DATABASE_BYTES = read_number("MOST_DATABASE_BYTES", 0)  # of any other Postgres; 0: unknown
 
 # -- the API --------------------------------------------------------------------------------------------------------
 

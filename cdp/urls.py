@@ -3,13 +3,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, tracking
+from cdp.api import health
+from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
+    *tracking.urlpatterns,
     path("api/v1/", include("cdp.api.urls")),
     path("console/", admin.site.urls),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", health.metrics),
-    *tracking.urlpatterns,
 ]

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from cdp import tasks
 from cdp.api.problems import problem
+from cdp.ingestion import backpressure, limits
 from cdp.models import Stage, Workspace
 from cdp.models.tenancy import workspace_scope
 
@@ -85,16 +86,15 @@ def _lines() -> list[str]:
         *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
         *_metric("cdp_ingestion_quarantined_items", "gauge", "Items refused and not replayed.", {"": _quarantined()}),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
+        *_metric("cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _limited(), label="source"),
+        *_metric("cdp_ingestion_used_ratio", "gauge", "From 1 on new calls get 503.", _pressure(), label="limit"),
     ]
 
 
-def _metric(name: str, kind: str, text: str, values: Mapping[str, int]) -> list[str]:
+def _metric(name: str, kind: str, text: str, values: Mapping[str, float], *, label: str = "stage") -> list[str]:
     return [
         f"# HELP {name} {text}\n# TYPE {name} {kind}\n",
-        *(
-            f'{name}{{stage="{stage.lower()}"}} {value}\n' if stage else f"{name} {value}\n"
-            for stage, value in values.items()
-        ),
+        *(f'{name}{{{label}="{of.lower()}"}} {value}\n' if of else f"{name} {value}\n" for of, value in values.items()),
     ]
 
 
@@ -118,6 +118,14 @@ def _quarantined_in(workspace_id: int) -> int:
     with workspace_scope(workspace_id), connection.cursor() as cursor:
         cursor.execute(_QUARANTINED)
         return int(cursor.fetchone()[0])
+
+
+def _limited() -> dict[str, int]:
+    return {str(source): count for source, count in sorted(limits.refused_by_source().items())}
+
+
+def _pressure() -> dict[str, float]:
+    return {reading.name: round(reading.used, 4) for reading in backpressure.readings()}
 
 
 def _events() -> int:

@@ -17,6 +17,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from cdp.api import browsers
 from cdp.kernel.errors import TesseraError
 
 log = structlog.get_logger()
@@ -81,6 +82,8 @@ class ProblemMiddleware:
         response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # the mark that Django looks for
         if _is_for_machines(request) and isinstance(response, HttpResponse):
             _make_json(response)
+        if response.status_code >= HTTPStatus.BAD_REQUEST and request.path.startswith(browsers.PATHS):
+            browsers.share(request, response)
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

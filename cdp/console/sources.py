@@ -24,7 +24,9 @@ class SourceAdmin(KeptAdmin):
     list_filter = ("kind", "is_enabled")
     search_fields = ("name",)
     ordering = ("name",)
-    fields = ("name", "kind", "default_region", "trust", "has_unique_people", "is_enabled")
+    fields = (
+        "name", "kind", "default_region", "trust", "has_unique_people", "events_per_second", "burst", "is_enabled",
+    )  # fmt: skip
     fixed_fields = ("name", "kind")
     change_form_outer_after_template = "console/write_keys.html"
 

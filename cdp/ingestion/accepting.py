@@ -1,7 +1,7 @@
 """From a request to the inbox: what was acknowledged is on disk before the sender hears of it."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +20,8 @@ from cdp.models.tenancy import workspace_scope
 BATCH: Final = "batch"  # the paths that carry many events; every other one carries a single event of its own name
 IMPORT: Final = "import"
 
+Address = Callable[[], str | None]  # of the sender; asked only where it is wanted
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -30,19 +32,25 @@ class Accepted:
     rejected: Sequence[Mapping[str, Any]]
 
 
+def nobody_asks() -> None:
+    """The address of a sender that is not the person's own device."""
+
+
 def read_request(*, body: bytes, path_kind: str) -> Envelope:
     """Raises `InvalidJsonError`, `MissingBatchError` or `BodyTooLargeError`: then nothing of it is kept."""
     return read_envelope(body, most_bytes=settings.TRACKING_BODY_BYTES, is_batch=path_kind in {BATCH, IMPORT})
 
 
-def keep(envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime) -> Accepted:
+def keep(
+    envelope: Envelope, *, source: KnownSource, path_kind: str, received_at: datetime, address: Address = nobody_asks
+) -> Accepted:
     """One transaction: the good events to the inbox, its wake-up row to the outbox, the bad ones to quarantine."""
     kept: list[Mapping[str, Any]] = []
     refused: list[Refused] = []
     rejected: list[Mapping[str, Any]] = []
     for index, raw in enumerate(envelope.items):
         try:
-            kept.append(_read_event(raw, index, envelope, path_kind))
+            kept.append(_with_address(_read_event(raw, index, envelope, path_kind), address))
         except (RefusedEventError, InvalidJsonError) as error:
             code = error.reason if isinstance(error, RefusedEventError) else error.code
             refused.append(Refused(place=f"{path_kind}[{index}]", code=code, message=error.message, raw=raw))
@@ -75,6 +83,14 @@ def _with_shared(event: object, shared: Mapping[str, object]) -> object:
         own = event.get(name) if event.get(name) is not None else {}
         if isinstance(common, dict) and isinstance(own, dict):
             event[name] = {**common, **own}
+    return event
+
+
+def _with_address(event: dict[str, Any], address: Address) -> dict[str, Any]:
+    """Only a direct call comes from the person's own address; any other may come from a server of the customer."""
+    context = event.get("context")
+    if context and context.get("direct") is True and not context.get("ip") and (found := address()):
+        event["context"] = {**context, "ip": found}
     return event
 
 

@@ -14,10 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from cdp.ingestion import quarantine, storing
+from cdp.ingestion import backpressure, quarantine, storing
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.files import Row, Table, digest_of_file, open_table
 from cdp.ingestion.mapping import FileMapping, mapping_for_events, mapping_for_records, read_mapping
@@ -34,6 +35,8 @@ from consent.gate import Collection, Permit
 
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
+
+log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
 
@@ -125,6 +128,7 @@ def _run(load: Load, clock: Clock, report: Report) -> Counts:
     counts = Counts(**run.counts)
     try:
         for rows in _chunks(islice(load.table.rows(), run.position, None)):
+            backpressure.wait_while_pressed(lambda why: log.warning("load.paused", run=run.pk, why=why))
             _load_chunk(load, run, rows, counts, clock())
             report(counts)
     except Exception as error:

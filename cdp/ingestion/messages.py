@@ -110,10 +110,11 @@ def _check_objects(kept: Mapping[str, Any]) -> None:
     for name in _OBJECTS:
         if not isinstance(kept.get(name, {}), dict):
             raise RefusedEventError(f"invalid_{name}", f"`{name}` must be a JSON object.")
-    for name in ("properties", "traits"):
-        if len(kept.get(name, {})) > MOST_VALUES:
+    traits = _traits(kept)
+    for name, values in (("properties", kept.get("properties", {})), ("traits", traits or kept.get("traits", {}))):
+        if len(values) > MOST_VALUES:
             raise RefusedEventError(f"too_many_{name}", f"`{name}` has at most {MOST_VALUES} values.")
-    if any(len(trait) > LONGEST_TRAIT_NAME for trait in _traits(kept)):
+    if any(len(trait) > LONGEST_TRAIT_NAME for trait in traits):
         raise RefusedEventError(
             "trait_name_too_long", f"The name of a trait has at most {LONGEST_TRAIT_NAME} characters."
         )

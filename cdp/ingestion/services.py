@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from cdp.ingestion import accepting, messages, storing
-from cdp.ingestion.accepting import Accepted
+from cdp.ingestion import accepting, backpressure, limits, messages, storing
+from cdp.ingestion.accepting import Accepted, Address, nobody_asks
 from cdp.ingestion.loading import load_events, load_records
 from cdp.ingestion.sources import KnownSource, create_source, known_source, regions_of, source_of
 from cdp.models import Cause, Source
@@ -32,11 +32,26 @@ def accept(*, source: Source | KnownSource, body: bytes, path_kind: str, receive
     return accepting.keep(envelope, source=known, path_kind=path_kind, received_at=received_at)
 
 
-def accept_call(*, header_key: str | None, body: bytes, path_kind: str, received_at: datetime) -> Accepted:
-    """As `accept`, for the source of the write key in the header, or else in the body. Or `UnknownWriteKeyError`."""
+def accept_call(
+    *,
+    header_key: str | None,
+    body: bytes,
+    path_kind: str,
+    received_at: datetime,
+    query_key: str | None = None,
+    address: Address = nobody_asks,
+) -> Accepted:
+    """As `accept`, for the source of the write key in the header, or else in the body, or else in the query.
+
+    `address` is asked where an event says that it comes straight from the device of its person. Raises also
+    `UnknownWriteKeyError`, `RateLimitedError` and `OverloadedError`, and then keeps nothing.
+    """
+    backpressure.refuse_while_pressed()
     envelope = accepting.read_request(body=body, path_kind=path_kind)
-    source = source_of([key for key in (header_key, envelope.write_key) if key])
-    return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at)
+    source = source_of([key for key in (header_key, envelope.write_key, query_key) if key])
+    if source.limit:
+        limits.spend(source.limit, source_id=source.id, events=len(envelope.items))
+    return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at, address=address)
 
 
 _TAKE = "DELETE FROM inbox WHERE id = ANY(%s) RETURNING id, source_id, received_at, body"

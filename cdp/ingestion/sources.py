@@ -3,10 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
+from cdp.ingestion.limits import Limit, limit_of
 from cdp.kernel.errors import TesseraError
 from cdp.models import Source, SourceKind, Workspace, WriteKey
 from cdp.models.keys import digest_of, new_secret
@@ -29,6 +32,12 @@ class UnknownSourceError(TesseraError):
     code = "unknown_source"
 
 
+class UnknownKeyError(TesseraError):
+    """The source has no such write key, or it was revoked already: `manage.py sources keys list NAME` lists them."""
+
+    code = "unknown_key"
+
+
 class SourceExistsError(TesseraError):
     """A source of this name exists already."""
 
@@ -43,13 +52,20 @@ class KnownSource:
     workspace_id: int
     name: str
     region: str
+    limit: Limit | None = None
 
 
 def create_source(
-    *, workspace_id: int, name: str, kind: SourceKind, region: str = "", has_unique_people: bool = False
+    *,
+    workspace_id: int,
+    name: str,
+    kind: SourceKind,
+    region: str = "",
+    has_unique_people: bool = False,
+    events_per_second: int | None = None,
+    burst: int | None = None,
 ) -> tuple[Source, str]:
     """Returns the source and its write key: the secret is known to nobody afterwards."""
-    secret = new_secret("wk")
     try:
         with transaction.atomic():
             source = Source.objects.create(
@@ -58,11 +74,49 @@ def create_source(
                 kind=kind,
                 default_region=region,
                 has_unique_people=has_unique_people,
+                events_per_second=events_per_second,
+                burst=burst,
             )
-            WriteKey.objects.create(source=source, digest=digest_of(secret), hint=secret[:8])
+            _, secret = create_write_key(source=source)
     except IntegrityError:
         raise SourceExistsError(f"The workspace has a source {name!r} already.") from None
     return source, secret
+
+
+def limit_source(*, workspace_id: int, name: str, events_per_second: int | None, burst: int | None) -> Source:
+    """None is what the installation says, 0 is no limit. Every process goes by it within `CACHED_SECONDS`."""
+    source = _named(name, workspace_id)
+    source.events_per_second, source.burst = events_per_second, burst
+    source.save(update_fields=["events_per_second", "burst"])
+    return source
+
+
+def create_write_key(*, source: Source) -> tuple[WriteKey, str]:
+    """One more key for a source, so that senders can change over. Returns the secret too: nobody knows it afterwards."""
+    secret = new_secret("wk")
+    return WriteKey.objects.create(source=source, digest=digest_of(secret), hint=secret[:10]), secret
+
+
+def create_write_key_of(*, workspace_id: int, name: str) -> tuple[WriteKey, str]:
+    return create_write_key(source=_named(name, workspace_id))
+
+
+def revoke_write_key(*, workspace_id: int, name: str, key_id: int, now: datetime) -> WriteKey:
+    """Raises `UnknownKeyError`. Every process refuses the key within `CACHED_SECONDS`."""
+    key = WriteKey.objects.filter(source=_named(name, workspace_id), pk=key_id, revoked_at=None).first()
+    if key is None:
+        raise UnknownKeyError
+    key.revoked_at = now
+    key.save(update_fields=["revoked_at"])
+    return key
+
+
+def sources_in(workspace_id: int) -> QuerySet[Source]:
+    return Source.objects.filter(workspace_id=workspace_id).order_by("name")
+
+
+def write_keys_of(name: str, *, workspace_id: int) -> QuerySet[WriteKey]:
+    return WriteKey.objects.filter(source=_named(name, workspace_id)).order_by("pk")
 
 
 def source_of(write_keys: Sequence[str]) -> KnownSource:
@@ -78,22 +132,31 @@ def source_of(write_keys: Sequence[str]) -> KnownSource:
 
 def source_named(name: str, *, workspace_id: int) -> KnownSource:
     """Raises `UnknownSourceError`, which names those that exist."""
-    source = Source.objects.select_related("workspace").filter(workspace_id=workspace_id, name=name).first()
-    if source is None:
-        names = Source.objects.filter(workspace_id=workspace_id).order_by("name").values_list("name", flat=True)
-        there_are = ", ".join(names) or "none: `manage.py sources create NAME --kind file` makes one"
-        raise UnknownSourceError(f"There is no source {name!r} in this workspace; there are {there_are}.")
-    return known_source(source)
+    return known_source(_named(name, workspace_id))
 
 
 def known_source(source: Source) -> KnownSource:
-    region = source.default_region or source.workspace.default_region
-    return KnownSource(id=source.pk, workspace_id=source.workspace_id, name=source.name, region=region)
+    return KnownSource(
+        id=source.pk,
+        workspace_id=source.workspace_id,
+        name=source.name,
+        region=source.default_region or source.workspace.default_region,
+        limit=limit_of(source.events_per_second, source.burst),
+    )
 
 
 def regions_of(source_ids: Sequence[int]) -> dict[int, str]:
     sources = Source.objects.filter(pk__in=source_ids).select_related("workspace")
     return {source.pk: known_source(source).region for source in sources}
+
+
+def _named(name: str, workspace_id: int) -> Source:
+    source = Source.objects.select_related("workspace").filter(workspace_id=workspace_id, name=name).first()
+    if source is None:
+        there_are = ", ".join(sources_in(workspace_id).values_list("name", flat=True))
+        there_are = there_are or "none: `manage.py sources create NAME --kind file` makes one"
+        raise UnknownSourceError(f"There is no source {name!r} in this workspace; there are {there_are}.")
+    return source
 
 
 def _look_up(digest: str) -> KnownSource | None:

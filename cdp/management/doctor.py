@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from cdp import tasks
+from cdp.ingestion import backpressure
 from cdp.kernel.logins import OWNER
 from consent import catalogue
 from consent.catalogue import Check
@@ -35,6 +36,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _clock(now)
     yield _waiting(now())
     yield _set_aside()
+    yield _pressure()
 
 
 def _database() -> Check:
@@ -104,6 +106,14 @@ def _set_aside() -> Check:
         cursor.execute(_SET_ASIDE)
         told = [f"{stage.lower()}: {count} set aside ({error})" for stage, count, error in cursor.fetchall()]
     return Check("set_aside", not told, _listed(told) or "nothing was set aside")
+
+
+def _pressure() -> Check:
+    """What is too much, and then also what is not: new data is sent back while one limit is reached."""
+    readings = backpressure.readings()
+    return Check(
+        "pressure", all(reading.used < 1 for reading in readings), _listed(reading.text for reading in readings)
+    )
 
 
 def _seconds(wait: timedelta) -> int:

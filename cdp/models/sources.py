@@ -33,6 +33,12 @@ class Source(models.Model):
         _("has each person once"), default=False, help_text=_("two records of this source are never the same person")
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
+    events_per_second = models.PositiveIntegerField(
+        _("events per second"), null=True, blank=True, help_text=_("empty: as the installation says; 0: no limit")
+    )
+    burst = models.PositiveIntegerField(
+        _("events at once"), null=True, blank=True, help_text=_("empty: those of one second")
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:

@@ -7,7 +7,7 @@ import json
 import pytest
 from django.db import DatabaseError, connection
 
-from cdp.api import tracking
+from cdp.api.tracking import wakeups
 from cdp.ingestion import accepting
 from cdp.ingestion import services as ingestion
 from cdp.models import InboxBatch, OutboxRow, QuarantinedItem, SourceKind, Stage
@@ -26,8 +26,8 @@ def write_key(workspace):
 def woken(monkeypatch):
     """Which stages were told that something waits."""
     calls = []
-    monkeypatch.setattr(tracking, "wake", lambda stage, *, workspace_id: calls.append((stage, workspace_id)))
-    monkeypatch.setattr(tracking, "_silent_until", 0.0)
+    monkeypatch.setattr(wakeups, "wake", lambda stage, *, workspace_id: calls.append((stage, workspace_id)))
+    monkeypatch.setattr(wakeups, "_silent_until", 0.0)
     return calls
 
 
@@ -234,7 +234,7 @@ def test_broker__that_is_away__costs_the_sender_nothing_and_is_left_alone_for_a_
         attempts.append(stage)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(tracking, "wake", refuse)
+    monkeypatch.setattr(wakeups, "wake", refuse)
 
     with django_capture_on_commit_callbacks(execute=True):
         answers = [post(client, "/v1/batch", {"batch": [GOOD]}, basic(write_key)) for _ in range(3)]

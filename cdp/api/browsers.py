@@ -1,0 +1,38 @@
+"""What browsers ask before a page of another site may send to the tracking paths (CORS).
+
+The write key travels in the request itself, so no site is trusted more than another, and cookies never take part.
+"""
+
+from typing import Final, TypeVar
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+PATHS: Final = ("/v1/", "/pixel/", "/beacon/")
+ALLOWED_METHODS: Final = "GET, POST"
+# X-Retry-Count tells of a retry; RudderStack's browser SDK sends AnonymousId.
+ALLOWED_HEADERS: Final = "Authorization, Content-Type, Content-Encoding, X-Retry-Count, AnonymousId"
+EXPOSED_HEADERS: Final = "Retry-After, X-RateLimit-Reset"
+MAX_AGE_SECONDS: Final = 86_400
+
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+
+def share(request: HttpRequest, answer: Answer) -> Answer:
+    """Let the page that asked read the answer, errors too. Servers send no Origin, and pay nothing for this."""
+    origin = request.META.get("HTTP_ORIGIN")
+    if origin:
+        answer["Access-Control-Allow-Origin"] = origin
+        answer["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+        answer["Vary"] = "Origin"
+    return answer
+
+
+def preflight(request: HttpRequest) -> HttpResponse:
+    """The question before the call, which carries no key."""
+    answer = HttpResponse()
+    answer["Access-Control-Allow-Methods"] = ALLOWED_METHODS
+    answer["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+    answer["Access-Control-Max-Age"] = str(MAX_AGE_SECONDS)
+    answer["Allow"] = f"{ALLOWED_METHODS}, OPTIONS"
+    return share(request, answer)
