@@ -190,7 +190,7 @@ def fact(
         kind=kind,
         name=_name(event),
         nodes=by_authority((*_nodes(event, region), *more_nodes)),
-        occurred_at=corrected(original=original, sent=sent, received=received_at),
+        occurred_at=_occurred(event, original, sent, received_at),
         original_at=original,
         sent_at=sent,
         received_at=received_at,
@@ -199,6 +199,15 @@ def fact(
         traits=dict(_observed(_traits(event), region)) if kind == "identify" else {},
         previous_id=_usable(event, "previousId") if kind == "alias" else None,
     )
+
+
+def _occurred(
+    event: Mapping[str, Any], original: datetime | None, sent: datetime | None, received: datetime
+) -> datetime:
+    """Whoever sends both times has put the caller's own in `timestamp`, and only the other comes from the clock."""
+    if "originalTimestamp" in event and "timestamp" in event:
+        return corrected(original=moment(event["timestamp"]), sent=None, received=received)
+    return corrected(original=original, sent=sent, received=received)
 
 
 def by_authority(nodes: Sequence[Node]) -> tuple[Node, ...]:

@@ -177,7 +177,7 @@ def test_alias__to_an_id_that_a_user_has__links_the_users(workspace, source):
 
 
 def test_skew__of_a_clock_six_hours_ahead__is_taken_out_and_all_times_are_kept(workspace, source):
-    event = {**IDENTIFY, "timestamp": "2026-11-21T17:00:00Z", "originalTimestamp": "2026-11-21T17:30:00Z"}
+    event = {**IDENTIFY, "timestamp": None, "originalTimestamp": "2026-11-21T17:30:00Z"}
     send(source, event, sentAt="2026-11-21T18:00:00Z")
 
     store(workspace)
@@ -187,6 +187,18 @@ def test_skew__of_a_clock_six_hours_ahead__is_taken_out_and_all_times_are_kept(w
     assert stored.original_at == datetime(2026, 11, 21, 17, 30, tzinfo=UTC)
     assert stored.sent_at == datetime(2026, 11, 21, 18, tzinfo=UTC)
     assert stored.received_at == RECEIVED
+
+
+def test_timestamp__beside_the_time_of_the_call__is_when_it_happened(workspace, source):
+    """As RudderStack's SDK for Node sends what its caller gave."""
+    event = {**IDENTIFY, "timestamp": "2019-05-31T10:00:00Z", "originalTimestamp": "2026-11-21T17:30:00Z"}
+    send(source, event, sentAt="2026-11-21T18:00:00Z")
+
+    store(workspace)
+
+    stored = Event.objects.get()
+    assert stored.occurred_at == datetime(2019, 5, 31, 10, tzinfo=UTC)
+    assert stored.original_at == datetime(2026, 11, 21, 17, 30, tzinfo=UTC)
 
 
 def test_events__of_many_months__lie_in_the_partitions_of_their_months(workspace, source):

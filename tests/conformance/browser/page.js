@@ -1,21 +1,25 @@
 // On the page of a shop: makes the calls, waits until each has an answer that the SDK does not come back from, and
 // returns what the SDK told its user.
 
+const QUIET_MS = 5_000;
+const PATIENCE_MS = 60_000;
+
 async function drive(settings, calls) {
   const report = { refused: 0, failed: 0, reasons: [] };
   const settled = settling(calls.length);
-  const host = settings.host.replace("http://", "");
-  const analytics = AnalyticsNext.AnalyticsBrowser.load(
-    { writeKey: settings.write_key, cdnURL: settings.host },
-    { integrations: { "Segment.io": { apiHost: `${host}/v1`, protocol: "http" } } },
-  );
+  const analytics = AnalyticsNext.AnalyticsBrowser.load({ writeKey: settings.write_key, cdnURL: settings.host });
+  try {
+    await analytics; // it asks the server for its settings first
+  } catch (error) {
+    return { refused: 0, failed: calls.length, reasons: [error.message] };
+  }
   analytics.on("error", ({ code, reason }) => {
     if (code !== "delivery_failure") return;
     report.failed += 1;
     if (!report.reasons.includes(reason.message)) report.reasons.push(reason.message);
   });
   for (const call of calls) await speak(analytics, native(call));
-  await settled;
+  await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
   return report;
 }
 
@@ -32,23 +36,30 @@ function speak(analytics, { type, userId, anonymousId, timestamp, properties, tr
   }
 }
 
-// Resolves when so many messages have an answer that ends it: anything but a failure of the server or a 429, after which
-// the newer SDK comes again. The older one does not look at its answers and never comes again.
+// Resolves when the last answer to each message is one that nobody comes back from, or when the SDK has been quiet for so
+// long that it will not come back.
 function settling(messages) {
-  const comesAgain = !AnalyticsNext.isLastWord;
-  const done = new Set();
-  const fetch = window.fetch;
+  const answers = new Map();
+  const { fetch } = window;
   return new Promise((resolve) => {
+    let quiet;
     window.fetch = async (url, request) => {
-      const answer = await fetch(url, request);
-      if (request?.method?.toLowerCase() === "post") {
-        const isFinal = answer.status !== 429 && answer.status < 500;
-        if (isFinal || !comesAgain) done.add(JSON.parse(request.body).messageId);
-        if (done.size === messages) setTimeout(resolve, 50);
+      if (request?.method?.toLowerCase() !== "post") return fetch(url, request);
+      clearTimeout(quiet);
+      try {
+        const answer = await fetch(url, request);
+        answers.set(JSON.parse(request.body).messageId, answer.status);
+        return answer;
+      } finally {
+        const isOver = answers.size === messages && [...answers.values()].every(isFinal);
+        quiet = setTimeout(resolve, isOver ? 50 : QUIET_MS);
       }
-      return answer;
     };
   });
+}
+
+function isFinal(status) {
+  return status < 500 && status !== 429;
 }
 
 // JSON has no word for these numbers.

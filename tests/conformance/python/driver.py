@@ -6,7 +6,7 @@ Standard input has JSON, one object a line: first the settings, then the calls. 
 what the SDK told its user about them.
 """
 
-import datetime
+import datetime as dt
 import json
 import logging
 import sys
@@ -16,7 +16,7 @@ import time
 def main(directory, module):
     sys.path.insert(0, directory)
     settings, *calls = map(json.loads, sys.stdin)
-    set_clock(datetime.timedelta(seconds=settings["clock_ahead_seconds"]))
+    set_clock(dt.timedelta(seconds=settings["clock_ahead_seconds"]))
     hurry(settings["hurry"])
     logging.disable()
     client, report = client_of(module, settings)
@@ -34,19 +34,18 @@ def main(directory, module):
 
 def set_clock(ahead):
     """Before the SDK is imported: every `from datetime import datetime` finds this one."""
-    real = datetime.datetime
 
-    class Clock(real):
+    class Clock(dt.datetime):
         @classmethod
         def now(cls, tz=None):
-            return real.now(tz) + ahead
+            return super().now(tz) + ahead
 
         @classmethod
         def utcnow(cls):
-            return real.now(datetime.timezone.utc).replace(tzinfo=None) + ahead
+            return super().utcnow() + ahead
 
     if ahead:
-        datetime.datetime = Clock
+        dt.datetime = Clock
 
 
 def hurry(factor):
@@ -88,7 +87,7 @@ ARGUMENTS = {
 def spoken(call):
     arguments = {ARGUMENTS[name]: native(value) for name, value in call.items() if name != "type"}
     if "timestamp" in arguments:
-        arguments["timestamp"] = datetime.datetime.fromisoformat(arguments["timestamp"])
+        arguments["timestamp"] = dt.datetime.fromisoformat(arguments["timestamp"])
     return call["type"], arguments
 
 
