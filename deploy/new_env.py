@@ -4,7 +4,7 @@ import base64
 import secrets
 from pathlib import Path
 
-OPEN_ON_PURPOSE = {"CSRF_TRUSTED_ORIGINS"}
+OPEN_ON_PURPOSE = {"CSRF_TRUSTED_ORIGINS", "TRUSTED_PROXIES"}
 
 
 def filled(line: str) -> str:

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 
 PATHS: Final = ("/v1/", "/pixel/", "/beacon/")
 ALLOWED_METHODS: Final = "GET, POST"
@@ -24,13 +25,13 @@ def share(request: HttpRequest, answer: Answer) -> Answer:
     if origin:
         answer["Access-Control-Allow-Origin"] = origin
         answer["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-        answer["Vary"] = "Origin"
+        patch_vary_headers(answer, ["Origin"])
     return answer
 
 
 def preflight(request: HttpRequest) -> HttpResponse:
     """The question before the call, which carries no key."""
-    answer = HttpResponse()
+    answer = HttpResponse(content_type="text/plain")
     answer["Access-Control-Allow-Methods"] = ALLOWED_METHODS
     answer["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
     answer["Access-Control-Max-Age"] = str(MAX_AGE_SECONDS)

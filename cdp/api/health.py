@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from cdp import tasks
@@ -125,7 +126,7 @@ def _limited() -> dict[str, int]:
 
 
 def _pressure() -> dict[str, float]:
-    return {reading.name: round(reading.used, 4) for reading in backpressure.readings()}
+    return {reading.name: round(reading.used, 4) for reading in backpressure.readings(timezone.now())}
 
 
 def _events() -> int:

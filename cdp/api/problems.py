@@ -155,7 +155,7 @@ def _is_for_machines(request: HttpRequest) -> bool:
 
 def _make_json(response: HttpResponse) -> None:
     """Headers stay as they are: a 405 names the methods that are allowed."""
-    if response.status_code < HTTPStatus.BAD_REQUEST or _is_json(response):
+    if response.status_code < HTTPStatus.BAD_REQUEST or _is_meant_so(response):
         return
     body = JsonResponse(_problem_with_status(response.status_code))
     response.content = body.content
@@ -164,8 +164,9 @@ def _make_json(response: HttpResponse) -> None:
         response["Content-Length"] = str(len(body.content))
 
 
-def _is_json(response: HttpResponse) -> bool:
-    return response.get("Content-Type", "").startswith("application/json")
+def _is_meant_so(response: HttpResponse) -> bool:
+    """What a view answers on purpose: JSON, or the image that must come whatever happens."""
+    return response.get("Content-Type", "").startswith(("application/json", "image/"))
 
 
 def _log_failure(request: HttpRequest, error: Exception) -> None:

@@ -25,7 +25,8 @@ class SourceAdmin(KeptAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     fields = (
-        "name", "kind", "default_region", "trust", "has_unique_people", "events_per_second", "burst", "is_enabled",
+        "name", "kind", "default_region", "trust", "has_unique_people", "events_per_second", "burst", "public_keys",
+        "is_enabled",
     )  # fmt: skip
     fixed_fields = ("name", "kind")
     change_form_outer_after_template = "console/write_keys.html"

@@ -9,7 +9,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -53,20 +55,22 @@ class _State:
 _state = _State()
 
 
-def refuse_while_pressed() -> None:
+def refuse_while_pressed(now: datetime) -> None:
     """Raises `OverloadedError` while there is no room for new data."""
     if time.monotonic() - _state.measured_at >= FRESH_SECONDS:
-        _measure_again()
+        _measure_again(now)
     if _state.pressing:
         raise OverloadedError(retry_after=RETRY_SECONDS)
 
 
-def wait_while_pressed(tell: Callable[[str], None], *, sleep: Callable[[float], None] = time.sleep) -> None:
+def wait_while_pressed(
+    clock: Callable[[], datetime], tell: Callable[[str], None], *, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """For work that can wait, such as a file. `tell` hears once why."""
     is_told = False
     while True:
         try:
-            refuse_while_pressed()
+            refuse_while_pressed(clock())
         except OverloadedError:
             if not is_told:
                 tell("; ".join(reading.text for reading in _state.pressing))
@@ -76,21 +80,21 @@ def wait_while_pressed(tell: Callable[[str], None], *, sleep: Callable[[float], 
             return
 
 
-def readings() -> list[Reading]:
+def readings(now: datetime) -> list[Reading]:
     """What each limit stands at now. A Postgres that is away has no say: what is appended to it fails by itself."""
     try:
-        return [*_of_disk(), *_of_database()]
+        return [*_of_disk(), *_of_database(now)]
     except DatabaseError:
         return [*_of_disk()]
 
 
-def _measure_again() -> None:
+def _measure_again(now: datetime) -> None:
     """One thread measures; the others go by the last result."""
     if not _state.lock.acquire(blocking=False):
         return
     try:
         before = {reading.name for reading in _state.pressing}
-        _state.pressing = tuple(pressing(readings(), before))
+        _state.pressing = tuple(pressing(readings(now), before))
         _tell_change(before)
     finally:
         _state.measured_at = time.monotonic()
@@ -114,8 +118,7 @@ def _tell_change(before: Iterable[str]) -> None:
 
 # The oldest by the index of what waits, for each workspace. Batches from the statistics: counting would read them all.
 _MEASURE = """
-SELECT COALESCE(max(extract(epoch FROM clock_timestamp() - oldest.created_at)), 0)::float8,
-       pg_stat_get_live_tuples('core.inbox'::regclass),
+SELECT min(oldest.created_at), pg_stat_get_live_tuples('core.inbox'::regclass),
        CASE WHEN %s > 0 THEN pg_database_size(current_database()) END
 FROM workspace CROSS JOIN LATERAL (
     SELECT created_at FROM outbox
@@ -124,11 +127,12 @@ FROM workspace CROSS JOIN LATERAL (
 """
 
 
-def _of_database() -> Iterator[Reading]:
+def _of_database(now: datetime) -> Iterator[Reading]:
     most_bytes = settings.MOST_DATABASE_BYTES
     with connection.cursor() as cursor:
         cursor.execute(_MEASURE, [most_bytes])
-        seconds, batches, size = cursor.fetchone()
+        oldest, batches, size = cursor.fetchone()
+    seconds = max((now - oldest).total_seconds(), 0) if oldest else 0
     yield _reading("waiting", seconds, settings.MOST_WAITING_SECONDS, "the oldest batch waits for {:.0f} of {} s")
     yield _reading("inbox", batches, settings.MOST_WAITING_BATCHES, "{} of {} batches wait")
     if size is not None:
@@ -137,9 +141,11 @@ def _of_database() -> Iterator[Reading]:
 
 def _of_disk() -> Iterator[Reading]:
     """Of the embedded Postgres: where another one keeps its files cannot be seen from here."""
-    if EMBEDDED_MARK in os.environ:
+    if EMBEDDED_MARK not in os.environ:
+        return
+    least = settings.LEAST_FREE_BYTES
+    with suppress(OSError):  # a disk that cannot be looked at says nothing
         free = min(shutil.disk_usage(_existing(place)).free for place in (settings.DATA_DIR, default_stack().state))
-        least = settings.LEAST_FREE_BYTES
         yield Reading("disk", least / max(free, 1), f"{free >> 20} MiB are free, {least >> 20} are needed")
 
 

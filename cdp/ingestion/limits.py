@@ -24,6 +24,7 @@ log = structlog.get_logger()
 PATIENCE_SECONDS: Final = 0.1  # so long a request waits for Valkey
 SILENT_SECONDS: Final = 5.0  # after Valkey did not answer nobody asks it, and nobody is refused
 PREFIX: Final = "tessera:limit"
+UNREACHABLE: Final = (redis.RedisError, OSError, ValueError)  # the last: LIMITS_URL is no address
 
 # KEYS: when the debt of the source is paid, in microseconds; how often each source was refused.
 # ARGV: microseconds for an event, events at once, events of this call, the source. Returns what is left to wait.
@@ -72,7 +73,7 @@ def spend(limit: Limit, *, source_id: int, events: int) -> None:
         return
     try:
         wait = _ask(limit, source_id, events)
-    except (redis.RedisError, OSError) as error:
+    except UNREACHABLE as error:
         _silent_until = time.monotonic() + SILENT_SECONDS
         log.warning("limits.unreachable", error=type(error).__name__)
         return
@@ -85,7 +86,7 @@ def refused_by_source() -> Mapping[int, int]:
     try:
         client = _client(settings.LIMITS_URL)
         counts: Any = client.hgetall(f"{PREFIX}:refused") if client else {}
-    except (redis.RedisError, OSError):
+    except UNREACHABLE:
         return {}
     return {int(source): int(count) for source, count in counts.items()}
 

@@ -128,7 +128,7 @@ def _run(load: Load, clock: Clock, report: Report) -> Counts:
     counts = Counts(**run.counts)
     try:
         for rows in _chunks(islice(load.table.rows(), run.position, None)):
-            backpressure.wait_while_pressed(lambda why: log.warning("load.paused", run=run.pk, why=why))
+            backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
             _load_chunk(load, run, rows, counts, clock())
             report(counts)
     except Exception as error:

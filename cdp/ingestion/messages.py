@@ -170,7 +170,7 @@ def corrected(*, original: datetime | None, sent: datetime | None, received: dat
     if original is None:
         return received
     occurred = received - (sent - original) if sent else original
-    return received if occurred > received + FAR_FUTURE else occurred
+    return occurred if _EARLIEST <= occurred <= received + FAR_FUTURE else received
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------

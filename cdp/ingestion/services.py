@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from cdp.ingestion import accepting, backpressure, limits, messages, storing
+from cdp.ingestion import accepting, backpressure, limits, messages, storing, tokens
 from cdp.ingestion.accepting import Accepted, Address, nobody_asks
 from cdp.ingestion.loading import load_events, load_records
 from cdp.ingestion.sources import KnownSource, create_source, known_source, regions_of, source_of
@@ -39,16 +39,20 @@ def accept_call(
     path_kind: str,
     received_at: datetime,
     query_key: str | None = None,
+    token: str | None = None,
     address: Address = nobody_asks,
 ) -> Accepted:
     """As `accept`, for the source of the write key in the header, or else in the body, or else in the query.
 
     `address` is asked where an event says that it comes straight from the device of its person. Raises also
-    `UnknownWriteKeyError`, `RateLimitedError` and `OverloadedError`, and then keeps nothing.
+    `UnknownWriteKeyError`, `TokenRequiredError`, `InvalidTokenError`, `RateLimitedError` and `OverloadedError`, and
+    then keeps nothing. `token` is asked of sources that hold a public key.
     """
-    backpressure.refuse_while_pressed()
+    backpressure.refuse_while_pressed(received_at)
     envelope = accepting.read_request(body=body, path_kind=path_kind)
     source = source_of([key for key in (header_key, envelope.write_key, query_key) if key])
+    if source.seal:
+        tokens.check_token(token, source)
     if source.limit:
         limits.spend(source.limit, source_id=source.id, events=len(envelope.items))
     return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at, address=address)

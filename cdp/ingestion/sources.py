@@ -1,5 +1,6 @@
 """Sources, their write keys, and the cache by which a request finds its source."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from cdp.ingestion.limits import Limit, limit_of
+from cdp.kernel.assertions import public_keys_in
 from cdp.kernel.errors import TesseraError
 from cdp.models import Source, SourceKind, Workspace, WriteKey
 from cdp.models.keys import digest_of, new_secret
@@ -53,6 +55,7 @@ class KnownSource:
     name: str
     region: str
     limit: Limit | None = None
+    seal: str = ""  # of its public keys: where it is empty, calls need no token
 
 
 def create_source(
@@ -88,6 +91,16 @@ def limit_source(*, workspace_id: int, name: str, events_per_second: int | None,
     source = _named(name, workspace_id)
     source.events_per_second, source.burst = events_per_second, burst
     source.save(update_fields=["events_per_second", "burst"])
+    return source
+
+
+def protect_source(*, workspace_id: int, name: str, public_keys: str) -> Source:
+    """Only calls with a token are taken from now on, or all again where the keys are empty. Or `PublicKeyError`."""
+    source = _named(name, workspace_id)
+    source.public_keys = public_keys.strip()
+    if source.public_keys:
+        public_keys_in(source.public_keys)
+    source.save(update_fields=["public_keys"])
     return source
 
 
@@ -142,12 +155,18 @@ def known_source(source: Source) -> KnownSource:
         name=source.name,
         region=source.default_region or source.workspace.default_region,
         limit=limit_of(source.events_per_second, source.burst),
+        seal=seal_of(source.public_keys),
     )
 
 
 def regions_of(source_ids: Sequence[int]) -> dict[int, str]:
     sources = Source.objects.filter(pk__in=source_ids).select_related("workspace")
     return {source.pk: known_source(source).region for source in sources}
+
+
+def seal_of(public_keys: str) -> str:
+    """Other keys have another seal, so that the tokens of the former ones end."""
+    return hashlib.sha256(public_keys.encode()).hexdigest()[:16] if public_keys else ""
 
 
 def _named(name: str, workspace_id: int) -> Source:

@@ -36,7 +36,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _clock(now)
     yield _waiting(now())
     yield _set_aside()
-    yield _pressure()
+    yield _pressure(now())
 
 
 def _database() -> Check:
@@ -108,9 +108,9 @@ def _set_aside() -> Check:
     return Check("set_aside", not told, _listed(told) or "nothing was set aside")
 
 
-def _pressure() -> Check:
+def _pressure(now: datetime) -> Check:
     """What is too much, and then also what is not: new data is sent back while one limit is reached."""
-    readings = backpressure.readings()
+    readings = backpressure.readings(now)
     return Check(
         "pressure", all(reading.used < 1 for reading in readings), _listed(reading.text for reading in readings)
     )

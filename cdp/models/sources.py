@@ -1,9 +1,18 @@
 """Where data comes from."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from cdp.kernel.assertions import PublicKeyError, public_keys_in
 from cdp.models.workspaces import Workspace
+
+
+def check_public_keys(pem: str) -> None:
+    try:
+        public_keys_in(pem)
+    except PublicKeyError as error:
+        raise ValidationError(_("An RSA key of at least 2048 bits in PEM is wanted."), code=error.code) from None
 
 
 class SourceKind(models.TextChoices):
@@ -38,6 +47,14 @@ class Source(models.Model):
     )
     burst = models.PositiveIntegerField(
         _("events at once"), null=True, blank=True, help_text=_("empty: those of one second")
+    )
+    public_keys = models.TextField(
+        _("public keys"),
+        blank=True,
+        default="",
+        db_default="",
+        validators=[check_public_keys],
+        help_text=_("RSA, in PEM, one or several: then only calls with an access token are taken"),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 

@@ -134,7 +134,7 @@ def test_new_env__leaves_no_secret_open_and_repeats_none():
     first, second = new_env(), new_env()
     secrets = [name for name in first if first[name] != second[name]]
 
-    assert {name for name, value in first.items() if not value} == {"CSRF_TRUSTED_ORIGINS"}
+    assert {name for name, value in first.items() if not value} == {"CSRF_TRUSTED_ORIGINS", "TRUSTED_PROXIES"}
     assert len(secrets) == 14
     assert len({first[name] for name in secrets}) == 14
     assert all(re.fullmatch(r"[\w-]{30,}=?", first[name]) for name in secrets)

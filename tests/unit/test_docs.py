@@ -115,7 +115,9 @@ def test_interface__lists_every_command_of_ours():
 
 def test_operations__lists_every_setting_that_is_read():
     read = set(
-        re.findall(r"read_(?:text|flag|number|list)\(\s*\"(\w+)\"", (CHECKOUT / "cdp" / "settings.py").read_text())
+        re.findall(
+            r"read_(?:text|flag|number|list|networks)\(\s*\"(\w+)\"", (CHECKOUT / "cdp" / "settings.py").read_text()
+        )
     )
     section = (CHECKOUT / "docs" / "operations.md").read_text().split("## Settings")[1].split("\n## ")[0]
     listed = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))

@@ -38,6 +38,15 @@ def fact_of(sent_at=None, **changes):
         ({**TRACK, "properties": [1]}, "invalid_properties"),
         ({**TRACK, "context": "web"}, "invalid_context"),
         ({**TRACK, "properties": {str(n): n for n in range(301)}}, "too_many_properties"),
+        ({"type": "identify", "userId": "u", "traits": {str(n): n for n in range(301)}}, "too_many_traits"),
+        (
+            {"type": "identify", "userId": "u", "context": {"traits": {str(n): n for n in range(301)}}},
+            "too_many_traits",
+        ),
+        (
+            {"type": "group", "userId": "u", "groupId": "g", "traits": {str(n): n for n in range(301)}},
+            "too_many_traits",
+        ),
         ({**TRACK, "timestamp": "yesterday"}, "invalid_timestamp"),
         ({**TRACK, "timestamp": "9999-12-31T23:59:59+14:00"}, "invalid_timestamp"),
         ({**TRACK, "timestamp": True}, "invalid_timestamp"),
@@ -97,6 +106,7 @@ HOUR = timedelta(hours=1)
         (datetime(2019, 5, 1, tzinfo=UTC), RECEIVED, datetime(2019, 5, 1, tzinfo=UTC)),  # an import of history
         (RECEIVED + timedelta(days=400), None, RECEIVED),  # nobody tells the future
         (RECEIVED + timedelta(days=400), RECEIVED, RECEIVED),
+        (datetime(1900, 1, 1, tzinfo=UTC), datetime(2199, 1, 1, tzinfo=UTC), RECEIVED),  # nor a past before all clocks
     ],
 )
 def test_time__is_corrected_by_how_long_the_event_lay_with_its_sender(original, sent, occurred):
@@ -119,10 +129,17 @@ def test_fact__has_the_most_authoritative_identifier_first():
 def test_fact__of_external_ids__takes_those_that_are_complete():
     good = {"id": "g-1", "type": "ga_client_id", "collection": "users", "encoding": "none"}
     bad = [{**good, "collection": "accounts"}, {**good, "encoding": "sha256"}, {**good, "type": "No Type"}, "x"]
+    incomplete = [{name: value for name, value in good.items() if name != missing} for missing in good]
 
-    fact = fact_of(context={"externalIds": [good, *bad]})
+    fact = fact_of(context={"externalIds": [good, *bad, *incomplete]})
 
     assert fact.nodes == (("user_id", "u1"), ("ga_client_id", "g-1"))
+
+
+def test_fact__keeps_its_context_whole__consent_and_address_too():
+    context = {"consent": {"categoryPreferences": {"ads": False}}, "ip": "203.0.113.9", "page": {"url": "/"}}
+
+    assert fact_of(context=context).context == context
 
 
 def test_identify__with_traits_in_the_context_only__has_them():

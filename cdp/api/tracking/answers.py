@@ -12,12 +12,16 @@ from cdp.ingestion.backpressure import OverloadedError
 from cdp.ingestion.bodies import BodyTooLargeError, InvalidJsonError, MissingBatchError
 from cdp.ingestion.limits import RateLimitedError
 from cdp.ingestion.sources import UnknownWriteKeyError
+from cdp.ingestion.tokens import InvalidTokenError, TokenRequiredError
 from cdp.kernel.errors import TesseraError
 
 STATUS_BY_ERROR: Final[Mapping[type[TesseraError], HTTPStatus]] = {
     InvalidJsonError: HTTPStatus.BAD_REQUEST,
     MissingBatchError: HTTPStatus.BAD_REQUEST,
     UnknownWriteKeyError: HTTPStatus.UNAUTHORIZED,
+    TokenRequiredError: HTTPStatus.UNAUTHORIZED,
+    # SDKs that use tokens get another one and send the batch again; after a 401 they would drop it.
+    InvalidTokenError: HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,

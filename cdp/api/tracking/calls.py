@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from cdp.api.addresses import address_of
 from cdp.api.browsers import preflight, share
 from cdp.api.tracking import answers
-from cdp.api.tracking.requests import body_of, key_in
+from cdp.api.tracking.requests import body_of, key_in, token_in
 from cdp.api.tracking.wakeups import wake_ingestion
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.accepting import BATCH
@@ -50,9 +50,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 def accept(request: HttpRequest, *, body: bytes, path_kind: str, query_key: str | None = None) -> HttpResponse:
     """Hand a body to ingestion, and say what became of it."""
+    authorization = request.META.get("HTTP_AUTHORIZATION", "")
     try:
         accepted = ingestion.accept_call(
-            header_key=key_in(request.META.get("HTTP_AUTHORIZATION", "")),
+            header_key=key_in(authorization),
+            token=token_in(authorization),
             query_key=query_key,
             body=body,
             path_kind=path_kind,
@@ -61,8 +63,8 @@ def accept(request: HttpRequest, *, body: bytes, path_kind: str, query_key: str 
         )
     except answers.ERRORS as error:
         return answers.refused(error)
-    except DatabaseError:
-        log.exception("ingestion.append_failed")
+    except DatabaseError as error:
+        log.error("ingestion.append_failed", error=type(error).__name__)  # noqa: TRY400  # its text may quote the event
         return answers.not_stored()
     if accepted.accepted:
         transaction.on_commit(partial(wake_ingestion, accepted.workspace_id))

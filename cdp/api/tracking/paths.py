@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.http import HttpResponse
 from django.urls import path
 
-from cdp.api.tracking import calls, documents, pixels
+from cdp.api.tracking import calls, documents, pixels, tokens
 from cdp.ingestion.accepting import BATCH, IMPORT
 from cdp.ingestion.messages import KINDS
 
@@ -27,5 +27,6 @@ _ROUTES: Final[list[tuple[str, View, dict[str, Any]]]] = [
     ("pixel/v1/track", pixels.pixel, {"path_kind": "track"}),
     ("pixel/v1/page", pixels.pixel, {"path_kind": "page"}),
     ("beacon/v1/batch", calls.beacon, {}),
+    ("oauth2/token", tokens.token, {}),
 ]
 urlpatterns = [path(f"{route}{slash}", view, given) for route, view, given in _ROUTES for slash in ("", "/")]

@@ -25,15 +25,23 @@ def pixel(request: HttpRequest, path_kind: str) -> HttpResponse:
     """The status tells a machine whether the event was kept, or must be sent again; a person sees nothing."""
     if request.method not in _READ:
         return preflight(request) if request.method == "OPTIONS" else share(request, answers.wrong_method("GET"))
+    if request.method == "HEAD":  # whoever only looks whether there is an image has opened nothing
+        return share(request, _image(HTTPStatus.OK))
     parameters = parameters_in(request.META.get("QUERY_STRING", ""))
     body = msgspec.json.encode(event_in(parameters, path_kind))
     answer = accept(request, body=body, path_kind=path_kind, query_key=parameters.get("writeKey"))
     status = answer.status_code if answer.status_code in answers.COME_AGAIN else HTTPStatus.OK
-    image = HttpResponse(GIF, content_type="image/gif", status=status)
-    image["Cache-Control"] = "no-store"
+    image = _image(status)
     if answer.has_header("Retry-After"):
         image["Retry-After"] = answer["Retry-After"]
     return share(request, image)
+
+
+def _image(status: int) -> HttpResponse:
+    image = HttpResponse(GIF, content_type="image/gif", status=status)
+    image["Cache-Control"] = "no-store"
+    image["Cross-Origin-Resource-Policy"] = "cross-origin"  # pages may demand that whoever they embed permits it
+    return image
 
 
 def parameters_in(query: str) -> dict[str, str]:

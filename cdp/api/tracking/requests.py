@@ -56,5 +56,10 @@ def key_in(authorization: str) -> str | None:
         return None
 
 
+def token_in(authorization: str) -> str | None:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 def _altchars(credentials: str) -> bytes | None:
     return b"-_" if "-" in credentials or "_" in credentials else None

@@ -1,7 +1,8 @@
-"""`manage.py sources create|list|limit NAME`, `manage.py sources keys list|create|revoke NAME`."""
+"""`manage.py sources create|list|limit|protect NAME`, `manage.py sources keys list|create|revoke NAME`."""
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -9,6 +10,8 @@ from django.utils import timezone
 
 from cdp.ingestion import services as ingestion
 from cdp.ingestion import sources
+from cdp.ingestion.tokens import client_id_of
+from cdp.kernel.assertions import PublicKeyError
 from cdp.management.command import ActionParser, TesseraCommand
 from cdp.models import Source, SourceKind
 
@@ -31,6 +34,9 @@ class Command(TesseraCommand):
         limit = actions.add_parser("limit", help="say how much a source may send; without options: what is usual here")
         limit.add_argument("name")
         _add_limit(limit)
+        protect = actions.add_parser("protect", help="take calls with an access token only; without a key: all again")
+        protect.add_argument("name")
+        protect.add_argument("--public-key", type=Path, metavar="FILE.pem", help="RSA; one or several")
         self._add_keys(actions.add_parser("keys", help="the write keys of a source"))
 
     def _add_keys(self, parser: ActionParser) -> None:
@@ -73,6 +79,14 @@ def _limit(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": source.name, "events_per_second": source.events_per_second, "burst": source.burst}
 
 
+def _protect(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    file = options["public_key"]
+    source = sources.protect_source(
+        workspace_id=workspace_id, name=options["name"], public_keys=_text_of(file) if file else ""
+    )
+    return {"source": source.name, "client_id": client_id_of(source), "protected": bool(source.public_keys)}
+
+
 def _keys_list(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     keys = sources.write_keys_of(options["name"], workspace_id=workspace_id)
     fields = ("id", "hint", "created_at", "revoked_at")
@@ -95,6 +109,7 @@ ACTIONS: Mapping[str, Callable[[int, Mapping[str, Any]], dict[str, Any]]] = {
     "create": _create,
     "list": _list,
     "limit": _limit,
+    "protect": _protect,
     "keys list": _keys_list,
     "keys create": _keys_create,
     "keys revoke": _keys_revoke,
@@ -114,6 +129,13 @@ def _described(source: Source) -> dict[str, Any]:
 def _add_limit(parser: ActionParser) -> None:
     parser.add_argument("--events-per-second", type=_whole, metavar="N", help="0: no limit")
     parser.add_argument("--burst", type=_whole, metavar="N", help="events at once; without: those of one second")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        raise PublicKeyError(f"{file} cannot be read as text.") from None
 
 
 def _whole(text: str) -> int:
