@@ -83,11 +83,16 @@ def written() -> Cells:
     return {key: cell for table in COLUMNS for key, cell in _read(table)}
 
 
-def write(seen: Cells) -> None:
-    """Cells that were not seen this time stay as they were."""
-    cells = {**(written() if FILE.exists() else {}), **seen}
+def write() -> None:
+    """From what was seen; cells that were not seen this time stay as they were."""
+    cells = {**(written() if FILE.exists() else {}), **dict(_seen(Path(os.environ[SEEN])))}
     tables = {name: _table(table, cells) for name, table in _PLACES.items()}
     FILE.write_text(TEXT.format(**tables, versions=_versions(), stories=_stories()))
+
+
+def _seen(file: Path) -> Iterator[tuple[tuple[str, str, str], str]]:
+    for table, sdk, column, cell in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        yield (table, sdk, column), cell
 
 
 _PLACES = {"arrives": ARRIVES, "speaks": SPEAKS, "believes": BELIEVES}

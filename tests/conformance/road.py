@@ -108,6 +108,13 @@ class Road:
             return self._always or (self._turns.pop(0) if self._turns else LET_THROUGH)
 
     def _ask_server(self, seen: Seen) -> tuple[int, Mapping[str, str], bytes]:
+        """As every proxy, it says 502 where no server answers."""
+        try:
+            return self._answer_of_server(seen)
+        except (OSError, http.client.HTTPException):
+            return 502, {"Content-Type": "application/json"}, b'{"code": "bad_gateway", "message": "No answer."}'
+
+    def _answer_of_server(self, seen: Seen) -> tuple[int, Mapping[str, str], bytes]:
         connection = http.client.HTTPConnection(str(self._server.hostname), self._server.port, timeout=30)
         kept = {name: value for name, value in seen.headers.items() if name.lower() not in self._drops}
         connection.request(seen.method, seen.path, seen.content, kept)

@@ -20,13 +20,18 @@ def main(directory, module):
     hurry(settings["hurry"])
     logging.disable()
     client, report = client_of(module, settings)
+    pause = 1 / settings["calls_per_second"] if "calls_per_second" in settings else 0
+    if pause:
+        begin(client)
     for call in calls:
+        time.sleep(pause)
         try:
             method, arguments = spoken(call)
             getattr(client, method)(**arguments)
         except RuntimeError:  # so these SDKs refuse what is too large
             report["refused"] += 1
-    begin(client)
+    if not pause:
+        begin(client)  # when everything is queued, so that the number of requests says nothing of the machine's speed
     client.flush()
     client.join()
     json.dump(report, sys.stdout)
@@ -56,7 +61,6 @@ def hurry(factor):
 
 def client_of(module, settings):
     library = __import__(module, fromlist=["Client"])
-    # Sending begins when everything is queued, so that the number of requests says nothing of the machine's speed.
     library.Consumer.start = lambda _: None
     report = {"refused": 0, "failed": 0, "reasons": []}
 
