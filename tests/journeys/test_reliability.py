@@ -64,14 +64,18 @@ def the_worker(stack, _):
 
 
 def postgres(stack, _):
-    return psutil.Process(stack._postgres_pid())
+    pid = stack._postgres_pid()
+    if pid is None:
+        raise psutil.NoSuchProcess(0)
+    return psutil.Process(pid)
 
 
 VICTIMS = (a_web_process, the_web_server, the_worker, postgres)
 
 
-def kill_at_random(stack, over, killed):
-    """Each victim twice, in an order and at moments that the seed decides, until the load is over."""
+def kill_at_random(stack, road, over, killed):
+    """Each victim twice, in an order and at moments that the seed decides, from the first request until the last."""
+    wait_until(lambda: road.posts, "the load", 60)
     chance = random.Random(SEED)
     victims = chance.sample(VICTIMS * KILLS_PER_VICTIM, len(VICTIMS) * KILLS_PER_VICTIM)
     for victim in victims:
@@ -79,7 +83,7 @@ def kill_at_random(stack, over, killed):
             return
         try:
             victim(stack, chance).kill()
-        except (psutil.Error, IndexError, TypeError):
+        except (psutil.Error, IndexError):
             continue  # still dead from the last time
         killed.append(victim.__name__)
 
@@ -93,8 +97,7 @@ def calls():
         yield {"type": "track", "userId": f"u{number % 97}", "event": name, "properties": {"n": number}}
 
 
-def send(stack, road):
-    write_key = json.loads(manage(stack, "sources", "create", "shop", "--kind", "http", "--json"))["write_key"]
+def send(road, write_key):
     settings = {
         "host": road.url, "write_key": write_key, "gzip": None, "retries": 10, "clock_ahead_seconds": 0, "hurry": 1,
         "calls_per_second": PER_SECOND,
@@ -133,12 +136,13 @@ def set_aside(stack):
 
 def test_load__while_everything_is_killed__is_stored_once_or_refused_with_a_reason(stack):
     manage(stack, "stack", "serve")
+    write_key = json.loads(manage(stack, "sources", "create", "shop", "--kind", "http", "--json"))["write_key"]
     killed, over = [], threading.Event()
-    killer = threading.Thread(target=kill_at_random, args=(stack, over, killed))
 
     with Road(supervisor.address(supervisor.running(stack)["port"])) as road:
+        killer = threading.Thread(target=kill_at_random, args=(stack, road, over, killed))
         killer.start()
-        report = send(stack, road)
+        report = send(road, write_key)
         over.set()
         killer.join()
         kept, refused = acknowledged(road)
