@@ -23,7 +23,7 @@ from tests.conformance.browser import driver as browser
 HERE = Path(__file__).parent
 CACHE = CHECKOUT / ".data" / "sdks"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 Report = dict[str, Any]  # `refused` by the SDK itself, `failed` in its own view, and the `reasons` that it gave
 

@@ -1,0 +1,136 @@
+"""Whatever comes is answered in JSON, by the client's fault or ours never with a 5xx, and leaves no memory behind."""
+
+import base64
+import http.client
+import io
+import json
+from collections import Counter
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.utils import timezone
+
+from cdp import pipeline
+from cdp.api.tracking import wakeups
+from cdp.ingestion import services as ingestion
+from cdp.models import Event, OutboxRow, QuarantinedItem, SourceKind, Stage
+from tests.conformance.server import running
+from tests.factories import malformed
+
+pytestmark = pytest.mark.slow
+
+SEED = 4711
+REQUESTS, OVER_HTTP = 100_000, 3_000
+MEGABYTE = 2**20
+THE_SENDERS_FAULT = {200, 400, 401, 413}
+LONGEST_DATABASE_TURN = 5_000  # requests, after which what was accepted is stored
+
+
+def basic(write_key):
+    return "Basic " + base64.b64encode(f"{write_key}:".encode()).decode()
+
+
+def ask(application, request):
+    """One request, without a network."""
+    said = {}
+    environ = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": request.path, "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80",
+        "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": io.StringIO(), "wsgi.version": (1, 0), "CONTENT_LENGTH": str(len(request.body)),
+    }  # fmt: skip
+    for name, value in request.headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+    answer = application(environ, lambda status, headers: said.update(status=int(status[:3]), headers=dict(headers)))
+    body = b"".join(answer)
+    answer.close()
+    return said["status"], said["headers"], body
+
+
+def check(request, status, headers, body):
+    """Its answer is JSON, says what is wrong, and blames nobody else."""
+    assert status in THE_SENDERS_FAULT, (request.how, status, body)
+    assert headers["Content-Type"] == "application/json", request.how
+    said = json.loads(body)
+    assert set(said) == ({"success", "accepted", "rejected"} if status == 200 else {"code", "message"}), request.how
+    return said
+
+
+def resident():
+    return psutil.Process().memory_info().rss
+
+
+def store_all(workspace):
+    """What was accepted can be stored: nothing is set aside."""
+    pipeline.run_until_idle(Stage.INGESTION, workspace_id=workspace.pk, now=timezone.now)
+    assert not OutboxRow.objects.filter(stage="INGESTION").exists()
+
+
+@pytest.fixture
+def application():
+    """The one that granian serves. The end of a request leaves the connection of the test open."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield get_wsgi_application()
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+def test_malformed_requests__a_hundred_thousand__are_answered_in_json_and_forgotten(
+    workspace, application, monkeypatch
+):
+    monkeypatch.setattr(wakeups, "wake", lambda *_, **__: None)
+    write_key = ingestion.create_source(workspace_id=workspace.pk, name="shop", kind=SourceKind.HTTP)[1]
+    statuses, accepted, before = Counter(), 0, 0
+
+    for number, request in enumerate(malformed.requests(SEED, REQUESTS, authorization=basic(write_key))):
+        status, headers, body = ask(application, request)
+        said = check(request, status, headers, body)
+        statuses[status] += 1
+        accepted += said.get("accepted", 0)
+        if number % LONGEST_DATABASE_TURN == LONGEST_DATABASE_TURN - 1:
+            store_all(workspace)
+            before = before or resident()
+
+    assert resident() < before * 1.3 + 50 * MEGABYTE
+    assert set(statuses) == THE_SENDERS_FAULT
+    assert 0 < Event.objects.count() <= accepted
+    assert QuarantinedItem.objects.values("code").distinct().count() > 10
+
+
+def test_malformed_requests__over_http__leave_the_server_as_it_was():
+    statuses = Counter()
+    with running("fuzz") as server:
+        origin = server.new_origin()
+        requests = malformed.requests(SEED + 1, OVER_HTTP, authorization=basic(origin.write_key))
+        before = 0
+        for number, request in enumerate(requests):
+            status, headers, body = send(server.url, request)
+            check(request, status, headers, body)
+            statuses[status] += 1
+            if number == OVER_HTTP // 3:
+                before = memory_of(server)
+        server.store_all()
+
+        assert memory_of(server) < before * 1.3 + 50 * MEGABYTE
+        assert set(statuses) == THE_SENDERS_FAULT
+        assert server.events_of(origin)
+
+
+def send(url, request):
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    headers = {name: value for name, value in request.headers.items() if value.isprintable() and value.isascii()}
+    connection.request("POST", request.path, request.body, headers)
+    answer = connection.getresponse()
+    said = answer.status, {"Content-Type": answer.headers["Content-Type"]}, answer.read()
+    connection.close()
+    return said
+
+
+def memory_of(server):
+    master = psutil.Process(server.pid)
+    return sum(process.memory_info().rss for process in (master, *master.children(recursive=True)))
