@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from cdp.api.addresses import address_of
 from cdp.api.browsers import preflight, share
 from cdp.api.tracking import answers
-from cdp.api.tracking.requests import body_of, key_in, token_in
+from cdp.api.tracking.requests import body_of, drain, key_in, token_in
 from cdp.api.tracking.wakeups import wake_ingestion
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.accepting import BATCH
@@ -45,6 +45,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """What browser SDKs tell of themselves: taken, and not kept."""
     if request.method != "POST":
         return _other_method(request)
+    drain(request)
     return share(request, answers.as_json({"success": True}))
 
 
@@ -80,4 +81,7 @@ def _accept_body(request: HttpRequest, path_kind: str, query_key: str | None = N
 
 
 def _other_method(request: HttpRequest) -> HttpResponse:
-    return preflight(request) if request.method == "OPTIONS" else share(request, answers.wrong_method("POST"))
+    if request.method == "OPTIONS":
+        return preflight(request)
+    drain(request)
+    return share(request, answers.wrong_method("POST"))

@@ -1,8 +1,9 @@
 """What is read of a request: its body, whatever the headers say of it, and the write key in its header."""
 
 import base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -10,20 +11,40 @@ from django.http import HttpRequest, UnreadablePostError
 
 from cdp.ingestion.bodies import BodyTooLargeError, InvalidJsonError
 
+DRAINED_AT_ONCE: Final = 2**16
+MOST_DRAINED: Final = 64 * 2**20
+
 
 def body_of(request: HttpRequest) -> bytes:
     """Refused by its length before it is read: Django itself only stops at what forms may have."""
     announced = request.META.get("CONTENT_LENGTH") or ""
     if announced.isdecimal() and int(announced) > settings.TRACKING_BODY_BYTES:
+        drain(request)
         raise BodyTooLargeError
     if not announced and "HTTP_TRANSFER_ENCODING" in request.META:
         return _chunked_body(request.META)
     try:
         return request.body
     except RequestDataTooBig:
+        drain(request)
         raise BodyTooLargeError from None
     except UnreadablePostError:
         raise InvalidJsonError("The body could not be read to its end.") from None
+
+
+def drain(request: HttpRequest) -> None:
+    """Let the sender finish what nobody will read, within reason.
+
+    While it is still sending it hears no answer, only that the connection broke: and then it sends the same again.
+    """
+    _drain(request.read)
+
+
+def _drain(read: Callable[[int], bytes]) -> None:
+    with suppress(OSError):
+        for _ in range(MOST_DRAINED // DRAINED_AT_ONCE):
+            if not read(DRAINED_AT_ONCE):
+                return
 
 
 def _chunked_body(environ: Mapping[str, Any]) -> bytes:
@@ -38,6 +59,7 @@ def _chunked_body(environ: Mapping[str, Any]) -> bytes:
         if not part:
             return bytes(body)
         body += part
+    _drain(environ["wsgi.input"].read)
     raise BodyTooLargeError
 
 

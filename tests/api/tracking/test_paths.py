@@ -83,6 +83,17 @@ def test_method__that_reading_does_not_have__is_405_in_json(path, client, worksp
     assert (answer.status_code, answer.headers["Allow"], answer.json()["code"]) == (405, "GET", "method_not_allowed")
 
 
+def test_body__over_the_cap__is_read_to_its_end_before_the_answer(rf, settings):
+    """A sender that still sends would hear of no answer, and send the same again."""
+    settings.TRACKING_BODY_BYTES = 100_000
+    request = rf.post("/v1/batch", b"x" * 300_000, content_type="text/plain")
+
+    with pytest.raises(BodyTooLargeError):
+        body_of(request)
+
+    assert request.read(1) == b""
+
+
 class Chunks:
     """A body without a length, as a web server hands it over: in pieces of its own choice."""
 
@@ -107,7 +118,11 @@ def test_body__without_a_length__is_read_to_its_end(rf):
 def test_body__without_a_length_and_over_the_cap__is_refused(rf, settings):
     settings.TRACKING_BODY_BYTES = 5
     request = rf.post("/v1/batch")
-    request.META |= {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": Chunks(b"123", b"456")}
+    request.META |= {
+        "CONTENT_LENGTH": "",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Chunks(b"123", b"456", b"789"),
+    }
 
     with pytest.raises(BodyTooLargeError):
         body_of(request)
