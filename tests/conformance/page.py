@@ -85,9 +85,12 @@ def written() -> Cells:
 
 def write() -> None:
     """From what was seen; cells that were not seen this time stay as they were."""
-    cells = {**(written() if FILE.exists() else {}), **dict(_seen(Path(os.environ[SEEN])))}
+    FILE.write_text(rendered({**(written() if FILE.exists() else {}), **dict(_seen(Path(os.environ[SEEN])))}))
+
+
+def rendered(cells: Cells) -> str:
     tables = {name: _table(table, cells) for name, table in _PLACES.items()}
-    FILE.write_text(TEXT.format(**tables, versions=_versions(), stories=_stories()))
+    return TEXT.format(**tables, versions=_versions(), stories=_stories())
 
 
 def _seen(file: Path) -> Iterator[tuple[tuple[str, str, str], str]]:

@@ -4,7 +4,10 @@ import base64
 import http.client
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -16,8 +19,10 @@ from django.utils import timezone
 
 from cdp import pipeline
 from cdp.api.tracking import wakeups
+from cdp.embedded import CHECKOUT
 from cdp.ingestion import services as ingestion
 from cdp.models import Event, OutboxRow, QuarantinedItem, SourceKind, Stage
+from cdp.models.keys import Scope, digest_of
 from tests.conformance.server import running
 from tests.factories import malformed
 
@@ -134,3 +139,30 @@ def send(url, request):
 def memory_of(server):
     master = psutil.Process(server.pid)
     return sum(process.memory_info().rss for process in (master, *master.children(recursive=True)))
+
+
+# -- the API that is described --------------------------------------------------------------------------------------
+
+MAKE_KEY = """
+INSERT INTO core.api_key (workspace_id, name, digest, hint, scopes, purpose, created_at)
+VALUES (%s, 'fuzz', %s, 'ak', %s, 'analytics', now())
+"""
+SECRET = "ak_of_the_fuzz_journey"
+CASES_PER_OPERATION = 20
+
+
+def test_described_api__asked_for_anything__answers_as_described(tmp_path):
+    """Schemathesis makes requests from docs/openapi.yaml, right ones and wrong ones."""
+    with running("schema") as server:
+        server.database.execute(MAKE_KEY, (server.workspace_id, digest_of(SECRET), list(Scope)))
+        done = subprocess.run(
+            [
+                Path(sys.executable).parent / "schemathesis", "run", CHECKOUT / "docs" / "openapi.yaml", "--url", server.url,
+                "--header", f"Authorization: Bearer {SECRET}", "--checks", "not_a_server_error,content_type_conformance",
+                "--phases", "examples,coverage,fuzzing", "--max-examples", str(CASES_PER_OPERATION), "--seed", str(SEED),
+                "--generation-database", "none", "--no-color",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout[-6_000:]

@@ -5,14 +5,18 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 
 import psutil
 import pytest
+from celery import current_app
+from kombu.exceptions import OperationalError
 
 from cdp import supervisor
 from cdp.demo.client import wait_until
 from cdp.embedded import CHECKOUT, DATABASE, Stack
+from cdp.tasks import advance
 from tests.conformance.road import Road
 from tests.conformance.sdks import SDKS
 from tests.stacks import environment_of, forget
@@ -157,3 +161,14 @@ def test_load__while_everything_is_killed__is_stored_once_or_refused_with_a_reas
     assert sorted(number for _, number in events) == sorted(set(range(EVENTS)) - bad)
     assert Counter(set_aside(stack)) == Counter((message, "missing_event_name") for message in refused)
     assert len(refused) == len(bad)
+
+
+def test_wake_up__where_no_broker_listens__is_given_up_at_once():
+    """It is sent within the request of an SDK, which is not to wait for it."""
+    nowhere = current_app.connection_for_write("redis+socket:///nowhere/valkey.sock")
+
+    begun = time.monotonic()
+    with pytest.raises(OperationalError):
+        advance.apply_async(connection=nowhere, retry=False)
+
+    assert time.monotonic() - begun < 1
