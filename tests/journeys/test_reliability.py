@@ -169,6 +169,6 @@ def test_wake_up__where_no_broker_listens__is_given_up_at_once():
 
     begun = time.monotonic()
     with pytest.raises(OperationalError):
-        advance.apply_async(connection=nowhere, retry=False)
+        advance.apply_async(kwargs={"stage": "INGESTION", "workspace_id": 1}, connection=nowhere, retry=False)
 
     assert time.monotonic() - begun < 1
