@@ -30,7 +30,7 @@ ANSWERS = (
     Always("200 JSON", Answer(200, {"success": True})),
     Always("202 JSON", Answer(202, {"success": True})),
     Always("204", Answer(204)),
-    Always("301", Answer(301, headers={"Location": "/v1/elsewhere"})),
+    Always("301", Answer(301, headers={"Location": "/health/live"})),  # which answers a GET with 200
     Always("400 detail", Answer(400, {"detail": "No."})),
     Always("400 code", Answer(400, OURS)),
     Always("413 code", Answer(413, OURS)),

@@ -49,7 +49,7 @@ Give any of them the address of Tessera as host and a write key; [Ingestion](ing
 A key in the header is HTTP Basic; *time* is the field with the time of the event; *sent* is whether the time of sending stands in each event or once in the request; *absent id* is what becomes of an anonymous id that nobody gave.
 
 ## {BELIEVES}
-A server that has one answer for everything, and SDKs that may retry three times. *4 failed* means: after 4 requests the SDK told its user that it failed; *1 ok* means that it believes the events to be stored.
+A server that has one answer for every POST, and SDKs that may retry three times. After the 301 a GET gets 200. *4 failed* means: after 4 requests the SDK told its user that it failed; *1 ok* means that it believes the events to be stored.
 
 {{believes}}
 
