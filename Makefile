@@ -55,19 +55,28 @@ lint: $(VENV)/.dev    ## format, lint, spelling, types, import contracts, depend
 	@mkdir -p -m 700 .data && $(MANAGE) spectacular --file .data/openapi.yaml --validate --fail-on-warn
 	@diff -u docs/openapi.yaml .data/openapi.yaml || { echo "docs/openapi.yaml is out of date: run 'make openapi'"; exit 1; }
 
+sdks: $(VENV)/.dev    ## put the SDKs of the conformance suite in their places, so that later runs need no registry
+	@$(RUN) -m tests.conformance install
+
+conformance: $(VENV)/.dev ## every SDK in every scenario, and docs/conformance.md written from what was seen
+	@$(RUN) -m tests.conformance -q
+
 openapi: $(VENV)/.dev ## write docs/openapi.yaml anew
 	@$(MANAGE) spectacular --file docs/openapi.yaml --validate --fail-on-warn
 
 bench: $(VENV)/.dev   ## every benchmark beside its baseline, in the same run (ONLY=name: one)
 	@$(RUN) -m bench $(if $(ONLY),--only $(ONLY))
 
-lock:                 ## compile the lock files anew (needs uv)
+lock:                 ## compile the lock files anew (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra demo pyproject.toml -o requirements-demo.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile -q --no-deps --generate-hashes --no-header --no-emit-index-url --no-annotate requirements-data.in -o requirements-data.lock
+	for lock in tests/conformance/python/*.lock; do name=$$(basename $$lock .lock); echo "$${name%-*}==$${name##*-}" \
+	  | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate - -o $$lock; done
+	cd tests/conformance/node && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean: stop           ## stop everything and remove what was made
 	rm -rf $(VENV) .data
 
-.PHONY: help demo serve stop test check lint openapi bench lock clean
+.PHONY: help demo serve stop test check lint sdks conformance openapi bench lock clean

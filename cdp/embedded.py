@@ -235,7 +235,7 @@ class Stack:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while self._postgres_pid() is None:
             self._end_orphans()
-            (self.postgres_data / "postmaster.pid").unlink(missing_ok=True)
+            self._remove_locks()
             pid = self._launch_postgres()
             if self._await_while(pid, self._postgres_answers, deadline):
                 return
@@ -244,6 +244,11 @@ class Stack:
             time.sleep(0.2)
         if not self._await_while(self._postgres_pid(), self._postgres_answers, deadline):
             raise EmbeddedError(self._last_words("postgres"))
+
+    def _remove_locks(self) -> None:
+        """Of a server that was killed. It would find them by itself, but takes a zombie for alive."""
+        for lock in (self.postgres_data / "postmaster.pid", self.sockets / ".s.PGSQL.5432.lock"):
+            lock.unlink(missing_ok=True)
 
     def _launch_postgres(self) -> int:
         settings = {**_tuning(), "unix_socket_directories": str(self.sockets), "listen_addresses": ""}

@@ -157,7 +157,7 @@ CELERY_TASK_DEFAULT_QUEUE = "ingestion"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "max_retries": 0}  # senders do not wait for a broker
 
 # -- limits: when callers are asked to come again later -------------------------------------------------------------
 

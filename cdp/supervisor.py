@@ -23,7 +23,7 @@ from typing import TextIO
 
 import psutil
 
-from cdp.embedded import CHECKOUT, EMBEDDED_MARK, Stack, environment_for
+from cdp.embedded import CHECKOUT, EMBEDDED_MARK, EmbeddedError, Stack, environment_for
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import WEB, WORKER_BY_QUEUE
 
@@ -33,6 +33,7 @@ WATCH_SECONDS = 0.5
 PATIENCE_SECONDS = 60
 FORGIVEN_AFTER_SECONDS = 30  # a process that lived this long may start again at once
 LONGEST_PAUSE_SECONDS = 30.0
+RETRY_SECONDS = 2  # after Postgres or Valkey did not start
 
 
 class PortInUseError(TesseraError):
@@ -87,7 +88,7 @@ def programs(port: int, data: Path) -> Iterator[Program]:
     scripts = Path(sys.executable).parent
     web = (
         "--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "2", "--blocking-threads", "4",
-        "--no-ws", "--log-level", "warning", "cdp.wsgi:application",
+        "--respawn-failed-workers", "--respawn-interval", "0.1", "--no-ws", "--log-level", "warning", "cdp.wsgi:application",
     )  # fmt: skip
     celery = (str(scripts / "celery"), "--app", "cdp.celery")
     quiet = ("--loglevel", "INFO")  # what Celery says itself is quieted by LOGGING
@@ -177,7 +178,7 @@ def supervise(stack: Stack) -> None:
         try:
             while not signalled:
                 if EMBEDDED_MARK in os.environ:
-                    stack.start()
+                    _keep_up(stack)
                 for child in children:
                     child.watch()
                 _write(stack, port, children)
@@ -185,6 +186,15 @@ def supervise(stack: Stack) -> None:
         finally:
             _end_all(children)
             (stack.home / "supervisor.json").unlink(missing_ok=True)
+
+
+def _keep_up(stack: Stack) -> None:
+    """A server that dies while it starts is tried again: whatever killed it may not come a third time."""
+    try:
+        stack.start()
+    except EmbeddedError as error:
+        sys.stderr.write(f"{error.code}: {error.message}\n")
+        time.sleep(RETRY_SECONDS)
 
 
 def _write(stack: Stack, port: int, children: list[Child]) -> None:

@@ -271,7 +271,7 @@ def fact(
         kind=kind,
         name=_name(call),
         nodes=by_authority((*_nodes(call, region, corrections), *more_nodes)),
-        occurred_at=corrected(original=original, sent=sent, received=received_at),
+        occurred_at=_occurred(call, original, sent, received_at),
         original_at=original,
         sent_at=sent,
         received_at=received_at,
@@ -280,6 +280,20 @@ def fact(
         traits=dict(_observed(_traits(call), region, corrections)) if kind == "identify" else _NOTHING,
         previous_id=_usable(call.previous_id) if kind == "alias" else None,
     )
+
+
+_OWN_CLOCK_BESIDE: Final = "analytics-node"  # what RudderStack's SDK for Node calls itself
+
+
+def _occurred(call: Call, original: datetime | None, sent: datetime | None, received: datetime) -> datetime:
+    """RudderStack's SDK for Node writes its own clock into `originalTimestamp`, beside the `timestamp` that its caller
+    gave; for RudderStack that one holds as it is.
+    """
+    if call.original_timestamp is not None and call.timestamp is not None:
+        library = _table(call.context, "library")
+        if library and library.get("name") == _OWN_CLOCK_BESIDE:
+            return corrected(original=moment(call.timestamp), sent=None, received=received)
+    return corrected(original=original, sent=sent, received=received)
 
 
 def by_authority(nodes: Sequence[Node]) -> tuple[Node, ...]:

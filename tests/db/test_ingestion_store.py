@@ -189,6 +189,20 @@ def test_skew__of_a_clock_six_hours_ahead__is_taken_out_and_all_times_are_kept(w
     assert stored.received_at == RECEIVED
 
 
+def test_timestamp__that_rudderstacks_sdk_for_node_was_given__is_when_it_happened(workspace, source):
+    event = {
+        **IDENTIFY, "timestamp": "2019-05-31T10:00:00Z", "originalTimestamp": "2026-11-21T17:30:00Z",
+        "context": {"library": {"name": "analytics-node", "version": "3.0.13"}},
+    }  # fmt: skip
+    send(source, event, sentAt="2026-11-21T18:00:00Z")
+
+    store(workspace)
+
+    stored = Event.objects.get()
+    assert stored.occurred_at == datetime(2019, 5, 31, 10, tzinfo=UTC)
+    assert stored.original_at == datetime(2026, 11, 21, 17, 30, tzinfo=UTC)
+
+
 def test_events__of_many_months__lie_in_the_partitions_of_their_months(workspace, source):
     times = ["1950-03-01T00:00:00Z", "2019-05-31T23:59:59Z", "2019-06-01T00:00:00Z", "2026-11-21T10:00:00Z"]
     send(source, *({**IDENTIFY, "timestamp": time} for time in times))
