@@ -5,6 +5,7 @@ not be fetched (`webhook:KEY`), a message (`topic:partition:offset`) or one even
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from cdp.ingestion import documents
 from cdp.ingestion.bodies import InvalidJsonError, read_item
@@ -20,6 +21,7 @@ from cdp.ingestion.webhook_registry import WEBHOOKS
 from cdp.models import SourceKind
 
 WEBHOOK, ANNOUNCED = "webhook", "webhook:"
+KINDS: Final = frozenset({*WEBHOOKS, *STREAMS})
 
 
 def reread(*, kind: SourceKind, settings: Settings, place: str, raw: bytes) -> Reading:

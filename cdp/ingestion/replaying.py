@@ -22,7 +22,7 @@ from cdp.ingestion import quarantine, recording, storing
 from cdp.ingestion.mending import MISSING, Difference, differences, parse_mend
 from cdp.ingestion.messages import Fact
 from cdp.ingestion.quarantine import Chosen, waiting_in
-from cdp.ingestion.rereading import Correction, Reread, check_mapping, read_again
+from cdp.ingestion.rereading import Correction, Reread, check_mapping, circumstances_of, read_again
 from cdp.ingestion.rows import RecordRow
 from cdp.ingestion.sources import KnownSource, known_source
 from cdp.kernel.errors import TesseraError
@@ -121,7 +121,7 @@ def _count(seen: Preview, one: Reread, outcome: str) -> None:
     seen.changed += one.before is not one.after
     seen.accepted += outcome == "accepted"
     seen.duplicates += outcome == "duplicate"
-    if one.says is None:
+    if not one.says:
         seen.refused += 1
         seen.refused_by_code[outcome] += 1
 
@@ -154,9 +154,11 @@ class _Foreseen:
             yield one, self._outcome(one)
 
     def _outcome(self, one: Reread) -> str:
-        if isinstance(one.says, Fact):
-            return self._event(one.says)
-        return self._record(one, one.says) if one.says else one.code
+        """Of an item that says several things: accepted if one of them is new."""
+        if not one.says:
+            return one.code
+        found = [self._event(said) if isinstance(said, Fact) else self._record(one, said) for said in one.says]
+        return "accepted" if "accepted" in found else "duplicate"
 
     def _event(self, fact: Fact) -> str:
         key = hash((fact.source_id, fact.message_id))
@@ -175,9 +177,10 @@ class _Foreseen:
         return "accepted"
 
     def _look_up(self, batch: Sequence[Reread]) -> None:
-        events = [(one.says.source_id, one.says.message_id) for one in batch if isinstance(one.says, Fact)]
+        said = [(one, says) for one in batch for says in one.says]
+        events = [(says.source_id, says.message_id) for _, says in said if isinstance(says, Fact)]
         self.messages.update(hash((source, message)) for source, message in _rows(_KNOWN_MESSAGES, events))
-        records = [(one.item.source_id, one.says.key) for one in batch if isinstance(one.says, RecordRow)]
+        records = [(one.item.source_id, says.key) for one, says in said if isinstance(says, RecordRow)]
         for source, key, digest, loaded_at in _rows(_KNOWN_RECORDS, records):
             self.records.setdefault(hash((source, key)), (bytes(digest), loaded_at))
 
@@ -336,18 +339,18 @@ def _next_ids(order: QuarantineOrder, position: int) -> Sequence[int]:
 def _replay(permit: Permit[Collection], order: QuarantineOrder, ids: Sequence[int], now: datetime) -> dict[str, int]:
     batch = _read(ids, Correction(parse_mend(order.mend), order.mapping), for_update=True)
     good = [one for one in batch if one.says]
-    stored = storing.write_facts(permit, [one.says for one in good if isinstance(one.says, Fact)])
-    accepted, touched = stored.events, dict(stored.touched)
-    for source, came, records in _in_loads([one for one in good if isinstance(one.says, RecordRow)]):
-        written = recording.write_records(permit, source, records, came)
-        accepted, touched = accepted + written.accepted, {**touched, **written.touched}
+    outcomes = Counter(outcome for _, outcome in _Foreseen().outcomes(good))
+    stored = storing.write_facts(permit, [said for one in good for said in one.says if isinstance(said, Fact)])
+    touched = dict(stored.touched)
+    for source, came, records in _in_loads(good):
+        touched |= recording.write_records(permit, source, records, came).touched
     recording.hand_over(permit, touched)
     quarantine.mark_replayed([one.item.pk for one in good], run_id=order.pk, now=now)
     quarantine.note_refused({one.item.pk: one.code for one in batch if not one.says}, now=now)
     return {
         "read": len(batch),
-        "accepted": accepted,
-        "duplicates": len(good) - accepted,
+        "accepted": outcomes["accepted"],
+        "duplicates": outcomes["duplicate"],
         "refused": len(batch) - len(good),
     }
 
@@ -367,15 +370,14 @@ def _in_loads(rereads: Sequence[Reread]) -> Iterator[tuple[KnownSource, datetime
     """As they were loaded: together what came from one source at one time, but each key once, lest one hide another."""
     for (_, came), together in groupby(rereads, key=lambda one: (one.item.source_id, one.item.received_at)):
         load: dict[str, RecordRow] = {}
-        for one in together:
-            source, record = known_source(one.item.source), one.says
-            if not isinstance(record, RecordRow):
-                continue
+        for item, record in [(one.item, said) for one in together for said in one.says if isinstance(said, RecordRow)]:
+            source = known_source(item.source)
             if record.key in load:
                 yield source, came, list(load.values())
                 load = {}
             load[record.key] = record
-        yield source, came, list(load.values())
+        if load:
+            yield source, came, list(load.values())
 
 
 # -- batches --------------------------------------------------------------------------------------------------------
@@ -414,5 +416,5 @@ def _held(ids: Sequence[int]) -> QuerySet[QuarantinedItem]:
 def _read(ids: Sequence[int], correction: Correction, *, for_update: bool = False) -> list[Reread]:
     held = _held(ids) if for_update else QuarantinedItem.objects.filter(pk__in=ids).order_by("pk")
     items = list(held.prefetch_related("source__workspace", "reading"))  # of which there are few for many items
-    regions = {source.pk: known_source(source).region for source in {item.source for item in items}}
-    return [read_again(item, correction, region=regions[item.source_id]) for item in items]
+    now = {source.pk: circumstances_of(source) for source in {item.source for item in items}}
+    return [read_again(item, correction, now[item.source_id]) for item in items]

@@ -3,22 +3,25 @@
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 
-from cdp.ingestion import messages, plans
+from cdp.ingestion import messages, plans, redelivering
+from cdp.ingestion.accepting import BATCH
 from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
 from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.mapping import FileMapping, MappingError, MissingColumnError, mapping_for_events, mapping_for_records
 from cdp.ingestion.mapping import parse_mapping as parse_file_mapping
 from cdp.ingestion.mending import NO_MEND, Mend
 from cdp.ingestion.messages import Fact, RefusedEventError
+from cdp.ingestion.normalise import BUILT_IN, Corrections
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
 from cdp.ingestion.sources import known_source
-from cdp.models import QuarantinedItem
+from cdp.ingestion.webhook import MalformedDeliveryError, Settings
+from cdp.models import Connection, QuarantinedItem, Source, SourceKind
 
 _PLACE_OF_A_CALL: Final = re.compile(r"(\w+)\[\d+\]")
 _DELIMITERS: Final = ",;\t|"
@@ -34,16 +37,34 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Of a source, as they are now: its region, the workspace's dictionary, and its tracking plan."""
+
+    region: str
+    corrections: Corrections = BUILT_IN
+    applied: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+
+
+def circumstances_of(source: Source) -> Circumstances:
+    known = known_source(source)
+    check = plans.open_check(known)
+    return Circumstances(known.region, corrections_of(known.workspace_id), check.applied if check.plan else None)
+
+
+Says = Fact | RecordRow
+
+
+@dataclass(frozen=True, slots=True)
 class Reread:
     """`before` and `after` are what came and what was read: JSON, or text where it is none.
 
-    `says` is None where it is refused again, with `code`.
+    `says` is empty where it is refused again, with `code`. A delivery of a webhook may say several things.
     """
 
     item: QuarantinedItem
     before: object
     after: object
-    says: Fact | RecordRow | None
+    says: Sequence[Says]
     code: str = ""
     message: str = ""
 
@@ -68,8 +89,8 @@ def check_mapping(given: object) -> None:
         parse_file_mapping(given, of_events=True)
 
 
-def read_again(item: QuarantinedItem, correction: Correction, *, region: str) -> Reread:
-    """`region` is that of the source, for calls; a row of a file was read in that of its mapping."""
+def read_again(item: QuarantinedItem, correction: Correction, now: Circumstances) -> Reread:
+    """A row of a file is read in the region of its mapping, a call in that of the source."""
     reading: Mapping[str, Any] = item.reading.body if item.reading else _supposed(item.place)
     before = _parsed_or_text(item.raw, reading)
     after: object = before
@@ -79,11 +100,11 @@ def read_again(item: QuarantinedItem, correction: Correction, *, region: str) ->
         after = correction.mend.mended(
             _parsed(text, reading) if text != item.raw or isinstance(before, str) else before
         )
-        return Reread(item, before, after, _read(item, after, reading, correction, region))
+        return Reread(item, before, after, _read(item, after, reading, correction, now))
     except RefusedEventError as error:
-        return Reread(item, before, after, None, error.reason, error.message)
-    except (InvalidJsonError, MappingError, MissingColumnError) as error:
-        return Reread(item, before, after, None, error.code, error.message)
+        return Reread(item, before, after, (), error.reason, error.message)
+    except (InvalidJsonError, MappingError, MissingColumnError, MalformedDeliveryError) as error:
+        return Reread(item, before, after, (), error.code, error.message)
 
 
 def _supposed(place: str) -> Mapping[str, Any]:
@@ -93,13 +114,29 @@ def _supposed(place: str) -> Mapping[str, Any]:
 
 
 def _read(
-    item: QuarantinedItem, value: object, reading: Mapping[str, Any], correction: Correction, region: str
-) -> Fact | RecordRow:
+    item: QuarantinedItem, value: object, reading: Mapping[str, Any], correction: Correction, now: Circumstances
+) -> Sequence[Says]:
     if "call" in reading:
-        return _call(item, value, reading, region)
+        return (_call(item, value, reading, now),)
+    if not item.reading and item.source.kind in redelivering.KINDS:
+        return [_call(item, call, {"call": BATCH}, now) for call in _delivered(item, value)]
     if not isinstance(value, dict):
         raise RefusedEventError("not_an_object", "The row is no JSON object.")
-    return _row(item, value, reading, correction)
+    return (_row(item, value, reading, correction, now),)
+
+
+def _delivered(item: QuarantinedItem, value: object) -> Sequence[Mapping[str, Any]]:
+    """What another system sent by itself, under the mapping that its connection has now."""
+    raw = value if isinstance(value, str) else storable_json(value)
+    connected = Connection.objects.get(source=item.source)
+    said = redelivering.reread(
+        kind=SourceKind(item.source.kind), settings=Settings(connected.config, {}), place=item.place, raw=raw.encode()
+    )
+    if said.unread:
+        raise RefusedEventError(said.unread[0].code, said.unread[0].message)
+    if not said.calls:
+        raise RefusedEventError("nothing_said", "It says nothing that can be stored: ask its sender to send it again.")
+    return [*said.calls]
 
 
 # -- text -----------------------------------------------------------------------------------------------------------
@@ -140,7 +177,7 @@ def _fields_of_line(text: str, columns: list[str]) -> dict[str, str]:
 # -- calls ----------------------------------------------------------------------------------------------------------
 
 
-def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], region: str) -> Fact:
+def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], now: Circumstances) -> Fact:
     """An event that came without a message id has one made of what came: it can be replayed once alone."""
     written = storable_json(value).encode()
     if len(written) > messages.LARGEST_EVENT_BYTES:
@@ -148,14 +185,15 @@ def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], regi
     kind = reading["call"] if reading["call"] in messages.KINDS else None
     call, _ = messages.checked_call(written, kind=kind, shared=reading.get("shared", {}))
     call.message_id = call.message_id or f"quarantined-{bytes(item.digest).hex()}"
-    check = plans.open_check(known_source(item.source))
+    if now.applied:
+        call = messages.call_of(now.applied(messages.said(call)))
     return messages.fact(
-        messages.call_of(check.applied(messages.said(call))) if check.plan else call,
+        call,
         source_id=item.source_id,
         sent_at=reading.get("sentAt"),
         received_at=item.received_at,
-        region=region,
-        corrections=corrections_of(item.workspace_id),
+        region=now.region,
+        corrections=now.corrections,
     )
 
 
@@ -163,12 +201,15 @@ def _call(item: QuarantinedItem, value: object, reading: Mapping[str, Any], regi
 
 
 def _row(
-    item: QuarantinedItem, fields: Mapping[str, Any], reading: Mapping[str, Any], correction: Correction
+    item: QuarantinedItem,
+    fields: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    correction: Correction,
+    now: Circumstances,
 ) -> Fact | RecordRow:
     of_events = reading["rows"] == "events"
     mapping = _mapping(fields, reading, correction, item.source.name, of_events=of_events)
     region = (mapping.region if mapping else "") or reading.get("region", "")
-    corrections = corrections_of(item.workspace_id)
     if of_events:
         return event_fact(
             fields,
@@ -177,12 +218,12 @@ def _row(
             region=region,
             has_types=reading.get("has_types", True),
             now=item.received_at,
-            corrections=corrections,
-            applied=plans.open_check(known_source(item.source)).applied,
+            corrections=now.corrections,
+            applied=now.applied,
         )
     if mapping is None:
         raise MappingError("Nothing says what its columns mean: replay it with a mapping.")
-    return record_row(fields, mapping, region=region, now=item.received_at, corrections=corrections)
+    return record_row(fields, mapping, region=region, now=item.received_at, corrections=now.corrections)
 
 
 def _mapping(

@@ -12,7 +12,7 @@ from cdp.ingestion import quarantine, recording, replaying
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.mapping import FileMapping
 from cdp.ingestion.mending import NO_MEND, read_mend
-from cdp.ingestion.quarantine import Chosen
+from cdp.ingestion.quarantine import Chosen, Refused
 from cdp.ingestion.replaying import NothingChosenError, UnknownOrderError
 from cdp.ingestion.rereading import Correction
 from cdp.ingestion.rows import record_row
@@ -23,6 +23,7 @@ from cdp.models.closing import close_workspace
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from tests.factories import SourceFactory, WorkspaceFactory
+from tests.fakes.senders import TYPEFORM
 
 RECEIVED = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = RECEIVED + timedelta(days=3)
@@ -574,3 +575,18 @@ def test_discarding__while_the_same_things_come_again__holds_up_nobody_and_leave
     with workspace_scope(committed.pk):
         assert set(QuarantinedItem.objects.values_list("raw", "reading")) == {("", None)}
         assert not QuarantineReading.objects.exists()
+
+
+def test_delivery__of_a_webhook_that_can_be_read_by_now__says_all_that_it_holds(workspace):
+    form = TYPEFORM.connect(workspace)
+    with workspace_scope(workspace.pk):
+        refused = Refused("webhook", "malformed_delivery", "Nobody could tell what it says.", TYPEFORM.body())
+        quarantine.add([refused], source_id=form.pk, workspace_id=workspace.pk, now=RECEIVED)
+
+    foreseen = preview(workspace)
+    replayed = replay(workspace)
+
+    assert (foreseen.accepted, foreseen.refused) == (1, 0)
+    assert (replayed.counts["accepted"], replayed.counts["refused"]) == (1, 0)
+    assert sorted(Event.objects.values_list("kind", flat=True)) == ["identify", "track"]
+    assert QuarantinedItem.objects.get().replayed_at == LATER
