@@ -63,7 +63,8 @@ def _traits(
     """Addresses identify and describe at once, so they are traits too, even where they identify nobody."""
     wanted = mapping.traits
     if wanted is None:
-        wanted = {name: name for name in fields if name not in mapping.meaningful}
+        meaningful = mapping.meaningful  # made anew by each look
+        wanted = {name: name for name in fields if name not in meaningful}
     shared = {kind: column for kind, column in mapping.identifiers.items() if kind in SHARED_IDENTIFIERS}
     for trait, column in {**shared, **wanted}.items():
         if len(trait) > messages.LONGEST_TRAIT_NAME:
