@@ -12,11 +12,9 @@ from typing import Any, Final
 
 import msgspec
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, Format
 
 from cdp.ingestion import messages, plans, quarantine
+from cdp.ingestion.appending import append
 from cdp.ingestion.bodies import Envelope, InvalidJsonError, read_envelope, read_item
 from cdp.ingestion.messages import Call, RefusedEventError
 from cdp.ingestion.quarantine import Refused
@@ -148,33 +146,6 @@ def read_accepted(item: msgspec.Raw, body: InboxBody) -> Call:
     return messages.accepted_call(item, kind=body.type, shared=body.shared)
 
 
-_APPEND: Final = b"SELECT core.append_to_inbox($1, $2, $3, $4)"
-_FORMATS: Final = (Format.TEXT, Format.TEXT, Format.TEXT, Format.BINARY)
-
-
 def _append(source: KnownSource, received_at: datetime, body: bytes) -> None:
-    """One statement, and so one transaction where there is none yet: nothing waits for a second answer of Postgres.
-
-    A connection that died meanwhile is made anew once. If the first try was stored after all, the message ids tell.
-    """
-    if not body:
-        return
-    row = (str(source.workspace_id).encode(), str(source.id).encode(), received_at.isoformat().encode(), body)
-    try:
-        _execute(row)
-    except (OperationalError, InterfaceError):
-        if connection.in_atomic_block:
-            raise
-        connection.close()
-        _execute(row)
-
-
-def _execute(row: Sequence[bytes]) -> None:
-    """By one call of libpq, which costs a tenth of a cursor, and with the body as the bytes that it is: written out as
-    text it has twice the length.
-    """
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        result = connection.connection.pgconn.exec_params(_APPEND, row, param_formats=_FORMATS)
-        if result.status != ExecStatus.TUPLES_OK:
-            raise error_from_result(result)
+    if body:
+        append(workspace_id=source.workspace_id, source_id=source.id, received_at=received_at, body=body)

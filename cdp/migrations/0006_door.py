@@ -7,16 +7,19 @@ from cdp.kernel.logins import OPERATOR, WEB
 
 # With the rights of its caller. The workspace is set for the insertion alone, and given back afterwards.
 APPEND = """
-CREATE FUNCTION core.append_to_inbox(workspace bigint, source bigint, received timestamptz, said bytea) RETURNS void
-LANGUAGE plpgsql SET search_path = core, pg_temp AS $$
+CREATE FUNCTION core.append_to_inbox(workspaces bigint[], sources bigint[], received timestamptz[], bodies bytea[])
+RETURNS void LANGUAGE plpgsql SET search_path = core, pg_temp AS $$
 DECLARE
     before text := COALESCE(current_setting('tessera.workspace', true), '');
     batch bigint;
 BEGIN
-    PERFORM set_config('tessera.workspace', workspace::text, true);
-    INSERT INTO inbox (workspace_id, source_id, received_at, body) VALUES (workspace, source, received, said)
-        RETURNING id INTO batch;
-    INSERT INTO outbox (workspace_id, stage, subject_id, cause) VALUES (workspace, 'INGESTION', batch, 'EVENT');
+    FOR place IN 1 .. cardinality(bodies) LOOP
+        PERFORM set_config('tessera.workspace', workspaces[place]::text, true);
+        INSERT INTO inbox (workspace_id, source_id, received_at, body)
+            VALUES (workspaces[place], sources[place], received[place], bodies[place]) RETURNING id INTO batch;
+        INSERT INTO outbox (workspace_id, stage, subject_id, cause)
+            VALUES (workspaces[place], 'INGESTION', batch, 'EVENT');
+    END LOOP;
     PERFORM set_config('tessera.workspace', before, true);
 END $$;
 REVOKE ALL ON FUNCTION core.append_to_inbox FROM PUBLIC;

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import DatabaseError
 
-from cdp.ingestion import accepting, sources
+from cdp.ingestion import accepting, appending, sources
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.bodies import BodyTooLargeError, InvalidJsonError
 from cdp.ingestion.sources import SourceExistsError, UnknownWriteKeyError
@@ -139,7 +139,7 @@ def test_body__that_is_unusable__leaves_nothing(body, error, workspace, source, 
 
 
 def test_accept__when_the_outbox_cannot_be_written__keeps_nothing(workspace, source, monkeypatch):
-    monkeypatch.setattr(accepting, "_APPEND", b"SELECT core.no_such_function($1, $2, $3, $4)")
+    monkeypatch.setattr(appending, "_APPEND", b"SELECT core.no_such_function($1, $2, $3, $4)")
 
     with pytest.raises(DatabaseError):
         accept(source, GOOD, {"type": "track"})

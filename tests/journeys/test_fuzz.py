@@ -19,7 +19,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from cdp import pipeline
-from cdp.api.tracking import wakeups
+from cdp.api import wakeups
 from cdp.embedded import CHECKOUT
 from cdp.ingestion import services as ingestion
 from cdp.models import Event, OutboxRow, QuarantinedItem, SourceKind, Stage
@@ -89,7 +89,7 @@ def application():
 def test_malformed_requests__a_hundred_thousand__are_answered_in_json_and_forgotten(
     workspace, application, monkeypatch
 ):
-    monkeypatch.setattr(wakeups, "wake", lambda *_, **__: None)
+    monkeypatch.setattr(wakeups.WAKER, "tell", lambda *_: None)
     write_key = ingestion.create_source(workspace_id=workspace.pk, name="shop", kind=SourceKind.HTTP)[1]
     statuses, accepted, before = Counter(), 0, 0
 

@@ -95,7 +95,12 @@ def snapshot():
 # -- a replay changes no row of any table ---------------------------------------------------------------------------
 
 LATER = RECEIVED + timedelta(days=3)
-OF_THE_WORK = {"inbox", "outbox", "run"}  # what is on its way, and the list of loads
+OF_THE_WORK = {
+    "inbox",
+    "outbox",
+    "run",
+    "quality_report",
+}  # what is on its way, and of each load its run and its report
 REFUSED = st.fixed_dictionaries({"type": st.just("track"), "userId": USERS, "event": st.just("")})
 RECORDS = st.lists(
     st.fixed_dictionaries({"id": st.integers(1, 9), "email": st.sampled_from(["", "ada@example.com", "b"]), "plan": VALUES}),
