@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib import import_module
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -361,8 +362,19 @@ def rows_read() -> int:
         return int(cursor.fetchone()[0])
 
 
+def make_young() -> None:
+    """Other tests, rolled back, left tables in which autovacuum found dead rows alone: the planner believes them empty."""
+    permissions = import_module("consent.migrations.0002_permissions")
+    with connection.cursor() as cursor:
+        for table, columns in permissions.DISTINCT_VALUES.items():
+            cursor.execute("SELECT pg_clear_relation_stats('core', %s)", [table])
+            for column, distinct in columns.items():
+                cursor.execute(permissions.ASSUME.format(table=table, column=column, distinct=distinct))
+
+
 def test_record_consents__of_many_in_a_young_database__reads_each_row_a_few_times(workspace):
     """Before tables are analysed, a bad plan reads the whole workspace for each statement: a million rows here."""
+    make_young()
     now = timezone.now()
     IdentifierFactory(workspace=workspace)  # the first plan of the session is made for one row
     people = [Named("user_id", str(number)) for number in range(MANY)]
