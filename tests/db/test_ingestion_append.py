@@ -1,0 +1,96 @@
+"""Requests that come while Postgres writes go together in the next statement: each is written once, or hears why not."""
+
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from cdp.ingestion import appending
+from cdp.models import InboxBatch, OutboxRow
+from cdp.models.closing import close_workspace
+from cdp.models.tenancy import workspace_scope
+from tests.factories import SourceFactory, WorkspaceFactory
+
+RECEIVED = datetime(2026, 11, 21, 12, tzinfo=UTC)
+THREADS, EACH = 8, 25
+
+
+@pytest.fixture
+def committed(django_db_setup, django_db_blocker):
+    """A source whose rows other connections see; closed afterwards."""
+    with django_db_blocker.unblock():
+        source = SourceFactory(workspace=WorkspaceFactory(slug="appending"), name="shop")
+        yield source
+        close_workspace(slug="appending", now=timezone.now())
+
+
+def append(source, body):
+    appending.append(workspace_id=source.workspace_id, source_id=source.pk, received_at=RECEIVED, body=body)
+
+
+def at_once(work):
+    """Run `work(number of the thread)` in many threads, each with a connection of its own."""
+    together = threading.Barrier(THREADS)
+
+    def run(number):
+        together.wait()
+        try:
+            work(number)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def bodies_in_the_inbox(source):
+    with workspace_scope(source.workspace_id):
+        return Counter(bytes(body) for body in InboxBatch.objects.filter(source=source).values_list("body", flat=True))
+
+
+def test_append__by_many_at_once__keeps_each_body_once_with_its_work(committed, monkeypatch):
+    together = []
+    execute = appending._execute
+    monkeypatch.setattr(appending, "_execute", lambda rows: (together.append(len(rows)), execute(rows)))
+
+    at_once(lambda number: [append(committed, f"{number}-{turn}".encode()) for turn in range(EACH)])
+
+    assert bodies_in_the_inbox(committed) == Counter(
+        f"{number}-{turn}".encode() for number in range(THREADS) for turn in range(EACH)
+    )
+    assert OutboxRow.objects.filter(workspace=committed.workspace_id, stage="INGESTION").count() == THREADS * EACH
+    assert sum(together) == THREADS * EACH
+    assert len(together) < THREADS * EACH, "some went together"
+
+
+def test_append__that_fails__is_told_to_everybody_who_waited_and_the_next_is_written(committed, monkeypatch):
+    refused = []
+
+    def fail(number):
+        try:
+            append(committed, b"lost")
+        except DatabaseError:
+            refused.append(number)
+
+    monkeypatch.setattr(appending, "_APPEND", b"SELECT core.no_such_function($1, $2, $3, $4)")
+    at_once(fail)
+    monkeypatch.undo()
+    append(committed, b"kept")
+
+    assert sorted(refused) == list(range(THREADS))
+    assert bodies_in_the_inbox(committed) == Counter([b"kept"])
+
+
+def test_append__after_the_connection_died__is_made_on_another(committed):
+    append(committed, b"first")
+    connection.connection.pgconn.finish()
+
+    append(committed, b"second")
+
+    assert bodies_in_the_inbox(committed) == Counter([b"first", b"second"])
