@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import events, harness, serving
 
-PEOPLE, BATCHES, CONNECTIONS = 20_000, 6_000, 4
+PEOPLE, BATCHES, CONNECTIONS = 20_000, 600, 4
 PATIENCE_SECONDS = 600
 
 SEGMENTS = {
