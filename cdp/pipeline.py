@@ -19,9 +19,9 @@ from django.db import OperationalError, connection
 
 from activation import services as activation
 from cdp.ingestion import services as ingestion
-from cdp.kernel.arrays import bigints
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, Workspace
+from cdp.models.outbox import hand_over
 from consent import gate
 from enrichment import services as enrichment
 from identity import services as identity
@@ -142,11 +142,6 @@ DELETE FROM outbox WHERE id IN (
 ) RETURNING subject_id, cause
 """
 
-_HAND_OVER = """
-INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, %s, unnest(%s::bigint[]), %s
-"""
-
 _SET_ASIDE = """
 UPDATE outbox SET failed_at = %s, error = %s WHERE id = (
     SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
@@ -190,10 +185,7 @@ def _claim(stage: Stage, most: int, workspace_id: int) -> dict[int, Cause]:
 def _hand_over(stage: Stage | None, workspace_id: int, subjects: Subjects) -> None:
     if stage is None or not subjects:
         return
-    with connection.cursor() as cursor:
-        for cause in Cause:
-            if ids := [subject for subject, its_cause in subjects.items() if its_cause is cause]:
-                cursor.execute(_HAND_OVER, [workspace_id, stage, bigints(ids), cause])
+    hand_over(subjects, stage=stage, workspace_id=workspace_id)
 
 
 def _set_aside(stage: Stage, workspace_id: int, now: datetime, error: Exception) -> int:

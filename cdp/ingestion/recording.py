@@ -15,8 +15,7 @@ from cdp.ingestion.normalise import VERSION
 from cdp.ingestion.rows import RecordRow
 from cdp.ingestion.sources import KnownSource
 from cdp.ingestion.storing import Encounter, Observation
-from cdp.kernel.arrays import bigints
-from cdp.models import Cause
+from cdp.models import Cause, Stage, outbox
 from consent.gate import Collection, Permit
 
 
@@ -157,15 +156,7 @@ def withdraw_empty(
 
 # -- and then -------------------------------------------------------------------------------------------------------
 
-_HAND_OVER = """
-INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'IDENTITY', unnest(%s::bigint[]), %s
-"""
-
 
 def hand_over(permit: Permit[Collection], touched: Mapping[int, Cause]) -> None:
     """These identifiers are the next work of identity."""
-    with connection.cursor() as cursor:
-        for cause in set(touched.values()):
-            ids = bigints(key for key, its_cause in touched.items() if its_cause is cause)
-            cursor.execute(_HAND_OVER, [permit.workspace_id, ids, cause])
+    outbox.hand_over(touched, stage=Stage.IDENTITY, workspace_id=permit.workspace_id)

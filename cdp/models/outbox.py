@@ -1,9 +1,12 @@
 """The ledger of work: which subject waits for which stage, and why. A task is only a wake-up (docs/adr/0005)."""
 
-from django.db import models
+from collections.abc import Mapping
+
+from django.db import connection, models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from cdp.kernel.arrays import bigints
 from cdp.models.workspaces import Workspace
 
 
@@ -50,3 +53,17 @@ class OutboxRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage} {self.subject_id}"
+
+
+_HAND_OVER = """
+INSERT INTO outbox (workspace_id, stage, subject_id, cause)
+SELECT %s, %s, unnest(%s::bigint[]), %s
+"""
+
+
+def hand_over(subjects: Mapping[int, Cause], *, stage: Stage, workspace_id: int) -> None:
+    """These subjects wait for this stage from now on."""
+    with connection.cursor() as cursor:
+        for cause in Cause:
+            if ids := [subject for subject, its_cause in subjects.items() if its_cause is cause]:
+                cursor.execute(_HAND_OVER, [workspace_id, stage, bigints(ids), cause])
