@@ -2,6 +2,8 @@
 
 import os
 
+import structlog
+
 from cdp import embedded
 
 if "DATABASE_URL" not in os.environ:
@@ -19,3 +21,4 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 CELERY_TASK_ALWAYS_EAGER = False
 PRIVATE_ADDRESSES_ALLOWED = True  # the fakes live on 127.0.0.1
+structlog.configure(cache_logger_on_first_use=False)  # a logger that another test used first is heard by `log`, too
