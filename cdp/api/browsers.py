@@ -3,7 +3,8 @@
 The write key travels in the request itself, so no site is trusted more than another, and cookies never take part.
 """
 
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -21,12 +22,24 @@ Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 def share(request: HttpRequest, answer: Answer) -> Answer:
     """Let the page that asked read the answer, errors too. Servers send no Origin, and pay nothing for this."""
-    origin = request.META.get("HTTP_ORIGIN")
-    if origin:
-        answer["Access-Control-Allow-Origin"] = origin
-        answer["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-        patch_vary_headers(answer, ["Origin"])
+    for name, value in sharing(request.META):
+        if name == "Vary":
+            patch_vary_headers(answer, [value])
+        else:
+            answer[name] = value
     return answer
+
+
+def sharing(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The headers of an answer that say so."""
+    origin = environ.get("HTTP_ORIGIN")
+    if not origin:
+        return []
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", EXPOSED_HEADERS),
+        ("Vary", "Origin"),
+    ]
 
 
 def preflight(request: HttpRequest) -> HttpResponse:

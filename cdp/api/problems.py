@@ -93,20 +93,18 @@ class ProblemMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         found = _problem_of(error)
         if found is None or found[0] >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log_failure(request, error)
+            match = request.resolver_match
+            _log_failure(error, request.method, match.route if match else None)
         if found is None or not _is_for_machines(request):
             return None
         status, body = found
         return JsonResponse(body, status=status)
 
 
-def answer(request: HttpRequest, view: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
-    """Of a view that is called without middleware."""
-    try:
-        return view(request)
-    except Exception as error:  # noqa: BLE001  # as Django does around every view
-        _log_failure(request, error)
-        return browsers.share(request, JsonResponse(_problem_with_status(500), status=500))
+def unforeseen(error: Exception, *, method: str, route: str) -> HttpResponse:
+    """The answer where no middleware stands around a call. The error is logged."""
+    _log_failure(error, method, route)
+    return JsonResponse(_problem_with_status(500), status=500)
 
 
 def problem(code: str, message: str, details: object = None) -> dict[str, object]:
@@ -182,14 +180,13 @@ def _is_meant_so(response: HttpResponse) -> bool:
     return response.get("Content-Type", "").startswith(("application/json", "image/"))
 
 
-def _log_failure(request: HttpRequest, error: Exception) -> None:
+def _log_failure(error: Exception, method: str | None, route: str | None) -> None:
     """Where it happened and the class of the error; its text and the path may hold personal data."""
-    match = request.resolver_match
     frames = traceback.extract_tb(error.__traceback__)[-12:]
     log.error(
         "request.failed",
-        method=request.method,
-        route=match.route if match else None,
+        method=method,
+        route=route,
         error=type(error).__name__,
         frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     )

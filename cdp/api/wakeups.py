@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 import structlog
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from cdp import tasks
 from cdp.models import Stage
@@ -17,7 +17,11 @@ SILENT_SECONDS: Final = 5.0  # after a broker did not answer
 
 
 def wake_on_commit(stage: Stage, *, workspace_id: int) -> None:
-    transaction.on_commit(lambda: WAKER.tell(stage, workspace_id), robust=True)
+    connection = connections[DEFAULT_DB_ALIAS]  # looked up once: it takes longer than all that follows
+    if connection.in_atomic_block:
+        connection.on_commit(lambda: WAKER.tell(stage, workspace_id), robust=True)
+    else:
+        WAKER.tell(stage, workspace_id)
 
 
 def wake_quarantine_on_commit(*, workspace_id: int) -> None:
@@ -34,12 +38,19 @@ class Waker:
         self._thread: threading.Thread | None = None
 
     def tell(self, stage: Stage, workspace_id: int) -> None:
+        what = (stage, workspace_id)
+        if what in self._waiting and self._lives():  # it will be told, and that later than now
+            return
         with self._lock:
-            self._waiting.add((stage, workspace_id))
-            if self._thread is None or not self._thread.is_alive():  # a fork of a process leaves its threads behind
+            self._waiting.add(what)
+            if not self._lives():
                 self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
                 self._thread.start()
         self._came.set()
+
+    def _lives(self) -> bool:
+        """A fork of a process leaves its threads behind."""
+        return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
         while self._came.wait():

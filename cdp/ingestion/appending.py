@@ -12,7 +12,8 @@ from itertools import chain
 from struct import pack
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 
@@ -46,10 +47,11 @@ def append(*, workspace_id: int, source_id: int, received_at: datetime, body: by
     A connection that died meanwhile is made anew once. If the first try was stored after all, the message ids tell.
     """
     row = Row(workspace_id, source_id, received_at, body)
+    connection = connections[DEFAULT_DB_ALIAS]  # looked up once: it takes longer than all that follows
     if connection.in_atomic_block:
-        _execute([row])
+        _execute([row], connection)
     elif _begins(row) or _is_next(row):
-        _write_all()
+        _write_all(connection)
     if row.error:
         raise OperationalError("The append failed.") from row.error
 
@@ -72,11 +74,11 @@ def _is_next(row: Row) -> bool:
     return not row.is_written and row.error is None
 
 
-def _write_all() -> None:
+def _write_all(connection: BaseDatabaseWrapper) -> None:
     """Write what waits, then let the first of those that came meanwhile write on."""
     rows = _taken()
     try:
-        _execute_again(rows)
+        _execute_again(rows, connection)
     except Exception as error:  # noqa: BLE001  # each of them hears of it, and their senders come again
         for row in rows:
             row.error = error
@@ -109,15 +111,15 @@ def _pass_on(rows: Sequence[Row]) -> None:
             row.turn.release()
 
 
-def _execute_again(rows: Sequence[Row]) -> None:
+def _execute_again(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> None:
     try:
-        _execute(rows)
+        _execute(rows, connection)
     except (OperationalError, InterfaceError):
         connection.close()
-        _execute(rows)
+        _execute(rows, connection)
 
 
-def _execute(rows: Sequence[Row]) -> None:
+def _execute(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> None:
     """By one call of libpq, which costs a tenth of a cursor, and with bodies as the bytes that they are: written out as
     text they have twice the length.
     """

@@ -57,7 +57,7 @@ def bodies_in_the_inbox(source):
 def test_append__by_many_at_once__keeps_each_body_once_with_its_work(committed, monkeypatch):
     together = []
     execute = appending._execute
-    monkeypatch.setattr(appending, "_execute", lambda rows: (together.append(len(rows)), execute(rows)))
+    monkeypatch.setattr(appending, "_execute", lambda rows, on: (together.append(len(rows)), execute(rows, on)))
 
     at_once(lambda number: [append(committed, f"{number}-{turn}".encode()) for turn in range(EACH)])
 

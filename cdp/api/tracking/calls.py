@@ -3,7 +3,9 @@
 Nothing ever redirects, and what a body claims to be is ignored: it is read as JSON.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import structlog
 from django.db import Error as DatabaseError
@@ -17,8 +19,7 @@ from cdp.api.tracking import answers
 from cdp.api.tracking.requests import body_of, drain, key_in, token_in
 from cdp.api.wakeups import wake_on_commit
 from cdp.ingestion import services as ingestion
-from cdp.ingestion.accepting import BATCH
-from cdp.ingestion.bodies import BodyTooLargeError, InvalidJsonError
+from cdp.ingestion.accepting import BATCH, Accepted
 from cdp.models import Stage
 
 log = structlog.get_logger()
@@ -29,7 +30,7 @@ def receive(request: HttpRequest, path_kind: str) -> HttpResponse:
     """One call of a tracking SDK."""
     if request.method != "POST":
         return _other_method(request)
-    return share(request, _accept_body(request, path_kind))
+    return share(request, _answer(request.META, path_kind))
 
 
 @csrf_exempt
@@ -37,7 +38,7 @@ def beacon(request: HttpRequest) -> HttpResponse:
     """A batch from `navigator.sendBeacon`, which cannot set headers: the write key is in the query."""
     if request.method != "POST":
         return _other_method(request)
-    return share(request, _accept_body(request, BATCH, request.GET.get("writeKey")))
+    return share(request, _answer(request.META, BATCH, request.GET.get("writeKey")))
 
 
 @csrf_exempt
@@ -49,35 +50,43 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return share(request, answers.as_json({"success": True}))
 
 
-def accept(request: HttpRequest, *, body: bytes, path_kind: str, query_key: str | None = None) -> HttpResponse:
-    """Hand a body to ingestion, and say what became of it."""
-    authorization = request.META.get("HTTP_AUTHORIZATION", "")
-    try:
-        accepted = ingestion.accept_call(
-            header_key=key_in(authorization),
-            token=token_in(authorization),
-            query_key=query_key,
-            body=body,
-            path_kind=path_kind,
-            received_at=timezone.now(),
-            address=partial(address_of, request.META),
-        )
-    except answers.ERRORS as error:
-        return answers.refused(error)
-    except DatabaseError as error:
-        log.error("ingestion.append_failed", error=type(error).__name__)  # noqa: TRY400  # its text may quote the event
-        return answers.not_stored()
+def accept_request(environ: Mapping[str, Any], path_kind: str, query_key: str | None = None) -> Accepted:
+    """Take what a request carries. What goes wrong is raised: `refusal_of` makes an answer of it."""
+    return accept(environ, body=body_of(environ), path_kind=path_kind, query_key=query_key)
+
+
+def accept(environ: Mapping[str, Any], *, body: bytes, path_kind: str, query_key: str | None = None) -> Accepted:
+    """Hand a body to ingestion. Durable when this returns, and the workers hear of it."""
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    accepted = ingestion.accept_call(
+        header_key=key_in(authorization),
+        token=token_in(authorization),
+        query_key=query_key,
+        body=body,
+        path_kind=path_kind,
+        received_at=timezone.now(),
+        address=partial(address_of, environ),
+    )
     if accepted.accepted:
         wake_on_commit(Stage.INGESTION, workspace_id=accepted.workspace_id)
-    return answers.accepted(accepted)
+    return accepted
 
 
-def _accept_body(request: HttpRequest, path_kind: str, query_key: str | None = None) -> HttpResponse:
-    try:
-        body = body_of(request)
-    except (BodyTooLargeError, InvalidJsonError) as error:
+def refusal_of(error: Exception) -> HttpResponse:
+    """The answer to what was not accepted. Raises what nobody foresaw."""
+    if isinstance(error, answers.ERRORS):
         return answers.refused(error)
-    return accept(request, body=body, path_kind=path_kind, query_key=query_key)
+    if isinstance(error, DatabaseError):
+        log.error("ingestion.append_failed", error=type(error).__name__)  # its text may quote the event
+        return answers.not_stored()
+    raise error
+
+
+def _answer(environ: Mapping[str, Any], path_kind: str, query_key: str | None = None) -> HttpResponse:
+    try:
+        return answers.accepted(accept_request(environ, path_kind, query_key))
+    except (*answers.ERRORS, DatabaseError) as error:
+        return refusal_of(error)
 
 
 def _other_method(request: HttpRequest) -> HttpResponse:

@@ -1,10 +1,9 @@
 """All tracking paths, each with and without a slash at its end: a redirect between the two would lose data."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import path
 
 from cdp.api.tracking import calls, documents, pixels, tokens
@@ -32,9 +31,7 @@ _ROUTES: Final[list[tuple[str, View, dict[str, Any]]]] = [
 ]
 urlpatterns = [path(f"{route}{slash}", view, given) for route, view, given in _ROUTES for slash in ("", "/")]
 
-# What cdp.wsgi calls without looking through all paths first.
-SHORT_WAY: Final[Mapping[str, Callable[[HttpRequest], HttpResponse]]] = {
-    f"/v1/{name}{slash}": partial(calls.receive, path_kind=kind)
-    for name, kind in KIND_BY_PATH.items()
-    for slash in ("", "/")
+# What cdp.wsgi knows without looking through all paths first: the kind of each call.
+SHORT_WAY: Final[Mapping[str, str]] = {
+    f"/v1/{name}{slash}": kind for name, kind in KIND_BY_PATH.items() for slash in ("", "/")
 }

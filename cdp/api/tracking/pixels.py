@@ -7,12 +7,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from cdp.api.browsers import preflight, share
 from cdp.api.tracking import answers
-from cdp.api.tracking.calls import accept
+from cdp.api.tracking.calls import accept, refusal_of
 
 GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 DEEPEST: Final = 8  # `context.page.url` is 3 deep
@@ -29,12 +30,18 @@ def pixel(request: HttpRequest, path_kind: str) -> HttpResponse:
         return share(request, _image(HTTPStatus.OK))
     parameters = parameters_in(request.META.get("QUERY_STRING", ""))
     body = msgspec.json.encode(event_in(parameters, path_kind))
-    answer = accept(request, body=body, path_kind=path_kind, query_key=parameters.get("writeKey"))
-    status = answer.status_code if answer.status_code in answers.COME_AGAIN else HTTPStatus.OK
-    image = _image(status)
-    if answer.has_header("Retry-After"):
-        image["Retry-After"] = answer["Retry-After"]
-    return share(request, image)
+    try:
+        accept(request.META, body=body, path_kind=path_kind, query_key=parameters.get("writeKey"))
+    except (*answers.ERRORS, DatabaseError) as error:
+        return share(request, _image_instead_of(refusal_of(error)))
+    return share(request, _image(HTTPStatus.OK))
+
+
+def _image_instead_of(refusal: HttpResponse) -> HttpResponse:
+    image = _image(refusal.status_code if refusal.status_code in answers.COME_AGAIN else HTTPStatus.OK)
+    if refusal.has_header("Retry-After"):
+        image["Retry-After"] = refusal["Retry-After"]
+    return image
 
 
 def _image(status: int) -> HttpResponse:

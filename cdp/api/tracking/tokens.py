@@ -33,7 +33,7 @@ def token(request: HttpRequest) -> HttpResponse:
 
 
 def _form_of(request: HttpRequest) -> Mapping[str, str]:
-    body = body_of(request)
+    body = body_of(request.META)
     if len(body) > LARGEST_FORM:
         raise BodyTooLargeError
     return dict(parse_qsl(body.decode(errors="replace"), errors="replace"))
