@@ -6,13 +6,14 @@ answers as it needs.
 
 import base64
 import os
+import select
 import socket
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from heapq import heappop, heappush
+from itertools import chain, count
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from cdp.embedded import CHECKOUT, default_stack
 from cdp.supervisor import Program
 
 PATIENCE_SECONDS = 30
+NEVER = float("inf")
 
 
 @contextmanager
@@ -103,50 +105,103 @@ def send_offered(port: int, requests: Sequence[bytes], *, connections: int, per_
 
 
 def _send(shares: Sequence[Sequence[bytes]], port: int, *, pause: float | None) -> dict[str, float]:
-    times: list[float] = []
-    began = time.perf_counter() + 0.2
-    clients = [
-        threading.Thread(target=_client, args=(port, share, times, began, place, len(shares), pause))
-        for place, share in enumerate(shares)
-    ]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    seconds = time.perf_counter() - began
-    count = sum(map(len, shares))
-    if len(times) != count:
-        message = f"{count - len(times)} of {count} requests were not answered with 200"
-        raise RuntimeError(message)
-    hundredths = quantiles(times, n=100)
+    with ExitStack() as stack:
+        load = Load(stack.enter_context(select.epoll()))
+        began = time.perf_counter() + 0.2
+        for place, share in enumerate(shares):
+            due = _in_turn(began, place, len(shares), pause) if pause else _at_once(began)
+            load.add(Client(stack.enter_context(connected(port)), zip(due, share, strict=False)))
+        load.run()
+        seconds = time.perf_counter() - began
+    hundredths = quantiles(load.times, n=100)
     return {
-        "requests_per_second": count / seconds,
+        "requests_per_second": len(load.times) / seconds,
         "median_ms": hundredths[49] * 1000,
         "p95_ms": hundredths[94] * 1000,
         "p99_ms": hundredths[98] * 1000,
     }
 
 
-def _client(
-    port: int,
-    requests: Sequence[bytes],
-    times: list[float],
-    began: float,
-    place: int,
-    clients: int,
-    pause: float | None,
-) -> None:
-    with connected(port) as connection:
-        time.sleep(max(began - time.perf_counter(), 0))
-        for number, request in enumerate(requests):
-            due = began + (number * clients + place) * pause if pause else time.perf_counter()
-            time.sleep(max(due - time.perf_counter(), 0))
-            connection.sendall(request)
-            answer = read_answer(connection)
-            if not answer.startswith(b"HTTP/1.1 200"):
-                print(answer.decode(), file=sys.stderr)
-                return
-            times.append(time.perf_counter() - due)
+def _in_turn(began: float, place: int, connections: int, pause: float) -> Iterator[float]:
+    return (began + (number * connections + place) * pause for number in count())
+
+
+def _at_once(began: float) -> Iterator[float]:
+    """The first when all begin, each other one at the moment when it is asked for: the one before is answered."""
+    return chain([began], iter(time.perf_counter, None))
+
+
+class Client:
+    """A connection that sends its requests one after the other, each when it is `due`."""
+
+    def __init__(self, connection: socket.socket, requests: Iterator[tuple[float, bytes]]) -> None:
+        connection.setblocking(True)  # with a time limit Python asks the system twice
+        self.connection = connection
+        self._requests = requests
+        self._answer = b""
+        self.proceed()
+
+    def proceed(self) -> None:
+        self.due, self._request = next(self._requests, (NEVER, b""))
+
+    def send(self) -> None:
+        self.connection.sendall(self._request)
+
+    def is_answered(self) -> bool:
+        """Whether the answer has come to its end. Raises where it is not 200."""
+        self._answer += _read_some(self.connection)
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        if not end or len(body) < _length_in(head):
+            return False
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(self._answer.decode())
+        self._answer = b""
+        return True
+
+
+class Load:
+    """All connections in one thread: to change between threads costs more than to send. `times` are seconds."""
+
+    def __init__(self, answers: select.epoll) -> None:
+        self.times: list[float] = []
+        self._answers = answers
+        self._clients: dict[int, Client] = {}
+        self._plan: list[tuple[float, int]] = []  # a heap: when each connection sends again
+        self._asked = 0
+
+    def add(self, client: Client) -> None:
+        number = client.connection.fileno()
+        self._clients[number] = client
+        self._answers.register(number, select.EPOLLIN)
+        heappush(self._plan, (client.due, number))
+
+    def run(self) -> None:
+        """Until everything is answered. Raises where an answer does not come."""
+        while self._plan or self._asked:
+            pause = self._send_due()
+            came = self._answers.poll(min(pause, PATIENCE_SECONDS))
+            if not came and pause > PATIENCE_SECONDS:
+                raise TimeoutError
+            for number, _ in came:
+                self._read(self._clients[number], number)
+
+    def _send_due(self) -> float:
+        """Returns how long nothing else is due."""
+        while self._plan:
+            ahead = self._plan[0][0] - time.perf_counter()
+            if ahead > 0:
+                return ahead
+            self._clients[heappop(self._plan)[1]].send()
+            self._asked += 1
+        return NEVER
+
+    def _read(self, client: Client, number: int) -> None:
+        if client.is_answered():
+            self._asked -= 1
+            self.times.append(time.perf_counter() - client.due)
+            client.proceed()
+            if client.due < NEVER:
+                heappush(self._plan, (client.due, number))
 
 
 def connected(port: int) -> socket.socket:
@@ -161,12 +216,13 @@ def read_answer(connection: socket.socket) -> bytes:
     while b"\r\n\r\n" not in answer:
         answer += _read_some(connection)
     head, _, body = answer.partition(b"\r\n\r\n")
-    length = next(
-        int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-    )
-    while len(body) < length:
+    while len(body) < _length_in(head):
         body += _read_some(connection)
     return head
+
+
+def _length_in(head: bytes) -> int:
+    return int(head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
 
 
 def _read_some(connection: socket.socket) -> bytes:

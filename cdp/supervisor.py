@@ -87,7 +87,7 @@ class Child:
 def programs(port: int, data: Path) -> Iterator[Program]:
     scripts = Path(sys.executable).parent
     web = (
-        "--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "2", "--blocking-threads", "8",
+        "--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "2", "--blocking-threads", "16",
         "--respawn-failed-workers", "--respawn-interval", "0.1", "--no-ws", "--log-level", "warning", "cdp.wsgi:application",
     )  # fmt: skip
     celery = (str(scripts / "celery"), "--app", "cdp.celery")

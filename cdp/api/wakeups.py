@@ -12,7 +12,7 @@ from cdp.models import Stage
 
 log = structlog.get_logger()
 
-SOONEST_AGAIN_SECONDS: Final = 0.05  # of one process: thousands of requests in a second are one piece of work
+SOONEST_AGAIN_SECONDS: Final = 0.1  # of one process: thousands of requests in a second are one piece of work
 SILENT_SECONDS: Final = 5.0  # after a broker did not answer
 
 
