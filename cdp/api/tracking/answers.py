@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
+from django.db import Error as DatabaseError
 from django.http import HttpResponse
 
 from cdp.ingestion.accepting import Accepted
@@ -27,6 +28,7 @@ STATUS_BY_ERROR: Final[Mapping[type[TesseraError], HTTPStatus]] = {
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 ERRORS: Final = tuple(STATUS_BY_ERROR)
+FORESEEN: Final[tuple[type[Exception], ...]] = (*ERRORS, DatabaseError)
 JSON: Final = "application/json"
 COME_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 

@@ -85,7 +85,7 @@ def refusal_of(error: Exception) -> HttpResponse:
 def _answer(environ: Mapping[str, Any], path_kind: str, query_key: str | None = None) -> HttpResponse:
     try:
         return answers.accepted(accept_request(environ, path_kind, query_key))
-    except (*answers.ERRORS, DatabaseError) as error:
+    except answers.FORESEEN as error:
         return refusal_of(error)
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -32,7 +31,7 @@ def pixel(request: HttpRequest, path_kind: str) -> HttpResponse:
     body = msgspec.json.encode(event_in(parameters, path_kind))
     try:
         accept(request.META, body=body, path_kind=path_kind, query_key=parameters.get("writeKey"))
-    except (*answers.ERRORS, DatabaseError) as error:
+    except answers.FORESEEN as error:
         return share(request, _image_instead_of(refusal_of(error)))
     return share(request, _image(HTTPStatus.OK))
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from django.core.handlers.wsgi import get_path_info
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 
 from cdp import wsgi
 from cdp.api.tracking import calls, paths
@@ -48,6 +48,36 @@ def test_call__on_the_short_way__is_kept(write_key):
     assert (status, headers["Content-Type"]) == ("200 OK", "application/json")
     assert json.loads(answer) == {"success": True, "accepted": 1, "rejected": []}
     assert InboxBatch.objects.count() == 1
+
+
+def test_call__of_a_page__may_be_read_by_it(write_key):
+    _, headers, _ = call(
+        "/v1/t", json.dumps({**GOOD, "writeKey": write_key}).encode(), HTTP_ORIGIN="https://shop.example"
+    )
+
+    assert headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    assert headers["Vary"] == "Origin"
+
+
+def test_call__that_is_refused__is_an_error_with_its_length_and_nothing_is_kept(write_key):
+    status, headers, answer = call("/v1/batch", b"[]")
+
+    assert (status, json.loads(answer)["code"]) == ("400 Bad Request", "invalid_json")
+    assert headers["Content-Length"] == str(len(answer))
+    assert not InboxBatch.objects.exists()
+
+
+def test_call__that_cannot_be_stored__is_to_come_again(write_key, monkeypatch):
+    def fail(*_, **__):
+        raise DatabaseError
+
+    monkeypatch.setattr(wsgi, "close_old_connections", lambda: None)
+    monkeypatch.setattr(calls.ingestion, "accept_call", fail)
+
+    status, headers, answer = call("/v1/batch", b"{}")
+
+    assert (status, json.loads(answer)["code"]) == ("503 Service Unavailable", "append_failed")
+    assert headers["Retry-After"] == "1"
 
 
 def test_call__that_goes_wrong_as_nobody_foresaw__is_500_in_json_and_says_nothing_of_it(write_key, monkeypatch):
