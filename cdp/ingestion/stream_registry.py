@@ -76,5 +76,5 @@ def _imported(module: str, extra: str) -> Any:  # noqa: ANN401  # a module
         if not extra:
             raise
         raise MissingExtraError(
-            f"Streams of this kind need the extra `{extra}`: pip install 'tessera[{extra}]'."
+            f"Streams of this kind need the extra `{extra}`: `make extras` installs it."
         ) from None
