@@ -252,6 +252,7 @@ def _reading(kind: str, mapping: FileMapping | None, region: str, table: Table) 
         region=region,
         columns=table.columns,
         has_types=table.has_types,
+        dialect=None if table.has_types else table.dialect.of_rows(),
     )
 
 
