@@ -86,8 +86,8 @@ def measure_file(*, source: Source, path: Path, key: str = "") -> dict[str, Any]
     for rows in _in_chunks(row.fields for row in table.rows() if not row.code):
         profiler.see(rows)
     with gate.permit(Purpose.COLLECTION, workspace_id=source.workspace_id):
-        before, rows = _before(source.pk, of_days=False), {"": profiler.rows}
-        body, _, alerts = _report({"": profiler}, before, thresholds_of(source.pk), rows)
+        before, count = _before(source.pk, of_days=False), {"": profiler.rows}
+        body, _, alerts = _report({"": profiler}, before, thresholds_of(source.pk), count)
     return {"rows": profiler.rows, "alerts": alerts, **body}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+import yaml
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from cdp import embedded
@@ -41,6 +42,17 @@ with transaction.atomic(), connection.cursor() as cursor:
     print(json.dumps({"profile": filled.people[0].profile_id, "segment": filled.segment.pk}))
 """
 
+TURN = """
+import sys
+import django; django.setup()
+from django.utils import timezone
+from cdp.ingestion import uploads
+from cdp.models import Workspace
+
+workspace = Workspace.objects.get(slug="shop").pk
+assert uploads.load_next(workspace_id=workspace, clock=timezone.now, seconds=float(sys.argv[1]))
+"""
+
 
 @dataclass
 class Console:
@@ -58,7 +70,15 @@ class Console:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, dict[str, int]]]:
+def upload_directory(tmp_path_factory) -> Iterator[None]:
+    """Where web server and worker find the files that people give the console."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("UPLOAD_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def served(upload_directory) -> Iterator[tuple[str, dict[str, int]]]:
     stack = embedded.default_stack()
     stack.start()
     with databases.fresh_database(DATABASE):
@@ -78,6 +98,12 @@ def served() -> Iterator[tuple[str, dict[str, int]]]:
         finally:
             server.terminate()
             server.wait(timeout=30)
+
+
+def take_turn_of_worker(*, seconds: float) -> None:
+    database_url = embedded.default_stack().database_url("worker_ingestion", DATABASE)
+    command = [sys.executable, "-c", TURN, str(seconds)]
+    subprocess.run(command, env=environment(database_url), cwd=embedded.CHECKOUT, check=True, capture_output=True)
 
 
 def environment(database_url: str) -> dict[str, str]:
@@ -180,8 +206,43 @@ def test_marketer__who_changes_a_rule__sees_the_count_and_a_mistake_marked(conso
     assert console.page.inner_text(".console-mark") == "equals"
 
 
+def test_steward__who_gives_a_file__follows_it_to_what_was_refused_and_to_its_quality(console, tmp_path):
+    page, names = console.page, ("Zoé", "Léa", "Paul")
+    rows = [f"{number};{names[number % 3]};m{number}@example.com;{number % 50},5" for number in range(12_000)]
+    (tmp_path / "clients.csv").write_text("\n".join(["no;Prénom;Courriel;Panier", *rows, ";Personne;;1,5"]))
+
+    console.open("/console/cdp/upload/add/")
+    page.select_option("[name=source]", label="crm")
+    page.set_input_files("[name=file]", tmp_path / "clients.csv")
+    page.click("[name=_save]")
+    page.wait_for_selector("#previewed")
+    guessed = yaml.safe_load(page.input_value("[name=mapping]"))
+    assert (guessed["key"], guessed["identifiers"]) == ("no", {"email": "Courriel"})
+    assert guessed["traits"] == {"given_name": "Prénom", "panier": "Panier"}
+    assert page.inner_text("#previewed tbody tr >> nth=0").split("\n")[0].split("\t")[:2] == ["2", "0"]
+
+    page.click("#start")
+    page.wait_for_selector("#cancel")
+    take_turn_of_worker(seconds=0)
+    page.wait_for_selector("h2:has-text('Progress') >> text=/^[1-9][0-9]? %$/")  # the page asks for itself again
+    take_turn_of_worker(seconds=60)
+    page.wait_for_selector("h2:has-text('Progress') >> text='100 %'")
+    counts = page.inner_text(".console-facts").split("\n")
+    assert counts == ["rows read", "12,001", "accepted", "12,000", "known already", "0", "in quarantine", "1"]
+
+    page.click("#refused")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#result_list tbody tr").count() == 1
+    assert "clients.csv:12002" in page.inner_text("#result_list tbody")
+    page.go_back()
+    page.click("#report")
+    page.wait_for_selector("#quality")
+    assert "12,001 rows" in page.inner_text("#quality")
+    assert "Panier" in page.inner_text("#quality")
+
+
 def test_steward__who_mends__sees_meanwhile_what_would_become_of_it_and_follows_the_run(console):
-    console.open("/console/cdp/quarantineditem/")
+    console.open("/console/cdp/quarantineditem/?source=shop")
     console.page.click("text=Mend and replay what is filtered")
     console.page.wait_for_selector("#differences")
     assert console.page.inner_text("#refused") == "2 would stay"
