@@ -309,7 +309,7 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which web and workers need not
 
     counts = Counts(**run.counts)
-    profiler = None if run.position else quality_measuring.profiler_of_load(run.pk, key=load.key)
+    profiler = None if run.position else _profiler(load, run)
     try:
         for chunk in _ahead(_chunks(load, run, clock, profiler)):
             backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
@@ -331,12 +331,16 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
 
 def _measured_anew(load: Load, run: Run) -> "Profiler":
     """By its first rows, when all is loaded: what was seen before a load was interrupted, or gave way, is not kept."""
-    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # as in `run_load`
-
-    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key)
+    profiler = _profiler(load, run)
     for rows in _cut(islice(load.table.rows(), min(run.position, MEASURED_ROWS))):
         profiler.see([row.fields for row in rows if not row.code])
     return profiler
+
+
+def _profiler(load: Load, run: Run) -> "Profiler":
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # as in `run_load`
+
+    return quality_measuring.profiler_of_load(run.pk, key=load.key, decimal=load.table.dialect.decimal)
 
 
 def cancel(runs: QuerySet[Run], *, now: datetime) -> int:

@@ -46,9 +46,9 @@ FILE_SEED: Final = 7
 # -- measuring ------------------------------------------------------------------------------------------------------
 
 
-def profiler_of_load(run_id: int, *, key: str = "") -> Profiler:
+def profiler_of_load(run_id: int, *, key: str = "", decimal: str = ".") -> Profiler:
     """The seed of its sample is the run, so a load that is measured again gives the same report."""
-    return Profiler(seed=run_id, key=key)
+    return Profiler(seed=run_id, key=key, decimal=decimal)
 
 
 def keep_load(*, source: KnownSource, run: Run, profiler: Profiler, now: datetime) -> QualityReport:
@@ -82,7 +82,7 @@ def measure_file(*, source: Source, path: Path, key: str = "") -> dict[str, Any]
     Raises `FileError`.
     """
     table = open_table(path)
-    profiler = Profiler(seed=FILE_SEED, key=key)
+    profiler = Profiler(seed=FILE_SEED, key=key, decimal=table.dialect.decimal)
     for rows in _in_chunks(row.fields for row in table.rows() if not row.code):
         profiler.see(rows)
     with gate.permit(Purpose.COLLECTION, workspace_id=source.workspace_id):

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from cdp import tasks
 from cdp.ingestion import loading, quality_measuring, quality_reports
 from cdp.ingestion.quality.thresholds import Thresholds
-from cdp.models import Event, QualityReport, QualityThresholds, Record, SourceKind
+from cdp.models import Event, QualityReport, QualityThresholds, Record, Source, SourceKind
 from cdp.models.closing import close_workspace
 from tests.factories import IdentifierFactory, SourceFactory
 
@@ -71,6 +71,21 @@ def test_load__leaves_a_report_of_the_file(load, crm, tmp_path):
     assert part["duplicates"]["keys"] == {"count": 2, "share": pytest.approx(2 / 102)}
     assert (part["seed"], report.body["before"]) == (report.run_id, None)
     assert alerts_of(report) == [("duplicate_rows", ""), ("duplicate_keys", "")]
+
+
+def test_numbers_of_a_file_with_decimal_commas__are_measured_as_numbers(load, tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_text("customer_id;spent;note\n" + "".join(f"{n};{n % 40},5;a,b\n" for n in range(80)))
+
+    load(path)
+
+    (part,) = QualityReport.objects.get().body["parts"]
+    columns = {column["name"]: column for column in part["columns"]}
+    assert (columns["spent"]["type"], columns["spent"]["types"]) == ("number", {"number": 80})
+    assert (columns["spent"]["numbers"]["min"], columns["spent"]["numbers"]["mean"]) == (0.5, 20.0)
+    assert columns["note"]["type"] == "text"
+    measured = quality_measuring.measure_file(source=Source.objects.get(name="crm"), path=path)
+    assert {column["name"]: column["type"] for column in measured["parts"][0]["columns"]}["spent"] == "number"
 
 
 def test_report__holds_no_value_of_a_person(load, tmp_path):
