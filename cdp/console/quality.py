@@ -5,10 +5,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceRelatedFilter, column, number_in
 from cdp.console.plans import bar_height
+from cdp.console.runs import file_of
 from cdp.console.words import DUPLICATES
 from cdp.ingestion import quality_reports
 from cdp.models import QualityReport, QualityThresholds
@@ -20,7 +22,7 @@ SHOWN_HISTORY = 30
 class QualityReportAdmin(LedgerAdmin):
     list_display = ("source", "of", "rows", "number_of_alerts", "created_at")
     list_filter = (("source", WorkspaceRelatedFilter),)
-    list_select_related = ("source", "run")
+    list_select_related = ("source", "run__upload")
     ordering = ("-pk",)
     fields = ("source", "of", "rows", "created_at")
     readonly_fields = ("of",)
@@ -31,8 +33,8 @@ class QualityReportAdmin(LedgerAdmin):
 
     @column(description=_("load or day"))
     def of(self, report: QualityReport) -> Any:
-        """A load is shown by the name of its file, which ends its subject."""
-        return report.run.subject.split(" ", 2)[-1] if report.run else report.day
+        """A load is shown by the name of its file."""
+        return file_of(report.run) if report.run else report.day and date_format(report.day)
 
     @column(description=_("alerts"), label={"none": "success", "some": "danger"})
     def number_of_alerts(self, report: QualityReport) -> tuple[str, str]:

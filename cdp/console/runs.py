@@ -2,6 +2,7 @@
 
 from copy import copy
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -15,17 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from cdp.admin import LedgerAdmin, column, number_in, profile_link, workspace_of
+from cdp.console import words
 from cdp.ingestion import loading
-from cdp.models import OutboxRow, Run, RunState, Stage
+from cdp.models import OutboxRow, QualityReport, Run, RunState, Stage
 
 REFRESH_SECONDS = 2
-CANCELLED_BY_CHUNK = (loading.RECORDS, loading.EVENTS)
-COUNTED = {
-    "read": _("rows read"),
-    "accepted": _("accepted"),
-    "duplicates": _("known already"),
-    "quarantined": _("in quarantine"),
-}
+OF_FILES = (loading.RECORDS, loading.EVENTS)
 STATE_COLOURS = {
     RunState.RUNNING.value: "info",
     RunState.DONE.value: "success",
@@ -36,16 +32,24 @@ STATE_COLOURS = {
 
 @admin.register(Run)
 class RunAdmin(LedgerAdmin):
-    list_display = ("kind", "subject", "coloured_state", "counts_in_words", "started_at", "finished_at")
+    list_display = ("what", "on_what", "coloured_state", "counts_in_words", "started_at", "finished_at")
     list_filter = ("state", "kind")
     search_fields = ("subject",)
     ordering = ("-pk",)
     fields = (
-        "kind", "subject", "state", "counts_in_words", "position", "error", "asked_by", "started_at", "heartbeat_at",
+        "what", "on_what", "state", "counts_in_words", "position", "error", "asked_by", "started_at", "heartbeat_at",
         "finished_at",
     )  # fmt: skip
-    readonly_fields = ("counts_in_words",)
+    readonly_fields = ("what", "on_what", "counts_in_words")
     change_form_outer_after_template = "console/run.html"
+
+    @column(description=_("kind"), ordering="kind")
+    def what(self, run: Run) -> Any:
+        return words.run_in_words(run.kind)
+
+    @column(description=_("subject"), ordering="subject")
+    def on_what(self, run: Run) -> Any:
+        return words.subject_in_words(run.subject)
 
     @column(description=_("state"), label=STATE_COLOURS, ordering="state")
     def coloured_state(self, run: Run) -> tuple[str, str]:
@@ -53,7 +57,7 @@ class RunAdmin(LedgerAdmin):
 
     @column(description=_("counts"))
     def counts_in_words(self, run: Run) -> str:
-        return ", ".join(f"{name} {number}" for name, number in run.counts.items())
+        return words.counted(run.counts)
 
     def get_urls(self) -> list[URLPattern]:
         own = [path("<int:pk>/cancel/", self.admin_site.admin_view(self.cancel), name="cdp_run_cancel")]
@@ -75,7 +79,7 @@ class RunAdmin(LedgerAdmin):
         """What works on it finds out at its next chunk."""
         if workspace_of(request) is None or not request.user.has_perm("cdp.change_run"):
             raise PermissionDenied
-        running = self.get_queryset(request).filter(pk=pk, kind__in=CANCELLED_BY_CHUNK)
+        running = self.get_queryset(request).filter(pk=pk, kind__in=OF_FILES)
         if loading.cancel(running, now=timezone.now()):
             self.message_user(request, gettext("Cancelled: it stops after the rows that it is at."), messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:cdp_run_change", args=[pk]))
@@ -86,9 +90,21 @@ def progress_of(run: Run) -> dict[str, Any]:
     upload = getattr(run, "upload", None)
     share = min(100, round(100 * run.bookmark.get("offset", 0) / upload.size)) if upload and upload.size else None
     share = 100 if run.state == RunState.DONE and upload else share
-    counts = [(COUNTED.get(name, name), number) for name, number in run.counts.items() if isinstance(number, int)]
-    is_cancelled_by_chunk = run.state == RunState.RUNNING and run.kind in CANCELLED_BY_CHUNK
-    return {"upload": upload, "share": share, "counts": counts, "is_cancellable": is_cancelled_by_chunk}
+    is_of_file = run.kind in OF_FILES
+    return {
+        "upload": upload,
+        "share": share,
+        "counts": words.counts_in_words(run.counts),
+        "is_cancellable": is_of_file and run.state == RunState.RUNNING,
+        "refused": urlencode({"place": f"{file_of(run)}:*"}) if is_of_file else "",
+        "report": QualityReport.objects.filter(run=run).values_list("pk", flat=True).first(),
+    }
+
+
+def file_of(run: Run) -> str:
+    """What the file of a load is called, which ends its subject."""
+    upload = getattr(run, "upload", None)
+    return upload.name if upload else run.subject.split(" ", 2)[-1]
 
 
 @admin.register(OutboxRow)

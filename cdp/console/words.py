@@ -1,6 +1,7 @@
 """Template filters of the console (`{% load console %}`): stored JSON in words."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from cdp.models import ViolationAction
 
 register = template.Library()
+
+_DIGEST = re.compile(r" [0-9a-f]{64} ")
 
 ALERTS = {
     "rows_change": _("number of rows"),
@@ -35,6 +38,37 @@ TYPES = {
     "object": _("object"),
     "empty": _("empty"),
 }
+RUNS = {
+    "load records": _("records of a file"),
+    "load events": _("events of a file"),
+    "normalise records": _("records normalised anew"),
+    "read connection": _("a connection read"),
+    "quarantine.replay": _("quarantine replayed"),
+    "quarantine.discard": _("quarantine discarded"),
+    "identity.resolve": _("record linkage"),
+    "segments.learn": _("groups learnt"),
+}
+COUNTS = {
+    "read": _("rows read"),
+    "accepted": _("accepted"),
+    "duplicates": _("known already"),
+    "quarantined": _("in quarantine"),
+    "deleted": _("deleted there"),
+    "chosen": _("chosen"),
+    "refused": _("refused again"),
+    "discarded": _("discarded"),
+    "changed": _("changed"),
+    "traits": _("traits"),
+    "identifiers": _("identifiers"),
+    "without_mapping": _("without a mapping"),
+    "pairs": _("pairs"),
+    "judgements": _("judgements"),
+    "review": _("pairs to review"),
+    "clusters": _("people"),
+    "customers": _("customers"),
+    "groups": _("groups"),
+}
+SUBJECTS = {"everything that waits": _("everything that waited")}
 RULES = {"most_recent": _("the most recent"), "steward": _("a steward said so")}
 
 
@@ -60,6 +94,28 @@ def _rounded(fact: Any) -> Any:
 def grouped(number: int) -> str:
     """1234567 → 1,234,567 or 1 234 567, as the language writes it."""
     return number_format(number, force_grouping=True, use_l10n=True)
+
+
+@register.filter
+def run_in_words(kind: str) -> Any:
+    """What a long piece of work does."""
+    return RUNS.get(kind, kind)
+
+
+@register.filter
+def subject_in_words(subject: str) -> Any:
+    """What it works on: a name, or all there is. The digest of a file tells loads apart, and nobody anything."""
+    return SUBJECTS.get(subject, _DIGEST.sub(" ", subject))
+
+
+@register.filter
+def counted(counts: Mapping[str, Any]) -> str:
+    """What became of it, in one line."""
+    return " · ".join(f"{name} {grouped(number)}" for name, number in counts_in_words(counts))
+
+
+def counts_in_words(counts: Mapping[str, Any]) -> list[tuple[Any, int]]:
+    return [(COUNTS.get(name, name), number) for name, number in counts.items() if isinstance(number, int)]
 
 
 @register.filter

@@ -5,6 +5,10 @@ from textwrap import wrap
 from typing import Any
 
 WIDTH = 100
+WHY_QUARANTINED = (
+    "  Three were sent broken on purpose. Each lies there with its reason:",
+    "  .venv/bin/python manage.py quarantine list --workspace demo",
+)
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -32,7 +36,7 @@ def _came_in(came_in: Mapping[str, Mapping[str, int]]) -> list[str]:
         f"  {name:<12}{row['read']:>9,}{row['accepted']:>10,}{row['duplicates']:>12,}{row['quarantined']:>13,}"
         for name, row in came_in.items()
     ]
-    return [*_title("What came in"), *lines]
+    return [*_title("What came in"), *lines, *WHY_QUARANTINED]
 
 
 def _people(people: Mapping[str, Any]) -> list[str]:

@@ -138,7 +138,8 @@ def load_extra(module: str, *, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError:
         raise MissingExtraError(
-            f"The library of this connection is missing: pip install 'tessera[{extra}]'.", reason=f"missing_{extra}"
+            f"The library of this connection is missing, the extra `{extra}`: `make extras` installs it.",
+            reason=f"missing_{extra}",
         ) from None
 
 

@@ -50,6 +50,10 @@ class Dialect:
             "strict": True,
         }
 
+    def of_rows(self) -> dict[str, str]:
+        """What one must know to read a row of it alone; `said` takes it back."""
+        return {"delimiter": self.delimiter, "quote": self.quote, "escape": self.escape, "decimal": self.decimal}
+
     def said(self, given: Mapping[str, Any]) -> "Dialect":
         """What a mapping says of the file goes before what it looks like."""
         return replace(self, **given)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
-MEASURED_ROWS: Final = 100_000  # of flat events, for the quality report: to measure one costs more than to load it
+MEASURED_ROWS: Final = 100_000  # of flat events, and of loads that were interrupted, for the quality report
 RECORDS: Final = "load records"
 EVENTS: Final = "load events"
 
@@ -252,6 +252,7 @@ def _reading(kind: str, mapping: FileMapping | None, region: str, table: Table) 
         region=region,
         columns=table.columns,
         has_types=table.has_types,
+        dialect=None if table.has_types else table.dialect.of_rows(),
     )
 
 
@@ -308,20 +309,16 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     from cdp.ingestion import quality_measuring  # noqa: PLC0415  # loads numpy, which web and workers need not
 
     counts = Counts(**run.counts)
-    # What is loaded in turns is not measured: each would have to read again what the ones before it had read.
-    is_whole = is_over is never or not run.position
-    profiler = quality_measuring.profiler_of_load(run.pk, key=load.key) if is_whole else None
+    profiler = None if run.position else _profiler(load, run)
     try:
-        if profiler and run.position:
-            _measure_again(load, run, profiler)
         for chunk in _ahead(_chunks(load, run, clock, profiler)):
             backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
             _store(load, run, chunk, counts)
             report(Progress(counts, chunk.end.offset, load.table.total))
             if is_over():
                 return counts
-        if profiler:
-            quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
+        profiler = profiler or _measured_anew(load, run)
+        quality_measuring.keep_load(source=load.source, run=run, profiler=profiler, now=clock())
     except OperationalError:  # the database went away, or a deadlock: what is stored is stored, and the run can go on
         raise
     except Exception as error:
@@ -332,10 +329,18 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     return counts
 
 
-def _measure_again(load: Load, run: Run, profiler: "Profiler") -> None:
-    """What was loaded before it was stopped belongs to the report as well."""
-    for rows in _cut(islice(load.table.rows(), run.position)):
+def _measured_anew(load: Load, run: Run) -> "Profiler":
+    """By its first rows, when all is loaded: what was seen before a load was interrupted, or gave way, is not kept."""
+    profiler = _profiler(load, run)
+    for rows in _cut(islice(load.table.rows(), min(run.position, MEASURED_ROWS))):
         profiler.see([row.fields for row in rows if not row.code])
+    return profiler
+
+
+def _profiler(load: Load, run: Run) -> "Profiler":
+    from cdp.ingestion import quality_measuring  # noqa: PLC0415  # as in `run_load`
+
+    return quality_measuring.profiler_of_load(run.pk, key=load.key, decimal=load.table.dialect.decimal)
 
 
 def cancel(runs: QuerySet[Run], *, now: datetime) -> int:

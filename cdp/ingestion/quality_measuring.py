@@ -46,13 +46,13 @@ FILE_SEED: Final = 7
 # -- measuring ------------------------------------------------------------------------------------------------------
 
 
-def profiler_of_load(run_id: int, *, key: str = "") -> Profiler:
+def profiler_of_load(run_id: int, *, key: str = "", decimal: str = ".") -> Profiler:
     """The seed of its sample is the run, so a load that is measured again gives the same report."""
-    return Profiler(seed=run_id, key=key)
+    return Profiler(seed=run_id, key=key, decimal=decimal)
 
 
 def keep_load(*, source: KnownSource, run: Run, profiler: Profiler, now: datetime) -> QualityReport:
-    """Once for each run, however often it is called."""
+    """Once for each run, however often it is called. Of a large load `profiler` may have seen the first rows alone."""
     return _keep(source.id, source.workspace_id, {"": profiler}, now=now, run=run)
 
 
@@ -82,11 +82,12 @@ def measure_file(*, source: Source, path: Path, key: str = "") -> dict[str, Any]
     Raises `FileError`.
     """
     table = open_table(path)
-    profiler = Profiler(seed=FILE_SEED, key=key)
+    profiler = Profiler(seed=FILE_SEED, key=key, decimal=table.dialect.decimal)
     for rows in _in_chunks(row.fields for row in table.rows() if not row.code):
         profiler.see(rows)
     with gate.permit(Purpose.COLLECTION, workspace_id=source.workspace_id):
-        body, _, alerts = _report({"": profiler}, _before(source.pk, of_days=False), thresholds_of(source.pk))
+        before, count = _before(source.pk, of_days=False), {"": profiler.rows}
+        body, _, alerts = _report({"": profiler}, before, thresholds_of(source.pk), count)
     return {"rows": profiler.rows, "alerts": alerts, **body}
 
 
@@ -137,10 +138,11 @@ def _keep(
 ) -> QualityReport:  # fmt: skip
     with gate.permit(Purpose.COLLECTION, workspace_id=workspace_id):
         before = _before(source_id, of_days=run is None, run=run, day=day)
-        body, samples, alerts = _report(profilers, before, thresholds_of(source_id))
+        rows = {name: run.position if run else profiler.rows for name, profiler in profilers.items()}
+        body, samples, alerts = _report(profilers, before, thresholds_of(source_id), rows)
         found: dict[str, Any] = {
             "workspace_id": workspace_id, "created_at": now, "body": body, "samples": samples, "alerts": alerts,
-            "rows": sum(profiler.rows for profiler in profilers.values()),
+            "rows": sum(rows.values()),
         }  # fmt: skip
         report, _ = QualityReport.objects.update_or_create(source_id=source_id, run=run, day=day, defaults=found)
     if alerts:
@@ -160,12 +162,14 @@ def _before(source_id: int, *, of_days: bool, run: Run | None = None, day: date 
 
 
 def _report(
-    profilers: Mapping[str, Profiler], before: QualityReport | None, limits: Thresholds
+    profilers: Mapping[str, Profiler], before: QualityReport | None, limits: Thresholds, rows: Mapping[str, int]
 ) -> tuple[dict[str, Any], dict[str, Samples], list[dict[str, Any]]]:
+    """`rows` by part are those that came; as many as were measured is in the profile."""
     parts, samples, alerts = [], {}, []
     known = {part["name"]: part for part in before.body["parts"]} if before else {}
     for name in sorted(profilers.keys() | (known.keys() if before and before.day else set())):
         profile, samples[name] = profilers.get(name, Profiler(seed=0)).finish()
+        profile = {**profile, "rows": rows.get(name, 0), "measured": profile["rows"]}
         part = {"name": name, **profile, **_compared(profile, known.get(name), samples[name], before)}
         parts.append(part)
         alerts += [{"part": name, **asdict(alert)} for alert in comparison.alerts(part, limits)]
@@ -177,7 +181,7 @@ def _compared(
 ) -> dict[str, Any]:
     if known is None or before is None:
         return {"rows_before": None, "changes": []}
-    if not profile["rows"] or not known["rows"]:
+    if not profile["measured"] or not known.get("measured", known["rows"]):
         return {"rows_before": known["rows"], "changes": []}
     moved = comparison.changes(profile, known, samples, before.samples.get(known["name"], {}))
     return {"rows_before": known["rows"], "changes": moved}

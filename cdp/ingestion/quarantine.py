@@ -41,10 +41,20 @@ def reading_of_call(path_kind: str, *, sent_at: object, shared: Mapping[str, obj
 
 
 def reading_of_row(
-    kind: str, *, mapping: Mapping[str, Any] | None, region: str, columns: Sequence[str], has_types: bool
+    kind: str,
+    *,
+    mapping: Mapping[str, Any] | None,
+    region: str,
+    columns: Sequence[str],
+    has_types: bool,
+    dialect: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
-    """Of a row of a file; `kind` is `records` or `events`, `columns` is what a line of text is cut into."""
-    return {"rows": kind, "mapping": mapping, "region": region, "columns": list(columns), "has_types": has_types}
+    """Of a row of a file; `kind` is `records` or `events`, `columns` is what a line of text is cut into.
+
+    `dialect` is how the rows of a CSV file are written, in the words of `dialects.Dialect`.
+    """
+    reading = {"rows": kind, "mapping": mapping, "region": region, "columns": list(columns), "has_types": has_types}
+    return reading if dialect is None else {**reading, "dialect": dialect}
 
 
 # -- keeping --------------------------------------------------------------------------------------------------------

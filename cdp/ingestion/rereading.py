@@ -13,6 +13,7 @@ from cdp.ingestion import messages, plans, redelivering
 from cdp.ingestion.accepting import BATCH
 from cdp.ingestion.bodies import InvalidJsonError, read_item, storable_json
 from cdp.ingestion.corrections import corrections_of
+from cdp.ingestion.dialects import DELIMITERS, Dialect
 from cdp.ingestion.mapping import FileMapping, MappingError, MissingColumnError, mapping_for_events, mapping_for_records
 from cdp.ingestion.mapping import parse_mapping as parse_file_mapping
 from cdp.ingestion.mending import NO_MEND, Mend
@@ -24,7 +25,6 @@ from cdp.ingestion.webhook import MalformedDeliveryError, Settings
 from cdp.models import Connection, QuarantinedItem, Source, SourceKind
 
 _PLACE_OF_A_CALL: Final = re.compile(r"(\w+)\[\d+\]")
-_DELIMITERS: Final = ",;\t|"
 LONGEST_MAPPING: Final = 100_000
 
 
@@ -155,14 +155,21 @@ def _parsed(text: str, reading: Mapping[str, Any]) -> object:
     except InvalidJsonError:
         if not reading.get("columns") or reading.get("has_types"):
             raise
-    return _fields_of_line(text, reading["columns"])
+    return _fields_of_line(text, reading["columns"], _possible_dialects(reading))
 
 
-def _fields_of_line(text: str, columns: list[str]) -> dict[str, str]:
-    """A line of CSV, whichever delimiter its file had: the one that gives each column its value."""
-    for delimiter in _DELIMITERS:
+def _possible_dialects(reading: Mapping[str, Any]) -> list[Dialect]:
+    """Several of what came before dialects were kept."""
+    if "dialect" in reading:
+        return [Dialect(**reading["dialect"])]
+    return [Dialect(delimiter) for delimiter in DELIMITERS]
+
+
+def _fields_of_line(text: str, columns: list[str], possible: Sequence[Dialect]) -> dict[str, str]:
+    """A line of CSV in the first dialect that gives each column its value."""
+    for dialect in possible:
         try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+            rows = list(csv.reader(io.StringIO(text, newline=""), **dialect.of_reader()))
         except csv.Error:
             continue
         if len(rows) > 1 and all(len(values) == len(columns) for values in rows):
@@ -218,12 +225,19 @@ def _row(
             region=region,
             has_types=reading.get("has_types", True),
             now=item.received_at,
+            decimal=_decimal(reading, mapping),
             corrections=now.corrections,
             applied=now.applied,
         )
     if mapping is None:
         raise MappingError("Nothing says what its columns mean: replay it with a mapping.")
     return record_row(fields, mapping, region=region, now=item.received_at, corrections=now.corrections)
+
+
+def _decimal(reading: Mapping[str, Any], mapping: FileMapping | None) -> str:
+    """As the file writes numbers, unless the mapping says otherwise."""
+    said = {"decimal": ".", **reading.get("dialect", {}), **(mapping.dialect if mapping else {})}
+    return str(said["decimal"])
 
 
 def _mapping(

@@ -75,6 +75,4 @@ def _imported(module: str, extra: str) -> Any:  # noqa: ANN401  # a module
     except ModuleNotFoundError:
         if not extra:
             raise
-        raise MissingExtraError(
-            f"Streams of this kind need the extra `{extra}`: pip install 'tessera[{extra}]'."
-        ) from None
+        raise MissingExtraError(f"Streams of this kind need the extra `{extra}`: `make extras` installs it.") from None

@@ -150,7 +150,7 @@ class QuarantinedItem(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.code} at {self.place}"
+        return f"{self.place}: {self.code}"
 
 
 class OrderKind(models.TextChoices):

@@ -24,6 +24,7 @@ def test_locks__are_all_there():
         "requirements-data.lock",
         "requirements-demo.lock",
         "requirements-dev.lock",
+        "requirements-extras.lock",
         "requirements.lock",
     ]
 
@@ -41,14 +42,20 @@ def test_lock__names_no_address(lock):
     assert "index-url" not in lock.read_text()
 
 
+def of_connections(extras):
+    """What people install for the systems that they connect: every extra but our own two."""
+    return [name for extra, names in extras.items() if extra not in {"demo", "dev"} for name in names]
+
+
 def test_locks__hold_what_pyproject_asks_for():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
 
     for lock, wanted in {
         "requirements.lock": project["dependencies"],
+        "requirements-extras.lock": [*project["dependencies"], *of_connections(extras)],
         "requirements-demo.lock": [*project["dependencies"], *extras["demo"]],
-        "requirements-dev.lock": [*project["dependencies"], *extras["demo"], *extras["dev"]],
+        "requirements-dev.lock": [*project["dependencies"], *of_connections(extras), *extras["demo"], *extras["dev"]],
     }.items():
         plain = {re.split(r"[\[=<>~! ]", name)[0].lower().replace("_", "-") for name in wanted}
         assert plain <= names_in(CHECKOUT / lock), f"run `make lock`: {lock} lacks {plain - names_in(CHECKOUT / lock)}"
@@ -57,5 +64,5 @@ def test_locks__hold_what_pyproject_asks_for():
 def test_smaller_locks__are_part_of_the_largest():
     largest = set(requirements(CHECKOUT / "requirements-dev.lock"))
 
-    for name in ("requirements.lock", "requirements-demo.lock"):
+    for name in ("requirements.lock", "requirements-demo.lock", "requirements-extras.lock"):
         assert set(requirements(CHECKOUT / name)) <= largest

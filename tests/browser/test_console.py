@@ -8,10 +8,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+import yaml
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from cdp import embedded
 from tests import databases
@@ -31,14 +33,29 @@ import django; django.setup()
 import json
 from datetime import UTC, datetime
 from django.db import connection, transaction
-from tests.factories import WorkspaceFactory
+from tests.factories import SourceFactory, WorkspaceFactory
 from tests.factories.filled import console_user, fill
 
 with transaction.atomic(), connection.cursor() as cursor:
+    files = WorkspaceFactory(slug="files", name="Fichiers")
+    cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(files.pk)])
+    SourceFactory(workspace=files, name="crm", kind="FILE", default_region="FR")
+    console_user(files, "clerk")
     workspace = WorkspaceFactory(slug="shop", name="Maison")
     cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(workspace.pk)])
     filled = fill(workspace, console_user(workspace), datetime.now(UTC))
     print(json.dumps({"profile": filled.people[0].profile_id, "segment": filled.segment.pk}))
+"""
+
+TURN = """
+import sys
+import django; django.setup()
+from django.utils import timezone
+from cdp.ingestion import uploads
+from cdp.models import Workspace
+
+workspace = Workspace.objects.get(slug="files").pk
+assert uploads.load_next(workspace_id=workspace, clock=timezone.now, seconds=float(sys.argv[1]))
 """
 
 
@@ -58,7 +75,15 @@ class Console:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, dict[str, int]]]:
+def upload_directory(tmp_path_factory) -> Iterator[None]:
+    """Where web server and worker find the files that people give the console."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("UPLOAD_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def served(upload_directory) -> Iterator[tuple[str, dict[str, int]]]:
     stack = embedded.default_stack()
     stack.start()
     with databases.fresh_database(DATABASE):
@@ -78,6 +103,12 @@ def served() -> Iterator[tuple[str, dict[str, int]]]:
         finally:
             server.terminate()
             server.wait(timeout=30)
+
+
+def take_turn_of_worker(*, seconds: float) -> None:
+    database_url = embedded.default_stack().database_url("worker_ingestion", DATABASE)
+    command = [sys.executable, "-c", TURN, str(seconds)]
+    subprocess.run(command, env=environment(database_url), cwd=embedded.CHECKOUT, check=True, capture_output=True)
 
 
 def environment(database_url: str) -> dict[str, str]:
@@ -111,23 +142,41 @@ def browser(served) -> Iterator[BrowserContext]:
     address, _ = served
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        context = chromium.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
-        page = context.new_page()
-        page.goto(f"{address}/console/")
-        page.fill("[name=username]", "steward")
-        page.fill("[name=password]", PASSWORD)
-        page.click("button[type=submit]")
-        page.wait_for_url(f"{address}/console/")
-        page.close()
-        yield context
+        yield log_in(chromium, address, "steward")
         chromium.close()
+
+
+def log_in(chromium: Browser, address: str, name: str) -> BrowserContext:
+    context = chromium.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+    page = context.new_page()
+    page.goto(f"{address}/console/")
+    page.fill("[name=username]", name)
+    page.fill("[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_url(f"{address}/console/")
+    page.close()
+    return context
 
 
 @pytest.fixture
 def console(served, browser) -> Iterator[Console]:
-    address, filled = served
-    browser.clear_cookies(name="django_language")
-    page = browser.new_page()
+    with listened_to(browser, *served) as console:
+        yield console
+
+
+@pytest.fixture
+def clerks_console(served, browser) -> Iterator[Console]:
+    """In a workspace of its own: what comes in there is counted on no other page."""
+    context = log_in(browser.browser, served[0], "clerk")
+    with listened_to(context, *served) as console:
+        yield console
+    context.close()
+
+
+@contextmanager
+def listened_to(context: BrowserContext, address: str, filled: dict[str, int]) -> Iterator[Console]:
+    context.clear_cookies(name="django_language")
+    page = context.new_page()
     console = Console(page, address, **filled)
     listen(console)
     console.open("/console/")
@@ -178,6 +227,41 @@ def test_marketer__who_changes_a_rule__sees_the_count_and_a_mistake_marked(conso
     console.page.click("#preview")
     console.page.wait_for_selector(".console-mark")
     assert console.page.inner_text(".console-mark") == "equals"
+
+
+def test_clerk__who_gives_a_file__follows_it_to_what_was_refused_and_to_its_quality(clerks_console, tmp_path):
+    console, page, names = clerks_console, clerks_console.page, ("Zoé", "Léa", "Paul")
+    rows = [f"{number};{names[number % 3]};m{number}@example.com;{number % 50},5" for number in range(12_000)]
+    (tmp_path / "clients.csv").write_text("\n".join(["no;Prénom;Courriel;Panier", *rows, ";Personne;;1,5"]))
+
+    console.open("/console/cdp/upload/add/")
+    page.select_option("[name=source]", label="crm")
+    page.set_input_files("[name=file]", tmp_path / "clients.csv")
+    page.click("[name=_save]")
+    page.wait_for_selector("#previewed")
+    guessed = yaml.safe_load(page.input_value("[name=mapping]"))
+    assert (guessed["key"], guessed["identifiers"]) == ("no", {"email": "Courriel"})
+    assert guessed["traits"] == {"given_name": "Prénom", "panier": "Panier"}
+    assert page.inner_text("#previewed tbody tr >> nth=0").split("\n")[0].split("\t")[:2] == ["2", "0"]
+
+    page.click("#start")
+    page.wait_for_selector("#cancel")
+    take_turn_of_worker(seconds=0)
+    page.wait_for_selector("h2:has-text('Progress') >> text=/^[1-9][0-9]? %$/")  # the page asks for itself again
+    take_turn_of_worker(seconds=60)
+    page.wait_for_selector("h2:has-text('Progress') >> text='100 %'")
+    counts = page.inner_text(".console-facts").split("\n")
+    assert counts == ["rows read", "12,001", "accepted", "12,000", "known already", "0", "in quarantine", "1"]
+
+    page.click("#refused")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#result_list tbody tr").count() == 1
+    assert "clients.csv:12002" in page.inner_text("#result_list tbody")
+    page.go_back()
+    page.click("#report")
+    page.wait_for_selector("#quality")
+    assert "12,001 rows" in page.inner_text("#quality")
+    assert page.inner_text("#quality td:has-text('Panier') + td") == "number"
 
 
 def test_steward__who_mends__sees_meanwhile_what_would_become_of_it_and_follows_the_run(console):

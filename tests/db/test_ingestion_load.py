@@ -453,7 +453,7 @@ def test_load__that_goes_on__begins_at_its_place(crm, tmp_path, monkeypatch):
     monkeypatch.setattr(csv_rows, "read", noted)
     load(crm, write(tmp_path, TEN))
 
-    assert lines == [1, 4]  # measured once more from the beginning, loaded from its place
+    assert lines == [4, 1]  # loaded from its place, then measured from the beginning
 
 
 def test_load__of_a_run_that_knows_no_place_yet__passes_over_its_rows(crm, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from cdp import tasks
 from cdp.ingestion import loading, quality_measuring, quality_reports
 from cdp.ingestion.quality.thresholds import Thresholds
-from cdp.models import Event, QualityReport, QualityThresholds, Record, SourceKind
+from cdp.models import Event, QualityReport, QualityThresholds, Record, Source, SourceKind
 from cdp.models.closing import close_workspace
 from tests.factories import IdentifierFactory, SourceFactory
 
@@ -73,6 +73,21 @@ def test_load__leaves_a_report_of_the_file(load, crm, tmp_path):
     assert alerts_of(report) == [("duplicate_rows", ""), ("duplicate_keys", "")]
 
 
+def test_numbers_of_a_file_with_decimal_commas__are_measured_as_numbers(load, tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_text("customer_id;spent;note\n" + "".join(f"{n};{n % 40},5;a,b\n" for n in range(80)))
+
+    load(path)
+
+    (part,) = QualityReport.objects.get().body["parts"]
+    columns = {column["name"]: column for column in part["columns"]}
+    assert (columns["spent"]["type"], columns["spent"]["types"]) == ("number", {"number": 80})
+    assert (columns["spent"]["numbers"]["min"], columns["spent"]["numbers"]["mean"]) == (0.5, 20.0)
+    assert columns["note"]["type"] == "text"
+    measured = quality_measuring.measure_file(source=Source.objects.get(name="crm"), path=path)
+    assert {column["name"]: column["type"] for column in measured["parts"][0]["columns"]}["spent"] == "number"
+
+
 def test_report__holds_no_value_of_a_person(load, tmp_path):
     load(write(tmp_path, people(100)))
 
@@ -93,24 +108,46 @@ def test_load__is_compared_with_the_load_before(load, tmp_path, caplog):
     assert (line["source"], line["report"], line["kinds"]) == (second.source_id, second.pk, ["ks"])
 
 
+def load_until_interrupted(load, path, monkeypatch, *, chunks):
+    """A Ctrl-C comes while the chunk after so many is stored."""
+    left = iter(range(chunks))
+    real = loading.quarantine.add
+
+    def add(*arguments, **more):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        real(*arguments, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loading.quarantine, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            load(path)
+
+
 def test_load__that_was_stopped__is_measured_whole_when_it_goes_on(load, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK_ROWS", 40)
     path = write(tmp_path, people(100))
-    stop = iter([False, True])
-    real = loading._store
-
-    def stopping(*arguments):
-        if next(stop, False):
-            raise KeyboardInterrupt
-        real(*arguments)
-
-    monkeypatch.setattr(loading, "_store", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        load(path)
+    load_until_interrupted(load, path, monkeypatch, chunks=1)
     assert not QualityReport.objects.exists()
 
     assert load(path).read == 100
     assert QualityReport.objects.get().rows == 100
+
+
+def test_load__that_is_measured_in_part__is_compared_by_the_rows_that_came(load, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "MEASURED_ROWS", 50)
+    load(write(tmp_path, people(100)))
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 30)
+    path = write(tmp_path, people(100, start=100), "next.csv")
+    load_until_interrupted(load, path, monkeypatch, chunks=2)
+
+    load(path)
+
+    first, second = QualityReport.objects.order_by("pk")
+    (whole,), (part,) = first.body["parts"], second.body["parts"]
+    assert (whole["rows"], whole["measured"]) == (100, 100)
+    assert (part["rows"], part["measured"], part["rows_before"]) == (100, 50, 100)
+    assert alerts_of(second) == []
 
 
 def test_thresholds__of_the_source__decide_what_alerts(load, crm, tmp_path, workspace):

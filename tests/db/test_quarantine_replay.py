@@ -14,7 +14,7 @@ from cdp.ingestion.mapping import FileMapping
 from cdp.ingestion.mending import NO_MEND, read_mend
 from cdp.ingestion.quarantine import Chosen, Refused
 from cdp.ingestion.replaying import NothingChosenError, UnknownOrderError
-from cdp.ingestion.rereading import Correction
+from cdp.ingestion.rereading import Correction, read_mapping_text
 from cdp.ingestion.rows import record_row
 from cdp.ingestion.sources import known_source
 from cdp.kernel.purposes import Purpose
@@ -305,6 +305,56 @@ def test_line__that_could_not_be_cut__is_cut_when_its_text_is_mended(line, find,
     replay(workspace, correction=mend)
 
     assert Record.objects.get(key="2").fields == {"id": "2", "given_name": "Zoë"}
+
+
+ORDERS = "user;name;total;at\nu1;Bought;1,5;2026-11-01\n"
+MAPPING_OF_ORDERS = "identifiers: {user_id: user}\nevent: name\nobserved_at: at\nproperties: {amount: total}\n"
+IN_POINTS = "dialect: {decimal: '.'}\n"
+
+
+@pytest.mark.parametrize(
+    ("loaded_with", "replayed_with", "amount"),
+    [
+        ("", None, 7.5),  # as its file was seen to write numbers
+        (IN_POINTS, None, "7,5"),  # as the mapping of its file said
+        ("", IN_POINTS, "7,5"),  # as the mapping that is given now says
+    ],
+)
+def test_number_of_a_file__is_read_again_as_its_file_writes_it(
+    loaded_with, replayed_with, amount, workspace, crm, tmp_path
+):
+    rows = ORDERS + "u1;Bought;7,5;soon\n"
+    load(crm, tmp_path / "orders.csv", rows, mapping=MAPPING_OF_ORDERS + loaded_with, events=True)
+    again = replayed_with and read_mapping_text(MAPPING_OF_ORDERS + replayed_with)
+
+    run = replay(workspace, correction=Correction(read_mend("- {set: at, value: '2026-11-02'}"), again))
+
+    assert counts(run) == (1, 1, 0, 0)
+    assert Event.objects.order_by("occurred_at").last().properties == {"amount": amount}
+
+
+@pytest.mark.parametrize(
+    ("usual", "line", "price"),
+    [
+        ("{};{},5;a\n", "99;7,5,1;b;x\n", "7,5,1"),  # a comma is no delimiter of this file
+        ("{};'{};5';a\n", "99;'7;5';b;x\n", "7;5"),
+    ],
+)
+def test_line__that_could_not_be_cut__is_cut_as_its_file_is(usual, line, price, workspace, crm, tmp_path):
+    rows = [usual.format(number, number) for number in range(20)]
+    load(crm, tmp_path / "prices.csv", "".join(["id;price;unit\n", *rows, line]))
+
+    run = replay(workspace, correction=Correction(read_mend("- {text: ;x, with: ''}")))
+
+    assert counts(run) == (1, 1, 0, 0)
+    assert Record.objects.get(key="99").fields == {"id": "99", "price": price, "unit": "b"}
+
+
+def test_line__with_too_many_values__is_not_cut_at_something_else(workspace, crm, tmp_path):
+    rows = [f"{number};{number},5;a\n" for number in range(20)]
+    load(crm, tmp_path / "prices.csv", "".join(["id;price;unit\n", *rows, "99;7,5,1;b;x\n"]))
+
+    assert preview(workspace).refused_by_code == {"wrong_number_of_columns": 1}
 
 
 def test_text_with_several_rows__is_refused_and_stays(workspace, crm, tmp_path):

@@ -9,10 +9,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from cdp.ingestion import loading, uploads
+from cdp.ingestion import blocks, loading, uploads
 from cdp.ingestion.files import FileError
 from cdp.ingestion.mapping import MappingError, MissingColumnError
-from cdp.models import Event, QuarantinedItem, Record, Run, SourceKind, Upload
+from cdp.models import Event, QualityReport, QuarantinedItem, Record, Run, SourceKind, Upload
 from tests.factories import SourceFactory, WorkspaceFactory
 from tests.factories.filled import console_user
 
@@ -152,6 +152,43 @@ def test_upload__of_which_a_turn_loads_a_part__goes_on_in_the_next(crm, tmp_path
 
     assert counts == [2, 4, 5, 5]
     assert Run.objects.get(pk=upload.run_id).counts["accepted"] == 5
+
+
+@pytest.mark.parametrize(("measured", "are_measured"), [(100, 5), (3, 3)])
+def test_upload__that_takes_several_turns__leaves_one_report_of_its_first_rows(
+    measured, are_measured, crm, tmp_path, monkeypatch, as_login
+):
+    monkeypatch.setattr(loading, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(loading, "MEASURED_ROWS", measured)
+    upload = started(crm, tmp_path, "id,plan\n" + "".join(f"{number},free\n" for number in range(5)))
+    as_login("worker_ingestion")
+
+    turns = 0
+    while turn(crm, seconds=0):
+        turns += 1
+    as_login("none")
+
+    report = QualityReport.objects.get()
+    (part,) = report.body["parts"]
+    assert turns == 4
+    assert (report.run_id, report.rows, part["rows"], part["measured"]) == (upload.run_id, 5, 5, are_measured)
+    assert [column["name"] for column in part["columns"]] == ["id", "plan"]
+
+
+def test_upload__of_events_in_turns__has_the_report_of_one_that_is_loaded_at_once(crm, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 60)
+    rows = "".join(f"u{number},Bought,2026-01-0{number + 1},{number}\n" for number in range(5))
+    for name, seconds in (("once.csv", 60), ("turns.csv", 0)):
+        started(crm, tmp_path, f"user_id,event,timestamp,price\n{rows}", name=name, kind="EVENTS")
+        while turn(crm, seconds=seconds):
+            pass
+
+    at_once, in_turns = QualityReport.objects.order_by("run")
+    measured = [
+        [*part["columns"], part["rows"], part["measured"]] for [part] in (at_once.body["parts"], in_turns.body["parts"])
+    ]
+    assert measured[0] == measured[1]
+    assert measured[0][-2:] == [5, 5]
 
 
 def test_upload__whose_worker_was_killed__is_claimed_again_when_the_claim_expires(crm, tmp_path):

@@ -98,6 +98,13 @@ def test_compose__publishes_the_web_server_alone_and_on_this_machine():
     assert SERVICES["postgres"]["networks"] == SERVICES["valkey"]["networks"] == ["inside"]
 
 
+def test_compose__lets_out_those_alone_that_talk_to_other_systems():
+    out = [name for name, service in SERVICES.items() if "outside" in service["networks"]]
+
+    assert out == ["web", "worker-ingestion", "worker-enrichment", "worker-activation", "operator"]
+    assert all("inside" in service["networks"] for service in SERVICES.values())
+
+
 def test_compose__reads_what_the_example_lists_and_nothing_else():
     text = (CHECKOUT / "docker-compose.yml").read_text()
     read = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
@@ -112,6 +119,14 @@ def test_dockerfile__installs_by_hash_and_runs_as_nobody():
     assert "--require-hashes --no-deps --only-binary :all:" in text
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
     assert not re.search(r"apt-get|build-essential|gcc", text)
+
+
+def test_image__has_the_libraries_of_every_connection():
+    [installed] = re.findall(r"^COPY (\S+\.lock) ", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
+    ignored = (CHECKOUT / ".dockerignore").read_text().splitlines()
+
+    assert installed == "requirements-extras.lock"
+    assert f"!{installed}" in ignored
 
 
 def test_docker_context__holds_every_app_and_no_data():

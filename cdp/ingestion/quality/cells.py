@@ -8,6 +8,7 @@ LARGEST: Final = 1e100
 LONGEST_SHAPE: Final = 24
 _LOOKED_AT: Final = 64
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})(?:\.\d{1,17})?(?:[eE][+-]?[0-7]?\d)?")  # never beyond LARGEST
+_COMMA_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17}),\d{1,17}")
 _BEGINS_NUMBER: Final = frozenset("+-0123456789")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}.*)?")
 _WORD = re.compile(r"[A-Z]?[a-zà-ÿ]+|[A-Z]+(?![a-z])")
@@ -33,6 +34,11 @@ def is_missing(value: object) -> bool:
 def number_in(text: str) -> float | None:
     """What is written as a number is one, but not `0800`, which is a code."""
     return float(text) if text[0] in _BEGINS_NUMBER and _NUMBER.fullmatch(text) else None
+
+
+def with_point(value: Any) -> Any:  # noqa: ANN401  # whatever a row holds
+    """A number that is written with a decimal comma, as the others are; anything else as it is."""
+    return value.replace(",", ".") if isinstance(value, str) and _COMMA_NUMBER.fullmatch(value) else value
 
 
 def is_date(text: str) -> bool:

@@ -41,11 +41,15 @@ class Limits:
 
 
 class Profiler:
-    """`key` is the column that tells rows apart; without one near-duplicates are told by whole rows."""
+    """`key` is the column that tells rows apart; without one near-duplicates are told by whole rows.
 
-    def __init__(self, *, seed: int, key: str = "", limits: Limits = Limits()) -> None:
+    `decimal` is how texts write numbers.
+    """
+
+    def __init__(self, *, seed: int, key: str = "", decimal: str = ".", limits: Limits = Limits()) -> None:
         self.seed = seed
         self.key = key
+        self.decimal = decimal
         self.limits = limits
         self.rows = 0
         self.columns: dict[str, Column] = {}
@@ -67,6 +71,8 @@ class Profiler:
         if not count:
             return
         known = {name: values for name, values in columns.items() if self._knows(name)}
+        if self.decimal == ",":
+            known = {name: list(map(cells.with_point, values)) for name, values in known.items()}
         for name, values in known.items():
             self.columns[name].see(values)
         self._see_rows(known, count)

@@ -1,6 +1,7 @@
 """`make demo`: the main job on real input, and then the console."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ class Command(TesseraCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
+        logging.getLogger().setLevel(logging.WARNING)  # what is said below is for people; the processes keep their logs
         stack = embedded.default_stack()
         self.say("Starting Postgres, Valkey, web server and workers …")
         os.environ["PRIVATE_ADDRESSES_ALLOWED"] = "true"  # the receiver listens on this machine
