@@ -35,6 +35,7 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     Returns whom activation must look at: whose membership changed, or whose consent or identity did.
     """
     take_turn(permit, is_alone=False)
+    subjects = _followed(subjects)
     live = live_versions(permit.workspace_id)
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
     changed = _catch_up(permit, live, list(subjects), now)
@@ -83,6 +84,21 @@ def take_turn(permit: Permit[Segmentation], *, is_alone: bool) -> None:
     """A version is swapped while nobody evaluates: else a profile that changes meanwhile would be in neither's view."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_TURN if is_alone else _TAKE_TURN_TOGETHER, [permit.workspace_id])
+
+
+_WHOSE = "SELECT id, profile_id FROM identifier WHERE id = ANY(%s::bigint[])"
+
+
+def _followed(subjects: Subjects) -> Subjects:
+    """Profiles by the ids that they have now. An event names the profile that its identifier founded, which may have
+    gone into another one since; who cannot be seen is left as he was named.
+    """
+    named = [profile for profile, cause in subjects.items() if cause is Cause.EVENT]
+    with connection.cursor() as cursor:
+        cursor.execute(_WHOSE, [bigints(named)])
+        whose = dict(cursor.fetchall())
+    others = {profile: cause for profile, cause in subjects.items() if cause is not Cause.EVENT}
+    return {**{whose.get(profile, profile): Cause.EVENT for profile in named}, **others}
 
 
 # -- the steps of an evaluation -------------------------------------------------------------------------------------
