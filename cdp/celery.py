@@ -2,14 +2,30 @@
 
 import os
 
-from celery import Celery
+from celery import Celery, Task
+from django.db import close_old_connections
 
 from cdp.kernel.logins import WORKER_BY_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 
-app = Celery("tessera")
+REUSES_CONNECTIONS = 1_000_000_000
+
+
+class ConnectedTask(Task):
+    """Works on the connection of the task before it, if that one still answers: a new one has to learn the tables
+    anew, which takes Postgres longer than most tasks.
+    """
+
+    abstract = True
+
+    def before_start(self, task_id: str, args: object, kwargs: object) -> None:  # noqa: ARG002  # as Celery calls it
+        close_old_connections()
+
+
+app = Celery("tessera", task_cls=ConnectedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf["CELERY_DB_REUSE_MAX"] = REUSES_CONNECTIONS  # else Celery closes them before and after each task
 app.autodiscover_tasks(["cdp"])
 app.conf.beat_schedule = {
     f"sweep-{queue}": {
