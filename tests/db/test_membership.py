@@ -134,9 +134,7 @@ def test_late_event__that_lies_in_the_past__moves_the_exit(workspace, source, no
     evaluate(workspace, {ada.pk: Cause.EVENT}, now)
     work(workspace, now + 90 * SECOND)
 
-    assert history(Membership.objects.all()) == [
-        (ada.pk, now, Cause.DEFINITION, now + 50 * SECOND, Cause.DEADLINE)
-    ]
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.DEFINITION, now + 50 * SECOND, Cause.DEADLINE)]
 
 
 def test_deadline__that_moves_into_the_future__is_written_when_the_former_one_comes(workspace, source, now):
