@@ -19,7 +19,7 @@ from cdp.models import Cause
 from consent.gate import Permit, Segmentation
 from segments.language import Node, parse_json
 from segments.language.compile import Asked, Query, chunks_of, compile_rules
-from segments.queries import LiveVersion, live_versions
+from segments.queries import LiveVersion, live_versions, of_profiles
 
 Subjects = Mapping[int, Cause]
 Live = Mapping[int, LiveVersion]
@@ -142,7 +142,7 @@ def _write(
 ) -> set[int]:
     """Evaluate each profile as of its moment, write what changed, and return whose memberships did."""
     changed: set[int] = set()
-    given: Given = {"workspace": permit.workspace_id, "profiles": bigints(profiles), "cause": cause, **moments}
+    given: Given = {"workspace": permit.workspace_id, **of_profiles(profiles), "cause": cause, **moments}
     for segments, query in _compiled(tuple((key, version.definition) for key, version in live.items()), asked):
         versions = {"segments": list(segments), "versions": [live[segment].id for segment in segments]}
         with connection.cursor() as cursor:

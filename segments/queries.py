@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 
+from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
 from segments.language.compile import Asked, compile_rules
@@ -102,8 +103,17 @@ def _answers_for_one(
     rules: Iterable[Node], profile_id: int, now: datetime
 ) -> Mapping[int, tuple[bool, datetime | None]]:
     query = compile_rules(dict(enumerate(rules)), Asked.SOME)
-    rows = _rows(query.sql, {**query.parameters, "profiles": [profile_id], "now": now})
+    rows = _rows(query.sql, {**query.parameters, **of_profiles([profile_id]), "now": now})
     return {rule: (is_in, change) for rule, _, is_in, change, _ in rows}
+
+
+_IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])"
+
+
+def of_profiles(profiles: Iterable[int]) -> Mapping[str, str]:
+    """What a query about some profiles takes of them."""
+    given = {"profiles": bigints(profiles)}
+    return {**given, "identifiers": bigints(one for (one,) in _rows(_IDENTIFIERS, given))}
 
 
 def _rows(sql: str, parameters: Mapping[str, Any]) -> list[Any]:

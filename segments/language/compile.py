@@ -50,9 +50,9 @@ class Asked(Enum):
     EVERYBODY = auto()
     """`now`"""
     SOME = auto()
-    """`profiles` and `now`: the instant is a constant, so windows bound what is read at all."""
+    """`profiles`, `identifiers` that are theirs, and `now`: the instant is a constant, so windows bound what is read."""
     EACH_AT_ITS_INSTANT = auto()
-    """`profiles` and `instants`, as long as each other."""
+    """`profiles`, `identifiers` that are theirs, and `instants`, one for each profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +398,10 @@ def _instants() -> exp.Expr:
 
 
 def _is_asked(table: str, column: str = "profile_id") -> exp.Expr:
-    """Said once more for every table: conditions reach its index through the view of the purpose, and joins do not."""
+    """Said once more for every table: conditions reach its index through the view of the purpose, and joins do not.
+
+    Events know no profile, hence the identifiers: else Postgres may read every event of a name.
+    """
     return _any_of(exp.column(column, table), _given("profiles", "bigint[]"))
 
 
@@ -439,7 +442,8 @@ def _events(leaves: Sequence[_CompiledLeaf], asked: Asked) -> exp.Select:
     else:
         query = query.select(exp.alias_(earliest, "at"))
     if asked is not Asked.EVERYBODY:
-        query = query.where(_is_asked("e"))
+        of_theirs = _any_of(exp.column("identifier_id", "e"), _given("identifiers", "bigint[]"))
+        query = query.where(_is_asked("e"), of_theirs)
     if longest := _longest_window(leaves):
         query = query.where(
             exp.GT(this=exp.column("occurred_at", "e"), expression=exp.Sub(this=earliest, expression=longest)),

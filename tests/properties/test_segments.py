@@ -164,9 +164,9 @@ def test_sql__of_any_rules__says_what_the_evaluator_says(workspace, rules, perso
         with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk):
             whole = _answers(rules, Asked.EVERYBODY, {"now": now})
             profiles = [identifier.pk for identifier in population.identifiers]
-            some = _answers(rules, Asked.SOME, {"profiles": profiles, "now": now})
+            some = _answers(rules, Asked.SOME, {**queries.of_profiles(profiles), "now": now})
             instants = [now] * len(profiles)
-            each = _answers(rules, Asked.EACH_AT_ITS_INSTANT, {"profiles": profiles, "instants": instants})
+            each = _answers(rules, Asked.EACH_AT_ITS_INSTANT, {**queries.of_profiles(profiles), "instants": instants})
 
         assert whole == some == each
         for place, rule in enumerate(rules):
