@@ -1,6 +1,7 @@
 """The Celery application: one queue per stage, each worked under the database login of its stage."""
 
 import os
+from typing import Any
 
 from celery import Celery, Task
 from django.db import close_old_connections
@@ -12,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 REUSES_CONNECTIONS = 1_000_000_000
 
 
-class ConnectedTask(Task):
+class ConnectedTask(Task[..., Any]):
     """Works on the connection of the task before it, if that one still answers: a new one has to learn the tables
     anew, which takes Postgres longer than most tasks.
     """
