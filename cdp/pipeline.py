@@ -61,7 +61,7 @@ STEPS: Mapping[Stage, Step] = {
     Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=200),
     Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000, passes=NO_NEWS),
     Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000, passes=NO_NEWS),
-    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=20_000, due=segments.due),
+    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=50_000, due=segments.due),
     Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
 }
 ORDER = tuple(STEPS)

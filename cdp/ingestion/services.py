@@ -146,11 +146,12 @@ def _facts(batches: Iterable[Batch], regions: Mapping[int, str], corrections: Co
 def _facts_of(batch: Batch, regions: Mapping[int, str], corrections: Corrections) -> Iterator[messages.Fact]:
     _, source_id, received_at, raw = batch
     body = accepting.read_inbox(raw)
+    sent_at = messages.moment(body.sent_at)
     for item in body.batch:
         yield messages.fact(
             accepting.read_accepted(item, body),
             source_id=source_id,
-            sent_at=body.sent_at,
+            sent_at=sent_at,
             received_at=received_at,
             region=regions[source_id],
             corrections=corrections,
