@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import events, harness, serving
 
-PEOPLE, BATCHES, CONNECTIONS = 20_000, 3_000, 4
+PEOPLE, BATCHES, CONNECTIONS = 20_000, 2_500, 4
 PATIENCE_SECONDS = 600
 
 SEGMENTS = {

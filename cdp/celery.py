@@ -20,7 +20,7 @@ class ConnectedTask(Task[..., Any]):
 
     abstract = True
 
-    def before_start(self, task_id: str, args: object, kwargs: object) -> None:  # noqa: ARG002  # as Celery calls it
+    def before_start(self, *_: object) -> None:
         close_old_connections()
 
 

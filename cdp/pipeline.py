@@ -58,7 +58,7 @@ class Step:
 NO_NEWS = frozenset({Cause.EVENT})
 
 STEPS: Mapping[Stage, Step] = {
-    Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=200),
+    Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=400),
     Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000, passes=NO_NEWS),
     Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000, passes=NO_NEWS),
     Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=50_000, due=segments.due),
