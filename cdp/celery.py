@@ -1,15 +1,32 @@
 """The Celery application: one queue per stage, each worked under the database login of its stage."""
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
+from django.db import close_old_connections
 
 from cdp.kernel.logins import WORKER_BY_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 
-app = Celery("tessera")
+REUSES_CONNECTIONS = 1_000_000_000
+
+
+class ConnectedTask(Task[..., Any]):
+    """Works on the connection of the task before it, if that one still answers: a new one has to learn the tables
+    anew, which takes Postgres longer than most tasks.
+    """
+
+    abstract = True
+
+    def before_start(self, *_: object) -> None:
+        close_old_connections()
+
+
+app = Celery("tessera", task_cls=ConnectedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf["CELERY_DB_REUSE_MAX"] = REUSES_CONNECTIONS  # else Celery closes them before and after each task
 app.autodiscover_tasks(["cdp"])
 app.conf.beat_schedule = {
     f"sweep-{queue}": {

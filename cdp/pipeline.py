@@ -4,12 +4,14 @@
 
 A stage takes a batch of subjects (ids, each with the cause why it is looked at), writes its results, and returns the
 subjects for the next stage. It knows no other stage. Here alone the order is known; the outbox is the ledger of what
-waits. Claim, work, result and hand-over are one transaction under the role of the stage's purpose, so a worker that
+waits. What a stage has nothing to do with goes past it, unless it waits there already: nobody overtakes himself.
+
+Claim, work, result and hand-over are one transaction under the role of the stage's purpose, so a worker that
 is killed leaves everything as it was, and whatever runs twice finds nothing left to do.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +21,7 @@ from django.db import OperationalError, connection
 
 from activation import services as activation
 from cdp.ingestion import services as ingestion
+from cdp.kernel.arrays import bigints
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, Workspace
 from cdp.models.outbox import hand_over
@@ -39,28 +42,39 @@ def nothing_due(*_: object, **__: object) -> Subjects:
 
 @dataclass(frozen=True)
 class Step:
-    """`process` works on claimed subjects; `due` names those whose time has come though nothing arrived."""
+    """`process` works on claimed subjects; `due` names those whose time has come though nothing arrived. Subjects with a
+    cause that the stage `passes` are not brought to it at all.
+    """
 
     purpose: Purpose
     process: Callable[..., Subjects]
     batch: int
     due: Callable[..., Subjects] = nothing_due
+    passes: frozenset[Cause] = frozenset()
 
+
+# An identifier that was only seen again is still whose it was, and there is nothing new to look up about it. Its id, which
+# is also that of the profile it founded, goes on to the segments, where it is followed to whom it belongs by then.
+NO_NEWS = frozenset({Cause.EVENT})
 
 STEPS: Mapping[Stage, Step] = {
-    Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=200),
-    Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000),
-    Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000),
-    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=10_000, due=segments.due),
+    Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=400),
+    Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000, passes=NO_NEWS),
+    Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000, passes=NO_NEWS),
+    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=50_000, due=segments.due),
     Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
 }
 ORDER = tuple(STEPS)
 ANOTHER_IS_AT_IT_SECONDS = 0.05
 
 
-def following(stage: Stage) -> Stage | None:
-    place = ORDER.index(stage) + 1
-    return ORDER[place] if place < len(ORDER) else None
+def heirs(stage: Stage) -> Iterator[Stage]:
+    """The stages for which something may wait that this one handed over."""
+    going = frozenset(Cause)
+    for after in ORDER[ORDER.index(stage) + 1 :]:
+        if going - STEPS[after].passes:
+            yield after
+        going &= STEPS[after].passes
 
 
 def advance(stage: Stage, *, workspace_id: int, now: datetime) -> int:
@@ -142,6 +156,12 @@ DELETE FROM outbox WHERE id IN (
 ) RETURNING subject_id, cause
 """
 
+# Also those that another worker has claimed and not yet finished: until it commits they still wait.
+_WAITING_ALREADY = """
+SELECT subject_id FROM outbox
+WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL AND subject_id = ANY(%s::bigint[])
+"""
+
 _SET_ASIDE = """
 UPDATE outbox SET failed_at = %s, error = %s WHERE id = (
     SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
@@ -161,7 +181,7 @@ def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:
         subjects = {**step.due(permit, now=now, most=most), **_claim(stage, most, workspace_id)}
         if subjects:
             onward = step.process(permit, subjects, now=now)
-            _hand_over(following(stage), workspace_id, onward)
+            _hand_on(stage, workspace_id, onward)
     if subjects:
         seconds = round(time.monotonic() - began, 3)
         log.info("pipeline.advanced", stage=stage, workspace=workspace_id, subjects=len(subjects), seconds=seconds)
@@ -182,10 +202,23 @@ def _claim(stage: Stage, most: int, workspace_id: int) -> dict[int, Cause]:
     return {subject: Cause(cause) for subject, cause in lightest_first}
 
 
-def _hand_over(stage: Stage | None, workspace_id: int, subjects: Subjects) -> None:
-    if stage is None or not subjects:
-        return
-    hand_over(subjects, stage=stage, workspace_id=workspace_id)
+def _hand_on(stage: Stage, workspace_id: int, subjects: Subjects) -> None:
+    """Each to the first stage after this one that has something to do with it."""
+    for after in ORDER[ORDER.index(stage) + 1 :]:
+        going = _going_past(after, workspace_id, subjects)
+        if staying := {subject: cause for subject, cause in subjects.items() if subject not in going}:
+            hand_over(staying, stage=after, workspace_id=workspace_id)
+        subjects = going
+
+
+def _going_past(stage: Stage, workspace_id: int, subjects: Subjects) -> Subjects:
+    going = {subject: cause for subject, cause in subjects.items() if cause in STEPS[stage].passes}
+    if not going:
+        return NOTHING
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING_ALREADY, [stage, workspace_id, bigints(going)])
+        already = {subject for (subject,) in cursor.fetchall()}
+    return {subject: cause for subject, cause in going.items() if subject not in already}
 
 
 def _set_aside(stage: Stage, workspace_id: int, now: datetime, error: Exception) -> int:

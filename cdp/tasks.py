@@ -134,8 +134,8 @@ def measure_quality(**_: Any) -> None:
 
 def _run(stage: Stage, workspace_id: int) -> None:
     worked = pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now)
-    following = pipeline.following(stage)
-    if worked and following:
-        wake(following, workspace_id=workspace_id)
+    if worked:
+        for heir in pipeline.heirs(stage):
+            wake(heir, workspace_id=workspace_id)
     if stage is Stage.ACTIVATION:
         activation.send_due(workspace_id=workspace_id, now=timezone.now())

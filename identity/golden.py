@@ -4,25 +4,29 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from cdp.kernel.arrays import bigints
 from consent.gate import Enrichment, Identity, Permit
 from identity import plans
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
-# identifier. Nothing else decides, so the same values always give the same record.
+# identifier. Nothing else decides, so the same values always give the same record. All is read by key, and the keys
+# are given: conditions reach an index through the view of a purpose, joins do not.
+_IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%s::bigint[])"
 _REFRESH = """
-WITH person AS (SELECT DISTINCT unnest(%(profiles)s::bigint[]) AS profile_id),
+WITH theirs AS MATERIALIZED (
+    SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
+),
+known AS MATERIALIZED (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
 chosen AS (
     SELECT DISTINCT ON (i.profile_id, t.name)
            i.workspace_id, i.profile_id, t.name, t.value, t.source_id, t.identifier_id, t.observed_at, t.confidence,
            CASE WHEN s.kind = 'STEWARD' THEN 'steward' ELSE 'most_recent' END AS rule
-    FROM person JOIN identifier i USING (profile_id)
-    JOIN identifier_trait t ON t.identifier_id = i.id
-    JOIN source s ON s.id = t.source_id
+    FROM theirs i JOIN known t ON t.identifier_id = i.id JOIN source s ON s.id = t.source_id
     ORDER BY i.profile_id, t.name, s.kind = 'STEWARD' DESC, t.observed_at DESC, s.trust DESC, t.confidence DESC,
              t.identifier_id, t.source_id
 ),
 vanished AS (
-    DELETE FROM trait USING person WHERE trait.profile_id = person.profile_id
+    DELETE FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])
     AND (trait.profile_id, trait.name) NOT IN (SELECT profile_id, name FROM chosen)
 )
 INSERT INTO trait (workspace_id, profile_id, name, value, source_id, identifier_id, observed_at, confidence, rule)
@@ -54,5 +58,8 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
     Profiles whose people do not permit the purpose are as they were: neither their values nor their traits are seen.
     """
     del permit  # the proof is the type; the transaction does the rest
+    profiles = bigints(profile_ids)
     with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_REFRESH, {"profiles": list(profile_ids)})
+        cursor.execute(_IDENTIFIERS, [profiles])
+        identifiers = bigints(one for (one,) in cursor.fetchall())
+        cursor.execute(_REFRESH, {"profiles": profiles, "identifiers": identifiers})

@@ -42,9 +42,10 @@ class LinkageModel(models.Model):
 class Judgement(models.Model):
     """Two identifiers are, or are not, the same person. Append-only; a later row may retract an earlier one."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
-    left = models.ForeignKey(Identifier, models.CASCADE, related_name="+")
-    right = models.ForeignKey(Identifier, models.CASCADE, related_name="+")
+    # Without an index: on tables that nobody has counted yet Postgres takes a workspace for a few rows, and reads them all.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    left = models.ForeignKey(Identifier, models.CASCADE, related_name="+", db_index=False)
+    right = models.ForeignKey(Identifier, models.CASCADE, related_name="+", db_index=False)
     verdict = models.CharField(_("verdict"), max_length=10, choices=Verdict)
     kind = models.CharField(_("kind"), max_length=14, choices=JudgementKind)
     weight = models.FloatField(_("match weight"), help_text=_("log2 of the odds that the two are one person"))

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, QuerySet
 
+from cdp.kernel.arrays import bigints
 from cdp.models import Source
 from identity import resolver
 from identity.models import IdentityRules, Judgement
@@ -58,17 +60,20 @@ SELECT id, type, profile_id FROM identifier
 WHERE id = ANY(%(ids)s) OR profile_id = ANY(ARRAY(SELECT profile_id FROM identifier WHERE id = ANY(%(ids)s)))
 """
 
-# Through the gate on both ends: a judgement on somebody who objects to being recognised is not even read.
 _JUDGEMENTS = """
 WITH touching AS (
-    SELECT * FROM judgement WHERE left_id = ANY(%(ids)s)
+    SELECT * FROM judgement WHERE left_id = ANY(%(ids)s::bigint[])
     UNION
-    SELECT * FROM judgement WHERE right_id = ANY(%(ids)s)
+    SELECT * FROM judgement WHERE right_id = ANY(%(ids)s::bigint[])
 )
-SELECT j.left_id, j.right_id, j.verdict = 'SAME', j.kind, j.weight, l.type, r.type
-FROM touching j JOIN identifier l ON l.id = j.left_id JOIN identifier r ON r.id = j.right_id
+SELECT j.left_id, j.right_id, j.verdict = 'SAME', j.kind, j.weight FROM touching j
 WHERE j.retracts_id IS NULL AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
-  AND (j.kind <> 'DETERMINISTIC' OR NOT (lower(l.value) = ANY(%(blocked)s) OR lower(r.value) = ANY(%(blocked)s)))
+"""
+
+# By key, and not by a join to the judgements: conditions reach an index through the view of a purpose, joins do not, and
+# would read every identifier of the workspace.
+_ENDS = """
+SELECT id, type, lower(value) = ANY(%(blocked)s) FROM identifier WHERE id = ANY(%(ids)s::bigint[])
 """
 
 
@@ -88,14 +93,35 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
                 break
             found.types.update({one: kind for one, (kind, _) in fresh.items()})
             found.profiles.update({one: profile for one, (_, profile) in fresh.items()})
-            cursor.execute(_JUDGEMENTS, {"ids": list(fresh), "blocked": list(rules.blocked_values)})
-            heard = set()
-            for left, right, is_same, kind, weight, left_type, right_type in cursor.fetchall():
-                heard.add(resolver.Judgement(left, right, is_same, Kind(kind), weight))
-                known_types[left], known_types[right] = left_type, right_type
+            heard, types = _heard(cursor, fresh, rules)
+            known_types.update(types)
             found.judgements.update(heard)
             frontier = _reached(fresh, heard, known_types, rules) - found.types.keys()
     return found
+
+
+def _heard(
+    cursor: CursorWrapper, identifiers: Iterable[int], rules: Rules
+) -> tuple[set[resolver.Judgement], dict[int, str]]:
+    """The judgements on these identifiers that count, and the types of their ends.
+
+    Through the gate on both ends: a judgement on somebody who objects to being recognised is not heard.
+    """
+    cursor.execute(_JUDGEMENTS, {"ids": bigints(identifiers)})
+    rows = cursor.fetchall()
+    ends = {end for left, right, *_ in rows for end in (left, right)}
+    cursor.execute(_ENDS, {"ids": bigints(ends), "blocked": list(rules.blocked_values)})
+    types, blocked = {}, set()
+    for one, kind, is_blocked in cursor.fetchall():
+        types[one] = kind
+        if is_blocked:
+            blocked.add(one)
+    heard = {
+        resolver.Judgement(left, right, is_same, Kind(kind), weight)
+        for left, right, is_same, kind, weight in rows
+        if left in types and right in types and (kind != Kind.DETERMINISTIC or not blocked.intersection((left, right)))
+    }
+    return heard, types
 
 
 def _reached(

@@ -6,6 +6,7 @@ happens. Past deadlines are caught up one by one, each as of its own instant, be
 worker that comes late writes the same history as one that is punctual.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -13,11 +14,12 @@ from typing import Any
 
 from django.db import connection
 
+from cdp.kernel.arrays import bigints
 from cdp.models import Cause
 from consent.gate import Permit, Segmentation
 from segments.language import Node, parse_json
-from segments.language.compile import Query, chunks_of, compile_rules
-from segments.queries import LiveVersion, live_versions
+from segments.language.compile import Asked, Query, chunks_of, compile_rules
+from segments.queries import LiveVersion, live_versions, of_profiles
 
 Subjects = Mapping[int, Cause]
 Live = Mapping[int, LiveVersion]
@@ -33,11 +35,13 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     Returns whom activation must look at: whose membership changed, or whose consent or identity did.
     """
     take_turn(permit, is_alone=False)
+    subjects = _followed(subjects)
     live = live_versions(permit.workspace_id)
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
     changed = _catch_up(permit, live, list(subjects), now)
-    arrived = {profile: cause for profile, cause in subjects.items() if cause is not Cause.DEADLINE}
-    changed |= _write(permit, live, {profile: (now, cause) for profile, cause in arrived.items()})
+    for cause, profiles in _by_cause(subjects).items():
+        if cause is not Cause.DEADLINE:
+            changed |= _write(permit, live, Asked.SOME, profiles, cause, now=now)
     changed |= _end_of_unseen(permit, subjects, now)
     return {**{profile: subjects[profile] for profile in sorted(changed)}, **told}
 
@@ -55,7 +59,7 @@ def replace_version(
 ) -> Mapping[str, int]:
     """Make the open memberships and deadlines of a segment those of a new version; tells activation. Counts."""
     _catch_up_segment(permit, segment_id, now)
-    query = compile_rules({segment_id: tree}, for_subjects=False)
+    query = compile_rules({segment_id: tree}, Asked.EVERYBODY)
     given: Given = {"workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_REPLACE.replace("{answers}", query.sql), {**query.parameters, **given})
@@ -82,6 +86,21 @@ def take_turn(permit: Permit[Segmentation], *, is_alone: bool) -> None:
         cursor.execute(_TAKE_TURN if is_alone else _TAKE_TURN_TOGETHER, [permit.workspace_id])
 
 
+_WHOSE = "SELECT id, profile_id FROM identifier WHERE id = ANY(%s::bigint[])"
+
+
+def _followed(subjects: Subjects) -> Subjects:
+    """Profiles by the ids that they have now. An event names the profile that its identifier founded, which may have
+    gone into another one since; who cannot be seen is left as he was named.
+    """
+    named = [profile for profile, cause in subjects.items() if cause is Cause.EVENT]
+    with connection.cursor() as cursor:
+        cursor.execute(_WHOSE, [bigints(named)])
+        whose = dict(cursor.fetchall())
+    others = {profile: cause for profile, cause in subjects.items() if cause is not Cause.EVENT}
+    return {**{whose.get(profile, profile): Cause.EVENT for profile in named}, **others}
+
+
 # -- the steps of an evaluation -------------------------------------------------------------------------------------
 
 
@@ -89,8 +108,8 @@ def _catch_up(permit: Permit[Segmentation], live: Live, profiles: list[int], now
     """Every deadline up to `now` in its order: a profile goes from one to the next, many profiles at a time."""
     changed: set[int] = set()
     while overdue := _overdue(list(live), profiles, now):
-        changed |= _write(permit, live, {profile: (at, Cause.DEADLINE) for profile, at in overdue.items()})
-        profiles = list(overdue)
+        profiles, instants = list(overdue), list(overdue.values())
+        changed |= _write(permit, live, Asked.EACH_AT_ITS_INSTANT, profiles, Cause.DEADLINE, instants=instants)
     return changed
 
 
@@ -111,22 +130,20 @@ def _overdue(segments: list[int], profiles: list[int], now: datetime) -> Mapping
         return dict(cursor.fetchall())
 
 
+def _by_cause(subjects: Subjects) -> Mapping[Cause, list[int]]:
+    profiles: dict[Cause, list[int]] = defaultdict(list)
+    for profile, cause in subjects.items():
+        profiles[cause].append(profile)
+    return profiles
+
+
 def _write(
-    permit: Permit[Segmentation],
-    live: Live,
-    moments: Mapping[int, tuple[datetime, Cause]],
+    permit: Permit[Segmentation], live: Live, asked: Asked, profiles: list[int], cause: Cause, **moments: object
 ) -> set[int]:
-    """Evaluate each profile as of its instant, write what changed, and return whose memberships did."""
+    """Evaluate each profile as of its moment, write what changed, and return whose memberships did."""
     changed: set[int] = set()
-    if not moments:
-        return changed
-    given: Given = {
-        "workspace": permit.workspace_id,
-        "profiles": list(moments),
-        "instants": [at for at, _ in moments.values()],
-        "causes": [cause.value for _, cause in moments.values()],
-    }
-    for segments, query in _compiled(tuple((segment, version.definition) for segment, version in live.items())):
+    given: Given = {"workspace": permit.workspace_id, **of_profiles(profiles), "cause": cause, **moments}
+    for segments, query in _compiled(tuple((key, version.definition) for key, version in live.items()), asked):
         versions = {"segments": list(segments), "versions": [live[segment].id for segment in segments]}
         with connection.cursor() as cursor:
             cursor.execute(_WRITE.replace("{answers}", query.sql), {**query.parameters, **given, **versions})
@@ -135,10 +152,10 @@ def _write(
 
 
 @lru_cache(maxsize=256)
-def _compiled(definitions: tuple[tuple[int, str], ...]) -> Sequence[tuple[Sequence[int], Query]]:
+def _compiled(definitions: tuple[tuple[int, str], ...], asked: Asked) -> Sequence[tuple[Sequence[int], Query]]:
     """Queries that evaluate these segments. Kept, as a batch comes every moment and definitions seldom change."""
     rules = {segment: parse_json(definition) for segment, definition in definitions}
-    return [(list(chunk), compile_rules(chunk, for_subjects=True)) for chunk in chunks_of(rules)]
+    return [(list(chunk), compile_rules(chunk, asked)) for chunk in chunks_of(rules)]
 
 
 def _end_of_unseen(permit: Permit[Segmentation], subjects: Subjects, now: datetime) -> set[int]:
@@ -177,38 +194,39 @@ INSERT INTO outbox (workspace_id, stage, subject_id, cause)
 SELECT %s, 'ACTIVATION', subject, %s FROM unnest(%s::bigint[]) AS changed (subject)
 """
 
-# The conflict clauses say what the turns already ensure: whatever runs twice finds nothing to do.
+# `news` is what differs from what is known; mostly that is little, and everything after it costs little.
+# A deadline that would move into the future stays: when it comes, nothing has changed, and it is set anew. Who does
+# something every day is so written down once a window instead of every time. Never is one left that would be late.
 # Of a profile whose deadline came, only the segments that waited for it are written: another one may have been
 # computed as of a later instant already.
+# The conflict clauses say what the turns already ensure: whatever runs twice finds nothing to do.
 _WRITE = """
-WITH asked AS (
-    SELECT unnest(%(profiles)s::bigint[]) AS profile_id, unnest(%(instants)s::timestamptz[]) AS at,
-           unnest(%(causes)s::text[]) AS cause
-),
-answer AS MATERIALIZED (
-    SELECT found.* FROM ({answers}) AS found JOIN asked ON asked.profile_id = found.profile_id
-    WHERE asked.cause <> 'DEADLINE' OR EXISTS (
-        SELECT 1 FROM deadline d
-        WHERE (d.segment_id, d.profile_id) = (found.rule, found.profile_id) AND d.due_at <= asked.at
-    )
-),
-version AS (SELECT unnest(%(segments)s::bigint[]) AS segment_id, unnest(%(versions)s::bigint[]) AS id),
-open AS MATERIALIZED (
+WITH open AS MATERIALIZED (
     SELECT id, segment_id, profile_id FROM membership
-    WHERE left_at IS NULL AND profile_id = ANY(%(profiles)s) AND segment_id = ANY(%(segments)s)
+    WHERE left_at IS NULL AND profile_id = ANY(%(profiles)s::bigint[]) AND segment_id = ANY(%(segments)s)
+),
+awaited AS MATERIALIZED (
+    SELECT segment_id, profile_id, due_at FROM deadline
+    WHERE profile_id = ANY(%(profiles)s::bigint[]) AND segment_id = ANY(%(segments)s)
+),
+news AS MATERIALIZED (
+    SELECT f.rule AS segment_id, f.profile_id, f.at, f.is_in, f.next_change_at, o.id AS membership_id, w.due_at
+    FROM ({answers}) AS f
+    LEFT JOIN open o ON (o.segment_id, o.profile_id) = (f.rule, f.profile_id)
+    LEFT JOIN awaited w ON (w.segment_id, w.profile_id) = (f.rule, f.profile_id)
+    WHERE (%(cause)s <> 'DEADLINE' OR w.due_at <= f.at) AND (
+        f.is_in <> (o.id IS NOT NULL)
+        OR (f.next_change_at IS NULL) <> (w.due_at IS NULL) OR f.next_change_at < w.due_at OR w.due_at <= f.at
+    )
 ),
 leaving AS (
-    UPDATE membership m SET left_at = greatest(s.at, m.entered_at), left_cause = s.cause
-    FROM open o JOIN answer a ON (a.rule, a.profile_id) = (o.segment_id, o.profile_id) AND NOT a.is_in
-    JOIN asked s ON s.profile_id = a.profile_id
-    WHERE m.id = o.id RETURNING m.profile_id
+    UPDATE membership m SET left_at = greatest(n.at, m.entered_at), left_cause = %(cause)s
+    FROM news n WHERE m.id = n.membership_id AND NOT n.is_in RETURNING m.profile_id
 ),
+version AS (SELECT unnest(%(segments)s::bigint[]) AS segment_id, unnest(%(versions)s::bigint[]) AS id),
 coming AS MATERIALIZED (
-    SELECT a.rule AS segment_id, a.profile_id, s.at, s.cause, v.id AS version_id
-    FROM answer a JOIN asked s ON s.profile_id = a.profile_id JOIN version v ON v.segment_id = a.rule
-    WHERE a.is_in AND NOT EXISTS (
-        SELECT 1 FROM open o WHERE (o.segment_id, o.profile_id) = (a.rule, a.profile_id)
-    )
+    SELECT n.segment_id, n.profile_id, n.at, v.id AS version_id
+    FROM news n JOIN version v ON v.segment_id = n.segment_id WHERE n.is_in AND n.membership_id IS NULL
 ),
 -- An undone merge gives back what the merge ended, as if it had not been.
 returning_after_split AS (
@@ -217,12 +235,12 @@ returning_after_split AS (
         SELECT id, left_cause FROM membership
         WHERE segment_id = c.segment_id AND profile_id = c.profile_id ORDER BY left_at DESC, id DESC LIMIT 1
     ) AS last
-    WHERE c.cause = 'SPLIT' AND last.left_cause = 'MERGE' AND m.id = last.id
+    WHERE %(cause)s = 'SPLIT' AND last.left_cause = 'MERGE' AND m.id = last.id
     RETURNING m.segment_id, m.profile_id
 ),
 entering AS (
     INSERT INTO membership (workspace_id, segment_id, profile_id, version_id, entered_at, entered_cause, left_cause)
-    SELECT %(workspace)s, segment_id, profile_id, version_id, at, cause, '' FROM coming c
+    SELECT %(workspace)s, segment_id, profile_id, version_id, at, %(cause)s, '' FROM coming c
     WHERE NOT EXISTS (
         SELECT 1 FROM returning_after_split r WHERE (r.segment_id, r.profile_id) = (c.segment_id, c.profile_id)
     )
@@ -230,13 +248,13 @@ entering AS (
 ),
 waiting AS (
     INSERT INTO deadline (segment_id, profile_id, workspace_id, due_at)
-    SELECT rule, profile_id, %(workspace)s, next_change_at FROM answer WHERE next_change_at IS NOT NULL
+    SELECT segment_id, profile_id, %(workspace)s, next_change_at FROM news
+    WHERE next_change_at < COALESCE(due_at, 'infinity') OR due_at <= at AND next_change_at IS NOT NULL
     ON CONFLICT (segment_id, profile_id) DO UPDATE SET due_at = excluded.due_at
-    WHERE deadline.due_at <> excluded.due_at
 ),
 settled AS (
-    DELETE FROM deadline d USING answer a
-    WHERE (d.segment_id, d.profile_id) = (a.rule, a.profile_id) AND a.next_change_at IS NULL
+    DELETE FROM deadline d USING news n
+    WHERE (d.segment_id, d.profile_id) = (n.segment_id, n.profile_id) AND n.next_change_at IS NULL
 )
 SELECT profile_id FROM leaving UNION SELECT profile_id FROM entering
 UNION SELECT profile_id FROM returning_after_split

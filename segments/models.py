@@ -51,10 +51,20 @@ class SegmentVersion(models.Model):
 class Membership(models.Model):
     """A period in which a profile was in a segment: half-open, `left_at` null while it lasts."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
-    segment = models.ForeignKey(Segment, models.CASCADE, related_name="memberships", verbose_name=_("segment"))
-    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False, verbose_name=_("profile"))
-    version = models.ForeignKey(SegmentVersion, models.CASCADE, verbose_name=_("version"))
+    # Keys without constraints and indexes, here and below: both are written with every entry, for rows that nobody deletes.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    segment = models.ForeignKey(
+        Segment,
+        models.CASCADE,
+        related_name="memberships",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("segment"),
+    )
+    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False, db_index=False, verbose_name=_("profile"))
+    version = models.ForeignKey(
+        SegmentVersion, models.CASCADE, db_constraint=False, db_index=False, verbose_name=_("version")
+    )
     entered_at = models.DateTimeField(_("entered at"))
     entered_cause = models.CharField(_("why it entered"), max_length=12, choices=Cause)
     left_at = models.DateTimeField(_("left at"), null=True, blank=True)
@@ -83,8 +93,8 @@ class Deadline(models.Model):
     """When the answer for a profile could next change if nothing happens. Early is allowed, late is not."""
 
     pk = models.CompositePrimaryKey("segment_id", "profile_id")
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
-    segment = models.ForeignKey(Segment, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    segment = models.ForeignKey(Segment, models.CASCADE, db_constraint=False, db_index=False)
     profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False)
     due_at = models.DateTimeField()
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db import connection
 
+from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
-from segments.language.compile import compile_rules
+from segments.language.compile import Asked, compile_rules
 from segments.models import Membership, Segment, SegmentVersion
 
 
@@ -61,13 +62,13 @@ SELECT (SELECT count(*) FROM matching), ARRAY(SELECT profile_id FROM matching OR
 
 def matching(_: Permit[Segmentation], tree: Node, *, now: datetime) -> Found:
     """Who matches at `now`, computed over everybody whom the purpose may see."""
-    query = compile_rules({0: tree}, for_subjects=False)
+    query = compile_rules({0: tree}, Asked.EVERYBODY)
     rows = _rows(_MATCHING.format(answers=query.sql), {**query.parameters, "now": now})
     return Found([row[0] for row in rows])
 
 
 def count_and_sample(_: Permit[Segmentation], tree: Node, *, now: datetime, most: int) -> tuple[int, list[int]]:
-    query = compile_rules({0: tree}, for_subjects=False)
+    query = compile_rules({0: tree}, Asked.EVERYBODY)
     [(count, sample)] = _rows(_SAMPLE.format(answers=query.sql), {**query.parameters, "now": now, "most": most})
     return count, sample
 
@@ -101,9 +102,18 @@ def _reason(leaf: Leaf, answer: tuple[bool, datetime | None], locale: str) -> Re
 def _answers_for_one(
     rules: Iterable[Node], profile_id: int, now: datetime
 ) -> Mapping[int, tuple[bool, datetime | None]]:
-    query = compile_rules(dict(enumerate(rules)), for_subjects=True)
-    subjects = {"profiles": [profile_id], "instants": [now]}
-    return {rule: (is_in, change) for rule, _, is_in, change in _rows(query.sql, {**query.parameters, **subjects})}
+    query = compile_rules(dict(enumerate(rules)), Asked.SOME)
+    rows = _rows(query.sql, {**query.parameters, **of_profiles([profile_id]), "now": now})
+    return {rule: (is_in, change) for rule, _, is_in, change, _ in rows}
+
+
+_IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])"
+
+
+def of_profiles(profiles: Iterable[int]) -> Mapping[str, str]:
+    """What a query about some profiles takes of them."""
+    given = {"profiles": bigints(profiles)}
+    return {**given, "identifiers": bigints(one for (one,) in _rows(_IDENTIFIERS, given))}
 
 
 def _rows(sql: str, parameters: Mapping[str, Any]) -> list[Any]:

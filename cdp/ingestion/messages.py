@@ -261,9 +261,11 @@ def fact(
     call: Call, *, source_id: int, sent_at: object, received_at: datetime, region: str,
     more_nodes: Sequence[Node] = (), corrections: Corrections = BUILT_IN,
 ) -> Fact:  # fmt: skip
-    """Read a checked call. `more_nodes` are identifiers that a mapping found beside those that SDKs send."""
+    """Read a checked call. `sent_at` is what its batch says, as it came or already read. `more_nodes` are identifiers that
+    a mapping found beside those that SDKs send.
+    """
     original = moment(call.timestamp if call.original_timestamp is None else call.original_timestamp)
-    sent = moment(sent_at if call.sent_at is None else call.sent_at)
+    sent = _sent(sent_at if call.sent_at is None else call.sent_at)
     kind = str(call.type)
     return Fact(
         source_id=source_id,
@@ -282,6 +284,10 @@ def fact(
     )
 
 
+def _sent(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else moment(value)
+
+
 _OWN_CLOCK_BESIDE: Final = "analytics-node"  # what RudderStack's SDK for Node calls itself
 
 
@@ -298,6 +304,8 @@ def _occurred(call: Call, original: datetime | None, sent: datetime | None, rece
 
 def by_authority(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Each once: what names the person in a system first, then the device, then what people share, as addresses."""
+    if len(nodes) == 2 and nodes[0][0] == "user_id" and nodes[1][0] == "anonymous_id":  # as most calls have them
+        return tuple(nodes)
     return tuple(sorted(dict.fromkeys(nodes), key=authority)) if len(nodes) > 1 else tuple(nodes)
 
 

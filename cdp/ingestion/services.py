@@ -4,9 +4,10 @@
 into facts, identifiers and sightings. Files go the second half of the way at once (see `loading`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection
 
@@ -70,8 +71,9 @@ def accept_call(
     return accepting.keep(envelope, source=source, path_kind=path_kind, received_at=received_at, address=address)
 
 
-# Bodies may be large: so many bytes are read at once, and at least one body.
-_SLICE_BYTES: Final = 8 * 2**20
+# Bodies may be large: so many bytes are read at once, and at least one body. While Postgres writes one slice, the next one
+# is read.
+_SLICE_BYTES: Final = 2 * 2**20
 _SIZES = "SELECT id, octet_length(body) FROM inbox WHERE id = ANY(%s) ORDER BY id"
 _TAKE = "DELETE FROM inbox WHERE id = ANY(%s) RETURNING id, source_id, received_at, body"
 
@@ -89,14 +91,36 @@ def store(
     """
     touched: dict[int, Cause] = {}
     corrections = corrections_of(permit.workspace_id)
-    for part in _slices(list(subjects)):
-        with connection.cursor() as cursor:
-            cursor.execute(_TAKE, [part])
-            batches = sorted(cursor.fetchall())
-        stored = storing.write_facts(permit, _facts(batches, corrections))
+    for facts in _read_ahead(_taken(list(subjects)), corrections):
+        stored = storing.write_facts(permit, facts)
         learnt = {key: cause for key, cause in stored.touched.items() if cause is Cause.LEARNT}
         touched = {**stored.touched, **touched, **learnt}
     return dict(sorted(touched.items()))
+
+
+Batch = tuple[int, int, datetime, bytes]
+"""id, source, when it was received, body"""
+
+
+def _read_ahead(slices: Iterable[list[Batch]], corrections: Corrections) -> Iterator[list[messages.Fact]]:
+    """What the slices say. One of them is being read by a thread while the caller waits for Postgres with another."""
+    with ThreadPoolExecutor(1, "reader") as reader:
+        ahead: Future[list[messages.Fact]] | None = None
+        for batches in slices:
+            regions = regions_of([source_id for _, source_id, _, _ in batches])
+            reading = reader.submit(_facts, batches, regions, corrections)
+            if ahead:
+                yield ahead.result()
+            ahead = reading
+        if ahead:
+            yield ahead.result()
+
+
+def _taken(batches: list[int]) -> Iterator[list[Batch]]:
+    for part in _slices(batches):
+        with connection.cursor() as cursor:
+            cursor.execute(_TAKE, [part])
+            yield sorted(cursor.fetchall())
 
 
 def _slices(batches: list[int]) -> Iterator[list[int]]:
@@ -115,16 +139,20 @@ def _slices(batches: list[int]) -> Iterator[list[int]]:
         yield part
 
 
-def _facts(batches: list[tuple[Any, ...]], corrections: Corrections) -> Iterator[messages.Fact]:
-    regions = regions_of([source_id for _, source_id, _, _ in batches])
-    for _, source_id, received_at, raw in batches:
-        body = accepting.read_inbox(raw)
-        for item in body.batch:
-            yield messages.fact(
-                accepting.read_accepted(item, body),
-                source_id=source_id,
-                sent_at=body.sent_at,
-                received_at=received_at,
-                region=regions[source_id],
-                corrections=corrections,
-            )
+def _facts(batches: Iterable[Batch], regions: Mapping[int, str], corrections: Corrections) -> list[messages.Fact]:
+    return [fact for batch in batches for fact in _facts_of(batch, regions, corrections)]
+
+
+def _facts_of(batch: Batch, regions: Mapping[int, str], corrections: Corrections) -> Iterator[messages.Fact]:
+    _, source_id, received_at, raw = batch
+    body = accepting.read_inbox(raw)
+    sent_at = messages.moment(body.sent_at)
+    for item in body.batch:
+        yield messages.fact(
+            accepting.read_accepted(item, body),
+            source_id=source_id,
+            sent_at=sent_at,
+            received_at=received_at,
+            region=regions[source_id],
+            corrections=corrections,
+        )

@@ -33,7 +33,8 @@ class Cause(models.TextChoices):
 class OutboxRow(models.Model):
     """Ids only, so no row-level security: a worker must find work before it knows the workspace.
 
-    `subject_id` is an inbox batch for INGESTION, an identifier for IDENTITY, and a profile for the stages after it.
+    `subject_id` is an inbox batch for INGESTION, an identifier for IDENTITY, and a profile for the stages after it. With
+    EVENT the profile may be named by the identifier that founded it, wherever that has gone since: see `segments`.
     Claimed by FOR UPDATE SKIP LOCKED and deleted in the transaction of the work: a killed worker leaves it as it was.
     """
 

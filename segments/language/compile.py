@@ -9,12 +9,13 @@ could that change if nothing happens* (infinity: never). The tree then needs no 
 `and` is (least, greatest) of its children's, `or` is (greatest, least), and `not` swaps the two: an `and` with one false
 child whose answer cannot change is settled for ever, whatever its other children do.
 
-Columns of the result: rule (the key given), profile_id, is_in, next_change_at (null: never).
+Columns of the result: rule (the key given), profile_id, is_in, next_change_at (null: never), at (as of when).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum, auto
 from math import ceil, floor
 from typing import Final
 
@@ -43,43 +44,49 @@ MAX_COLUMNS: Final = 1_200
 """Postgres allows 1,664 in a select list; a leaf takes four at most."""
 
 
+class Asked(Enum):
+    """About whom a query asks, and as of when. It takes, besides the values of its rules:"""
+
+    EVERYBODY = auto()
+    """`now`"""
+    SOME = auto()
+    """`profiles`, `identifiers` that are theirs, and `now`: the instant is a constant, so windows bound what is read."""
+    EACH_AT_ITS_INSTANT = auto()
+    """`profiles`, `identifiers` that are theirs, and `instants`, one for each profile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Takes, besides `parameters`: `now`, or the arrays `profiles` and `instants` if it is for subjects."""
-
     sql: str
     parameters: Mapping[str, str]
 
 
-def compile_rules(rules: Mapping[int, Node], *, for_subjects: bool) -> Query:
-    """The query that evaluates these rules at once.
-
-    For everybody as of `now`; or `for_subjects`, for the profiles of an array, each as of its own instant.
-    """
+def compile_rules(rules: Mapping[int, Node], asked: Asked) -> Query:
+    """The query that evaluates these rules at once."""
     parameters = _Parameters()
     leaves = [_compiled(leaf, f"l{place}", parameters) for place, leaf in enumerate(_distinct(rules.values()))]
     tree = _Tree({leaf.key: leaf for leaf in leaves})
-    answers = exp.Values(
-        expressions=[
-            exp.Tuple(expressions=[exp.Literal.number(key), tree.is_true(rule), tree.next_change(rule)])
-            for key, rule in rules.items()
-        ],
-        alias=exp.TableAlias(
-            this=exp.to_identifier("answer"),
-            columns=[exp.to_identifier(name) for name in ("rule", "is_in", "next_change_at")],
-        ),
-    )
-    every = exp.select("*").from_(answers, copy=False)
-    facts = _facts(leaves, for_subjects=for_subjects)
+    facts = _facts(leaves, asked)
     query = (
-        exp.select("answer.rule", "known.profile_id", "answer.is_in", "answer.next_change_at")
+        exp.select("answer.rule", "known.profile_id", "answer.is_in", "answer.next_change_at", "known.at")
         .from_(_known(leaves, list(facts)).subquery("known", copy=False), copy=False)
-        .join(exp.Lateral(this=every.subquery(copy=False), alias=_alias("answer")), join_type="cross", copy=False)
-        .with_("subject", as_=_subjects(for_subjects=for_subjects), copy=False)
+        .join(_answers(rules, tree), join_type="cross", copy=False)
+        .with_("subject", as_=_subjects(asked), copy=False)
     )
     for name, fact in facts.items():
         query = query.with_(name, as_=fact, copy=False)
     return Query(query.sql(DIALECT, copy=False), parameters.values)
+
+
+def _answers(rules: Mapping[int, Node], tree: "_Tree") -> exp.Expr:
+    """A row for each rule. From arrays: Postgres prepares them once, but rows of VALUES anew for every profile."""
+    columns = {
+        "rule": [exp.Literal.number(key) for key in rules],
+        "is_in": [tree.is_true(rule) for rule in rules.values()],
+        "next_change_at": [tree.next_change(rule) for rule in rules.values()],
+    }
+    alias = exp.TableAlias(this=exp.to_identifier("answer"), columns=[exp.to_identifier(name) for name in columns])
+    return exp.Unnest(expressions=[exp.Array(expressions=values) for values in columns.values()], alias=alias)
 
 
 def chunks_of(rules: Mapping[int, Node]) -> Iterator[Mapping[int, Node]]:
@@ -144,10 +151,6 @@ def _filtered(aggregate: exp.Expr, condition: exp.Expr) -> exp.Expr:
 
 def _coalesce(first: exp.Expr, otherwise: exp.Expr) -> exp.Expr:
     return exp.Coalesce(this=first, expressions=[otherwise])
-
-
-def _alias(name: str) -> exp.TableAlias:
-    return exp.TableAlias(this=exp.to_identifier(name))
 
 
 def _eq(left: exp.Expr, right: exp.Expr) -> exp.Expr:
@@ -379,24 +382,26 @@ def _as_text(found: exp.Expr) -> exp.Expr:
 # -- facts of each profile ------------------------------------------------------------------------------------------
 
 
-def _subjects(*, for_subjects: bool) -> exp.Query:
+def _subjects(asked: Asked) -> exp.Query:
     """The live profiles that the purpose may see. Who is none of them has no row in the result."""
     people = exp.select("p.id AS profile_id").from_("profile AS p")
-    if not for_subjects:
-        return people
-    asked = exp.select(
-        exp.alias_(_call("unnest", _given("profiles", "bigint[]")), "profile_id"),
-        exp.alias_(_call("unnest", _given("instants", "timestamptz[]")), "at"),
-    )
-    return (
-        people.select("asked.at")
-        .join(asked.subquery("asked"), on="asked.profile_id = p.id")
-        .where(_is_asked("p", "id"))
-    )
+    if asked is not Asked.EVERYBODY:
+        people = people.where(_is_asked("p", "id"))
+    if asked is not Asked.EACH_AT_ITS_INSTANT:
+        return people.select(exp.alias_(_given("now", "timestamptz"), "at"))
+    each = exp.select(exp.alias_(_call("unnest", _given("profiles", "bigint[]")), "profile_id"), _instants())
+    return people.select("asked.at").join(each.subquery("asked"), on="asked.profile_id = p.id")
+
+
+def _instants() -> exp.Expr:
+    return exp.alias_(_call("unnest", _given("instants", "timestamptz[]")), "at")
 
 
 def _is_asked(table: str, column: str = "profile_id") -> exp.Expr:
-    """Said once more for every table: conditions reach its index through the view of the purpose, and joins do not."""
+    """Said once more for every table: conditions reach its index through the view of the purpose, and joins do not.
+
+    Events know no profile, hence the identifiers: else Postgres may read every event of a name.
+    """
     return _any_of(exp.column(column, table), _given("profiles", "bigint[]"))
 
 
@@ -406,19 +411,17 @@ _TABLES: Final[Mapping[type, tuple[str, str, str]]] = {
 }
 
 
-def _facts(leaves: Sequence[_CompiledLeaf], *, for_subjects: bool) -> dict[str, exp.Query]:
+def _facts(leaves: Sequence[_CompiledLeaf], asked: Asked) -> dict[str, exp.Query]:
     """One pass over each table that a leaf needs: a row for each profile, a column for each leaf."""
     facts: dict[str, exp.Query] = {}
     if events := [leaf for leaf in leaves if isinstance(leaf.leaf, Event)]:
-        facts["of_event"] = _aggregated(
-            _events(events, for_subjects=for_subjects).subquery("e", copy=False), "e", events
-        )
+        facts["of_event"] = _aggregated(_events(events, asked).subquery("e", copy=False), "e", events)
     for kind, (table, alias, name) in _TABLES.items():
         if found := [leaf for leaf in leaves if isinstance(leaf.leaf, kind)]:
             query = _aggregated(exp.to_table(table, alias=alias), alias, found).where(
                 _named(alias, name, found), copy=False
             )
-            facts[f"of_{table}"] = query.where(_is_asked(alias), copy=False) if for_subjects else query
+            facts[f"of_{table}"] = query if asked is Asked.EVERYBODY else query.where(_is_asked(alias), copy=False)
     return facts
 
 
@@ -428,20 +431,19 @@ def _aggregated(source: exp.Expr, alias: str, leaves: Sequence[_CompiledLeaf]) -
     return query.from_(source, copy=False).group_by(f"{alias}.profile_id", copy=False)
 
 
-def _events(leaves: Sequence[_CompiledLeaf], *, for_subjects: bool) -> exp.Select:
+def _events(leaves: Sequence[_CompiledLeaf], asked: Asked) -> exp.Select:
     """The events that any leaf may count, each with the instant as of which its profile is evaluated."""
     columns = [exp.column(name, "e") for name in ("profile_id", "name", "occurred_at", "properties")]
     query = exp.select(*columns).from_("event AS e").where(_named("e", "name", leaves), copy=False)
     earliest: exp.Expr = _given("now", "timestamptz")
-    if for_subjects:
-        query = query.select("s.at").join("subject AS s", on="s.profile_id = e.profile_id").where(_is_asked("e"))
-        earliest = exp.paren(
-            exp.select(exp.Min(this=exp.column("at"))).from_(
-                exp.select(exp.alias_(_call("unnest", _given("instants", "timestamptz[]")), "at")).subquery("i")
-            )
-        )
+    if asked is Asked.EACH_AT_ITS_INSTANT:
+        query = query.select("s.at").join("subject AS s", on="s.profile_id = e.profile_id")
+        earliest = exp.paren(exp.select(exp.Min(this=exp.column("at"))).from_(exp.select(_instants()).subquery("i")))
     else:
         query = query.select(exp.alias_(earliest, "at"))
+    if asked is not Asked.EVERYBODY:
+        of_theirs = _any_of(exp.column("identifier_id", "e"), _given("identifiers", "bigint[]"))
+        query = query.where(_is_asked("e"), of_theirs)
     if longest := _longest_window(leaves):
         query = query.where(
             exp.GT(this=exp.column("occurred_at", "e"), expression=exp.Sub(this=earliest, expression=longest)),
@@ -467,7 +469,7 @@ def _named(alias: str, column: str, leaves: Sequence[_CompiledLeaf]) -> exp.Expr
 
 def _known(leaves: Sequence[_CompiledLeaf], facts: Sequence[str]) -> exp.Select:
     columns = [exp.column(column.name) for leaf in leaves for column in leaf.columns]
-    query = exp.select("subject.profile_id").select(*columns, copy=False).from_("subject", copy=False)
+    query = exp.select("subject.profile_id", "subject.at").select(*columns, copy=False).from_("subject", copy=False)
     for fact in facts:
         query = query.join(fact, on=f"{fact}.profile_id = subject.profile_id", join_type="left", copy=False)
     return query

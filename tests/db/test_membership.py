@@ -125,15 +125,41 @@ def test_absence__comes_true_by_time_alone(workspace, source, now):
     assert history(Membership.objects.all()) == [(ada.pk, now + 30 * DAY, Cause.DEADLINE, None, "")]
 
 
-def test_late_event__that_lies_in_the_past__moves_the_deadline(workspace, source, now):
+def test_late_event__that_lies_in_the_past__moves_the_exit(workspace, source, now):
     [ada] = people(1, workspace)
     happen(ada, source, "Order", now - 20 * SECOND)
     create(workspace, 'done "Order" in last 1 minute', now)
 
     happen(ada, source, "Order", now - 10 * SECOND)
     evaluate(workspace, {ada.pk: Cause.EVENT}, now)
+    work(workspace, now + 90 * SECOND)
 
-    assert Deadline.objects.get().due_at == now + 50 * SECOND
+    assert history(Membership.objects.all()) == [(ada.pk, now, Cause.DEFINITION, now + 50 * SECOND, Cause.DEADLINE)]
+
+
+def test_deadline__that_moves_into_the_future__is_written_when_the_former_one_comes(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    create(workspace, 'done "Order" in last 1 day', now)
+
+    happen(ada, source, "Order", now + SECOND)
+    evaluate(workspace, {ada.pk: Cause.EVENT}, now + SECOND)
+    assert Deadline.objects.get().due_at == now + DAY
+
+    assert work(workspace, now + DAY) == {}
+    assert Deadline.objects.get().due_at == now + DAY + SECOND
+    assert Membership.objects.get().left_at is None
+
+
+def test_deadline__that_comes_nearer__is_written_at_once(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    create(workspace, 'count of "Order" in last 1 day = 1', now)
+
+    happen(ada, source, "Order", now + 2 * SECOND)
+    evaluate(workspace, {ada.pk: Cause.EVENT}, now + SECOND)
+
+    assert Deadline.objects.get().due_at == now + 2 * SECOND
 
 
 def test_trait__that_is_forgotten__ends_the_membership(workspace, source, now):

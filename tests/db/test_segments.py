@@ -17,7 +17,7 @@ from consent import gate
 from consent.models import ConsentState
 from segments import queries, services
 from segments.language import Count, Event, LanguageError, Unit, Window, parse_json, parse_text, reference
-from segments.language.compile import compile_rules
+from segments.language.compile import Asked, compile_rules
 from segments.language.reference import Fact, Facts, is_in
 from segments.language.tree import NUMERIC
 from segments.models import Membership, Segment, SegmentVersion
@@ -115,13 +115,13 @@ def test_count__at_any_instant__tells_exactly_when_its_answer_changes(workspace,
     window = Window(24, Unit.HOURS)
     kinds = product(sorted(NUMERIC), numbers)
     rules = {place: Event("Order", (), Count(), *kind, window) for place, kind in enumerate(kinds)}
-    query = compile_rules(rules, for_subjects=False)
+    query = compile_rules(rules, Asked.EVERYBODY)
 
     for hour in (-31, -30, -20, -10, -6, 0, 4, 5, 14, 29):
         at = now + timedelta(hours=hour)
         with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk), connection.cursor() as cursor:
             cursor.execute(query.sql, {**query.parameters, "now": at})
-            answers = {rule: (found, change) for rule, _, found, change in cursor.fetchall()}
+            answers = {rule: (found, change) for rule, _, found, change, _ in cursor.fetchall()}
         # An event that is still to come is looked at when it comes, whatever it then changes.
         coming = [fact.occurred_at for fact in facts.events if fact.occurred_at > at]
         for place, rule in rules.items():

@@ -32,7 +32,7 @@ from segments.language import (
     to_json,
     to_text,
 )  # fmt: skip
-from segments.language.compile import compile_rules
+from segments.language.compile import Asked, compile_rules
 from segments.language.reference import Fact, Facts, evaluate, is_in, next_change
 from segments.models import Deadline, Membership, Segment
 from tests.factories import SourceFactory
@@ -162,12 +162,13 @@ def test_sql__of_any_rules__says_what_the_evaluator_says(workspace, rules, perso
             population.live(identifier, person)
 
         with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk):
-            whole = _answers(rules, for_subjects=False, given={"now": now})
+            whole = _answers(rules, Asked.EVERYBODY, {"now": now})
             profiles = [identifier.pk for identifier in population.identifiers]
-            subjects = {"profiles": profiles, "instants": [now] * len(profiles)}
-            by_subject = _answers(rules, for_subjects=True, given=subjects)
+            some = _answers(rules, Asked.SOME, {**queries.of_profiles(profiles), "now": now})
+            instants = [now] * len(profiles)
+            each = _answers(rules, Asked.EACH_AT_ITS_INSTANT, {**queries.of_profiles(profiles), "instants": instants})
 
-        assert whole == by_subject
+        assert whole == some == each
         for place, rule in enumerate(rules):
             for profile, facts in population.facts.items():
                 is_member, change = evaluate(rule, facts, now)
@@ -181,12 +182,12 @@ def test_sql__of_any_rules__says_what_the_evaluator_says(workspace, rules, perso
 
 
 def _answers(
-    rules: list[Node], *, for_subjects: bool, given: dict[str, Any]
+    rules: list[Node], asked: Asked, given: dict[str, Any]
 ) -> dict[tuple[int, int], tuple[bool, datetime | None]]:
-    query = compile_rules(dict(enumerate(rules)), for_subjects=for_subjects)
+    query = compile_rules(dict(enumerate(rules)), asked)
     with connection.cursor() as cursor:
         cursor.execute(query.sql, {**query.parameters, **given})
-        return {(rule, profile): (answer, change) for rule, profile, answer, change in cursor.fetchall()}
+        return {(rule, profile): (answer, change) for rule, profile, answer, change, _ in cursor.fetchall()}
 
 
 steps = st.one_of(

@@ -49,7 +49,7 @@ def is_filler(identifier_type: str, value: str) -> bool:
     """Whether programs write this where they know nobody. A source may well count its own keys from 0."""
     if value.lower() in _FILLERS:
         return True
-    return not identifier_type.endswith(OWN_KEY) and bool(_ZEROS.fullmatch(value))
+    return value[0] in "0-" and not identifier_type.endswith(OWN_KEY) and bool(_ZEROS.fullmatch(value))
 
 
 def trait_value(trait: str, raw: object, *, region: str, corrections: Corrections = BUILT_IN) -> object:
