@@ -4,6 +4,7 @@ Arrow cuts a part of a CSV file that has no quotes ten times as fast as Python d
 there is a quote, a stray carriage return, a NUL or a row of another length, the rows are read as everywhere else.
 """
 
+import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,9 +18,12 @@ from cdp.ingestion.tables import START, Place, Row, Table
 from cdp.ingestion.texts import Lines, Text, packing_of
 
 BLOCK_ROWS: Final = 15_000
-BLOCK_BYTES: Final = 2 * 2**20
+BLOCK_BYTES: Final = 3 * 2**19
 _ODD: Final = (b'"', b"\x00")
 pa.set_memory_pool(pa.system_memory_pool())  # which gives back what a block needed; Arrow's own keeps it
+_M_ARENA_MAX: Final = -8
+if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc: else each thread keeps what it once needed
+    mallopt(_M_ARENA_MAX, 2)
 _PLAIN_CHARSETS: Final = frozenset({"utf-8", "ascii"})
 
 

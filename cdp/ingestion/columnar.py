@@ -1,36 +1,42 @@
 """Events of flat files, a block of columns at a time, with the very meaning that single rows have (see `rows`).
 
 Each column is cut to its distinct values, each of those is understood once, by the same functions as a single row, and
-Arrow puts the results together to lines for COPY. A row that is not simply an event, because it has another kind, a
-strange time, an id that is no plain text or nobody whose it is, is read as a single row and takes its place again.
+Arrow puts the results together to lines for COPY (see `columnar_storing`). A row that is not simply an event, because it
+has another kind, a strange time, an id that is no plain text or nobody whose it is, is read as a single row.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
-from collections.abc import Collection as SomeOf
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cdp.ingestion import messages, normalise, storing
+from cdp.ingestion import columnar_storing, messages, normalise, storing
 from cdp.ingestion.blocks import Block
 from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.columnar_storing import AT_ONCE, Columns
 from cdp.ingestion.mapping import FileMapping
 from cdp.ingestion.messages import Fact, Node
 from cdp.ingestion.normalise import BUILT_IN, Corrections
 from cdp.ingestion.parquet_rows import as_json
 from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.rows import SDK_IDS, number_in, property_columns, time_in
-from cdp.ingestion.storing import ABSENT, Encounter, Ids, Stored, copied
+from cdp.ingestion.storing import Stored, copied
 from cdp.ingestion.tables import Row, Table
 from cdp.models import Cause
 from consent.gate import Collection, Permit
 
 _PLAIN_ID: Final = rf"^[!-\[\]-~]{{1,{messages.LONGEST_MESSAGE_ID}}}$"
+_PLAIN_VALUE: Final = rf"^[!-~]{{1,{normalise.LONGEST_IDENTIFIER}}}$"
+_ZEROS: Final = "^[0-]*$"
+_FILLERS: Final = pa.array(sorted(normalise.FILLERS), pa.string())
+_MOST_CACHED: Final = 8_192  # values of a column that are written as JSON once
 _PLAIN_TIME: Final = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z?$"
 _MICROSECONDS: Final = pa.timestamp("us")
 _EARLIEST: Final = pa.scalar(messages.EARLIEST.replace(tzinfo=None), _MICROSECONDS)
@@ -51,42 +57,43 @@ class Layout:
     is_told: Sequence[
         bool
     ]  # of each slot: whether the mapping names it as an identifier, or it is a property's address
-    properties: Sequence[tuple[str, str]]
-    decimal: str
+    properties: Sequence[tuple[str, Callable[[Any], str | None]]]  # column, and what its values are in JSON
     region: str
     corrections: Corrections
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The events of a block, but for the ids of their identifiers, which only the database can tell."""
+    """The events of a block: nearly all as columns, the odd ones read singly."""
 
-    size: int
-    nodes: SomeOf[Node]
-    encounters: Sequence[Encounter]
-    named: Sequence[Node]
-    places: Sequence[Any]  # for each slot where its node stands in `named`
-    head: Any
-    tail: Any
-    is_single: Any  # which rows were read as single rows
+    columns: Columns
     facts: Sequence[Fact]
+    is_mixed: bool  # a single row and a column have one message: which came first, only rows in their order tell
 
-    def write(self, permit: Permit[Collection]) -> Stored:
-        """As `storing.write_facts`."""
-        ids = storing.resolve(permit, self.nodes)
-        learnt = {*ids.added, *storing.sight(permit, self.encounters, ids.known)}
-        events, seen = storing.write_arrived(permit, self._lines(ids.known), are_likely_new=True)
-        return Stored(events, {**dict.fromkeys(seen, Cause.EVENT), **dict.fromkeys(learnt, Cause.LEARNT)})
+    @property
+    def size(self) -> int:
+        return self.columns.size + len(self.facts)
 
-    def _lines(self, ids: Ids) -> list[str]:
-        keys = pa.array([str(ids[node]) for node in self.named], pa.string())
-        taken = [keys.take(place) for place in self.places]
-        joined = _joined(taken, self.size)
-        lines = pc.binary_join_element_wise(self.head, joined, self.tail, "")
-        if self.facts:
-            singles = pa.array([storing.event_line(fact, ids) for fact in self.facts], pa.string())
-            lines = pc.replace_with_mask(lines, self.is_single, singles)
-        return list(lines.to_pylist())
+    @property
+    def is_simple(self) -> bool:
+        return not self.is_mixed and not any(fact.traits or fact.previous_id for fact in self.facts)
+
+    def meet(self, permit: Permit[Collection]) -> dict[int, Cause]:
+        """Make the identifiers, links and partitions that are missing. It may be a transaction of its own."""
+        return dict.fromkeys(columnar_storing.meet(permit, self.columns), Cause.LEARNT)
+
+    def store(self, permit: Permit[Collection], turn: AbstractContextManager[None] = AT_ONCE) -> Stored:
+        """As `storing.write_facts`, when all were met. Messages are claimed in `turn`."""
+        if not self.facts:
+            return self._store_columns(permit, turn)
+        with turn:
+            singles = storing.write_facts(permit, self.facts)
+            columns = self._store_columns(permit, AT_ONCE)
+        return Stored(singles.events + columns.events, {**columns.touched, **singles.touched})
+
+    def _store_columns(self, permit: Permit[Collection], turn: AbstractContextManager[None]) -> Stored:
+        events, whose = columnar_storing.store(permit, self.columns, turn)
+        return Stored(events, dict.fromkeys(whose, Cause.EVENT))
 
 
 def layout_of(
@@ -104,9 +111,10 @@ def layout_of(
     if is_twice or len(properties) > messages.MOST_VALUES or not _are_simple(table, texts, mapping):
         return None
     decimal = "" if table.has_types else table.dialect.decimal
+    pieces = [(column, lru_cache(_MOST_CACHED, typed=True)(_as_property(name, decimal))) for name, column in properties]
     return Layout(
         mapping.key, mapping.event, mapping.type, mapping.observed_at, slots, [slot in told for slot in slots],
-        properties, decimal, region, corrections,
+        pieces, region, corrections,
     )  # fmt: skip
 
 
@@ -128,32 +136,18 @@ def arrived(
 ) -> tuple[Arrived, list[Refused]]:
     """Understand a block. What of it is refused comes back beside it, in no order."""
     reading = _Reading(block, layout, now)
-    facts, refused, kept = _singles(block, reading.is_odd, read_row)
+    facts, refused = _singles(block, reading.is_odd, read_row)
     refused += [one for row in block.bad if isinstance(one := read_row(row), Refused)]
-    encounters = reading.encounters(source_id)
-    encounters += [Encounter(fact.nodes, source_id, fact.occurred_at) for fact in facts]
-    nodes, places = reading.slots_of_simple_rows()
-    head, tail = reading.lines(source_id)
-    found = Arrived(
-        int(pc.sum(kept).as_py() or 0), {*nodes, *(node for fact in facts for node in fact.nodes)}, encounters, nodes,
-        [one.filter(kept) for one in places], head.filter(kept), tail.filter(kept), reading.is_odd.filter(kept), facts,
-    )  # fmt: skip
-    return found, refused
+    keys = pa.array([fact.message_id for fact in facts], pa.string())
+    is_mixed = bool(facts) and bool(pc.any(pc.is_in(reading.simple(reading.keys), value_set=keys)).as_py())
+    return Arrived(reading.columns(source_id, facts), facts, is_mixed), refused
 
 
-def _singles(block: Block, is_odd: Any, read_row: ReadRow) -> tuple[list[Fact], list[Refused], Any]:  # noqa: ANN401  # Arrow
-    """The odd rows, read one by one, and a mask of what is kept of the block."""
-    facts: list[Fact] = []
-    refused: list[Refused] = []
-    kept = [True] * len(block.numbers)
-    for place in pc.indices_nonzero(is_odd).to_pylist():
-        read = read_row(Row(block.numbers[place], block.fields(place)))
-        if isinstance(read, Refused):
-            kept[place] = False
-            refused.append(read)
-        else:
-            facts.append(read)
-    return facts, refused, pa.array(kept, pa.bool_())
+def _singles(block: Block, is_odd: Any, read_row: ReadRow) -> tuple[list[Fact], list[Refused]]:  # noqa: ANN401  # Arrow
+    """The odd rows, read one by one."""
+    rows = (Row(block.numbers[place], block.fields(place)) for place in pc.indices_nonzero(is_odd).to_pylist())
+    read = [read_row(row) for row in rows]
+    return [one for one in read if isinstance(one, Fact)], [one for one in read if isinstance(one, Refused)]
 
 
 class _Reading:
@@ -164,46 +158,63 @@ class _Reading:
         self.layout = layout
         self.now = now
         self.size = len(block.numbers)
-        self.nodes: dict[Node, int] = {}
-        self.places = [self._slot(kind, block.columns[column]) for kind, column in layout.slots]
+        self.slots = [self._slot(kind, block.columns[column]) for kind, column in layout.slots]
         self.keys = self._keys()
         self.names = self._names()
-        self.moments, is_bad_time = self._moments()
-        self.original, self.occurred = self._times()
-        told = [place for place, is_told in zip(self.places, layout.is_told, strict=True) if is_told]
-        has_nobody = pc.invert(_any_valid(told, self.size))
-        odd = (has_nobody, pc.is_null(self.keys), pc.is_null(self.names), is_bad_time, self._is_other_kind())
+        self.moments, is_odd_time = self._moments()
+        told = [slot for slot, is_told in zip(self.slots, layout.is_told, strict=True) if is_told]
+        has_nobody = pc.invert(_any_valid([slot.indices for slot in told], self.size))
+        odd = (has_nobody, pc.is_null(self.keys), pc.is_null(self.names), is_odd_time, self._is_other_kind())
         self.is_odd = odd[0]
         for one in odd[1:]:
             self.is_odd = pc.or_(self.is_odd, one)
+        self.is_simple = pc.invert(self.is_odd)
+
+    def simple(self, column: Any) -> Any:  # noqa: ANN401  # Arrow
+        """What the column has of the rows that are simply events."""
+        return column.filter(self.is_simple)
+
+    def columns(self, source_id: int, facts: Sequence[Fact]) -> Columns:
+        """`facts` are the single rows of the block: whom they name is made with the others."""
+        occurred = self.simple(pc.fill_null(self.moments, self._received()))
+        months = {moment.date() for moment in pc.unique(pc.floor_temporal(occurred, unit="month")).to_pylist()}
+        months |= {fact.occurred_at.astimezone(UTC).date().replace(day=1) for fact in facts}
+        places = self._places()
+        times = pc.binary_join_element_wise(occurred.cast(pa.string()), "+00", "")
+        return Columns(
+            len(occurred), len(places), source_id, self.now, sorted(months),
+            *self._whom(places, times, facts), [_data(self._events(places, times))],
+        )  # fmt: skip
 
     # -- whose ------------------------------------------------------------------------------------------------------
 
     def _slot(self, kind: str, column: Any) -> Any:  # noqa: ANN401  # Arrow
-        return _each(column, lambda raw: self._place(kind, raw), pa.int32())
+        """The column in its normal form, as a dictionary: the place of a node is its index and those of the slots before."""
+        encoded = column.dictionary_encode()
+        values = _identifiers(kind, encoded.dictionary, self.layout)
+        return values.take(encoded.indices).dictionary_encode()
 
-    def _place(self, kind: str, raw: str) -> int | None:
-        value = normalise.identifier_value(kind, raw, region=self.layout.region, corrections=self.layout.corrections)
-        return self.nodes.setdefault((kind, value), len(self.nodes)) if value else None
+    def _places(self) -> list[Any]:
+        """For each slot the numbers of the nodes in the simple rows."""
+        first = 0
+        places = []
+        for slot in self.slots:
+            places.append(pc.add(self.simple(slot.indices), pa.scalar(first, pa.int32())))
+            first += len(slot.dictionary)
+        return places
 
-    def slots_of_simple_rows(self) -> tuple[list[Node], list[Any]]:
-        """The nodes that they name, and where in them each slot of each row has its own. Single rows bring their own."""
-        places = [pc.if_else(self.is_odd, pa.scalar(None, pa.int32()), place) for place in self.places]
-        used = pc.drop_null(pc.unique(pa.concat_arrays(places)))
-        nodes = list(self.nodes)
-        return [nodes[place] for place in used.to_pylist()], [pc.index_in(place, value_set=used) for place in places]
-
-    def encounters(self, source_id: int) -> list[Encounter]:
-        """Each pair of nodes that stand in one simple row, with the first time that they do."""
-        nodes = list(self.nodes)
-        simple = pc.invert(self.is_odd)
-        columns = [place.filter(simple) for place in self.places]
-        times = self._instants().filter(simple)
-        return [
-            Encounter((nodes[left], nodes[right]), source_id, at.replace(tzinfo=UTC))
-            for one, other in combinations(columns, 2)
-            for left, right, at in _first_of_pairs(one, other, times)
-        ]
+    def _whom(self, places: Sequence[Any], times: Any, facts: Sequence[Fact]) -> tuple[list[Any], list[Any]]:  # noqa: ANN401  # Arrow
+        """Nodes and meetings, of columns and of single rows."""
+        nodes: list[Any] = []
+        first = 0
+        for (kind, _), slot, place in zip(self.layout.slots, self.slots, places, strict=True):
+            used = pc.drop_null(pc.unique(place))
+            values = slot.dictionary.take(pc.subtract(used, pa.scalar(first, pa.int32())))
+            nodes.append(_data(_lines(used.cast(pa.string()), kind, _copied(values))))
+            first += len(slot.dictionary)
+        pairs = [_data(_first_of_pairs(one, other, times)) for one, other in combinations(places, 2)]
+        more, met = _whom_facts_name(facts, first)
+        return [*nodes, *more], [*pairs, *met]
 
     # -- what -------------------------------------------------------------------------------------------------------
 
@@ -233,27 +244,23 @@ class _Reading:
         written = pc.binary_join_element_wise("{", pc.binary_join_element_wise(*pieces, ","), "}", "")
         return pa.array(["row-" + hashlib.sha256(one.encode()).hexdigest() for one in written.to_pylist()], pa.string())
 
-    def lines(self, source_id: int) -> tuple[Any, Any]:
-        """What stands before and behind the ids."""
-        head = pc.binary_join_element_wise(f"{source_id}\t", self.keys, "\ttrack\t", self.names, "\t{", "")
-        received = f"\t{ABSENT}\t{self.now}\t{{"
-        tail = pc.binary_join_element_wise(
-            "}\t", self.occurred, "\t", self.original, received, self._properties(), "}\t{}\n", ""
-        )
-        return head, tail
+    def _events(self, places: Sequence[Any], times: Any) -> Any:  # noqa: ANN401  # Arrow
+        numbers = [pc.fill_null(place.cast(pa.string()), storing.ABSENT) for place in places]
+        is_said = pc.if_else(self.simple(pc.is_valid(self.moments)), "t", "f")
+        return _lines(self.simple(self.keys), self.simple(self.names), *numbers, times, is_said, self._properties())
 
     def _properties(self) -> Any:  # noqa: ANN401  # Arrow
-        """The inside of a JSON object for each row, as a value of COPY."""
+        """A JSON object for each row, as a value of COPY."""
         pieces = [
-            _each(self.block.columns[column], _as_property(name, self.layout.decimal), pa.string())
-            for name, column in self.layout.properties
+            _each(self.simple(self.block.columns[name]), as_json, pa.string())
+            for name, as_json in self.layout.properties
         ]
-        return _joined(pieces, self.size)
+        return pc.binary_join_element_wise("{", _joined(pieces, pc.sum(self.is_simple).as_py() or 0), "}", "")
 
     # -- when -------------------------------------------------------------------------------------------------------
 
     def _moments(self) -> tuple[Any, Any]:
-        """The time that each row names, null where it names none; and which rows name one that cannot be read."""
+        """The time that each row names, null where it names none; and which rows name one that is not to be believed."""
         if not self.layout.observed_at:
             return pa.nulls(self.size, _MICROSECONDS), _constant(self.size, value=False)
         given = self.block.columns[self.layout.observed_at]
@@ -261,23 +268,73 @@ class _Reading:
         if moments is None:
             moments = _each(given, _moment, _MICROSECONDS)
         is_said = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(given), ""), False)
-        within = pc.and_(pc.greater_equal(moments, _EARLIEST), pc.less(moments, _LATEST))
+        latest = pc.min_element_wise(_LATEST, _instant(self.now + messages.FAR_FUTURE))
+        within = pc.and_(pc.greater_equal(moments, _EARLIEST), pc.less(moments, latest))
         return moments, pc.and_(is_said, pc.invert(pc.fill_null(within, False)))
 
-    def _instants(self) -> Any:  # noqa: ANN401  # Arrow
-        """When it occurred by our clock (see `messages.corrected`)."""
-        received = pa.scalar(self.now.astimezone(UTC).replace(tzinfo=None), _MICROSECONDS)
-        latest = pa.scalar((self.now + messages.FAR_FUTURE).astimezone(UTC).replace(tzinfo=None), _MICROSECONDS)
-        is_believed = pc.fill_null(pc.less_equal(self.moments, latest), False)
-        return pc.if_else(is_believed, self.moments, received)
+    def _received(self) -> Any:  # noqa: ANN401  # Arrow
+        return _instant(self.now)
 
-    def _times(self) -> tuple[Any, Any]:
-        original = pc.binary_join_element_wise(self.moments.cast(pa.string()), "+00", "")
-        occurred = pc.binary_join_element_wise(self._instants().cast(pa.string()), "+00", "")
-        return pc.fill_null(original, ABSENT), occurred
+
+def _instant(moment: datetime) -> Any:  # noqa: ANN401  # Arrow
+    return pa.scalar(moment.astimezone(UTC).replace(tzinfo=None), _MICROSECONDS)
+
+
+# -- identifiers ----------------------------------------------------------------------------------------------------
+
+
+def _identifiers(kind: str, values: Any, layout: Layout) -> Any:  # noqa: ANN401  # Arrow
+    """As `normalise.identifier_value`; what is plain and no filler is as it should be and need not be looked at singly."""
+    if kind in normalise.SPELLED:
+        return pa.array([_identifier(kind, value, layout) for value in values.to_pylist()], pa.string())
+    is_plain = pc.and_(
+        pc.match_substring_regex(values, _PLAIN_VALUE),
+        pc.invert(
+            pc.or_(pc.match_substring_regex(values, _ZEROS), pc.is_in(pc.ascii_lower(values), value_set=_FILLERS))
+        ),
+    )
+    is_odd = pc.invert(pc.fill_null(is_plain, False))
+    if not pc.any(is_odd).as_py():
+        return values
+    odd = [_identifier(kind, value, layout) for value in values.filter(is_odd).to_pylist()]
+    return pc.replace_with_mask(values, is_odd, pa.array(odd, pa.string()))
+
+
+def _identifier(kind: str, raw: str, layout: Layout) -> str | None:
+    return normalise.identifier_value(kind, raw, region=layout.region, corrections=layout.corrections)
+
+
+def _whom_facts_name(facts: Sequence[Fact], first: int) -> tuple[list[bytes], list[bytes]]:
+    """Nodes from place `first` on, and meetings, of rows that were read singly."""
+    nodes: dict[Node, int] = {}
+    met: list[str] = []
+    for fact in facts:
+        places = [nodes.setdefault(node, first + len(nodes)) for node in fact.nodes]
+        met += [f"{one}\t{other}\t{fact.occurred_at}\n" for one, other in combinations(places, 2)]
+    named = [f"{place}\t{copied(kind)}\t{copied(value)}\n" for (kind, value), place in nodes.items()]
+    return ["".join(named).encode()], ["".join(met).encode()]
 
 
 # -- columns --------------------------------------------------------------------------------------------------------
+
+
+def _lines(*columns: Any) -> Any:  # noqa: ANN401  # Arrow
+    """As COPY's text format has them: tabs between, a newline behind."""
+    return pc.binary_join_element_wise(pc.binary_join_element_wise(*columns, "\t"), "\n", "")
+
+
+def _data(lines: Any) -> memoryview | bytes:  # noqa: ANN401  # Arrow
+    """All texts of an array that has no nulls, one behind the other, where Arrow has them."""
+    if not len(lines):
+        return b""
+    _, offsets, data = lines.buffers()
+    first, last = (memoryview(offsets).cast("i")[place] for place in (lines.offset, lines.offset + len(lines)))
+    return memoryview(data)[first:last]
+
+
+def _copied(values: Any) -> Any:  # noqa: ANN401  # Arrow
+    """As `storing.copied`."""
+    return pc.replace_substring(values, "\\", "\\\\")
 
 
 def _each(column: Any, understood: Callable[[Any], Any], kind: Any) -> Any:  # noqa: ANN401  # Arrow
@@ -304,11 +361,12 @@ def _constant(size: int, *, value: bool) -> Any:  # noqa: ANN401  # Arrow
     return pa.array([value] * size, pa.bool_())
 
 
-def _first_of_pairs(left: Any, right: Any, times: Any) -> list[tuple[int, int, datetime]]:  # noqa: ANN401  # Arrow
+def _first_of_pairs(left: Any, right: Any, times: Any) -> Any:  # noqa: ANN401  # Arrow
+    """Lines of two places and the first time that both stand in one row."""
     pairs = pa.table({"left": left, "right": right, "at": times})
     pairs = pairs.filter(pc.and_(pc.is_valid(left), pc.is_valid(right)))
     first = pairs.group_by(["left", "right"]).aggregate([("at", "min")])
-    return list(zip(*(first.column(name).to_pylist() for name in ("left", "right", "at_min")), strict=True))
+    return _lines(*(first.column(name).cast(pa.string()).combine_chunks() for name in ("left", "right", "at_min")))
 
 
 def _plain_times(given: Any) -> Any:  # noqa: ANN401  # Arrow

@@ -6,9 +6,10 @@ chunk, as a place in the file: nothing that was read before is read again, but f
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from django.db import Error as DatabaseError
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.db.models import QuerySet
 
 from cdp.ingestion import backpressure, plans, quarantine, storing
@@ -35,6 +36,7 @@ from cdp.ingestion.quarantine import Refused
 from cdp.ingestion.recording import Written, hand_over, write_records
 from cdp.ingestion.rows import RecordRow, event_fact, record_row
 from cdp.ingestion.sources import KnownSource, source_named
+from cdp.ingestion.turns import Turns
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Run, RunState
@@ -42,9 +44,12 @@ from consent import gate
 from consent.gate import Collection, Permit
 
 if TYPE_CHECKING:
+    from cdp.ingestion.blocks import Block
     from cdp.ingestion.columnar import Layout
     from cdp.ingestion.quality.profiles import Profiler
 
+CONNECTIONS: Final = 2  # that store a large file
+LARGE_BYTES: Final = 32 * 2**20
 CHUNK_ROWS: Final = 5_000
 CHUNK_SIZE: Final = 16 * 2**20  # rows may be long: then a chunk has fewer
 MEASURED_ROWS: Final = 100_000  # of flat events, and of loads that were interrupted, for the quality report
@@ -311,9 +316,9 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     counts = Counts(**run.counts)
     profiler = None if run.position else _profiler(load, run)
     try:
-        for chunk in _ahead(_chunks(load, run, clock, profiler)):
-            backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
-            _store(load, run, chunk, counts)
+        chunks = _in_good_time(_ahead(_chunks(load, run, clock, profiler)), run, clock)
+        store = _store_abreast if _is_large(load) else _store_all
+        for chunk in store(load, run, chunks, counts):
             report(Progress(counts, chunk.end.offset, load.table.total))
             if is_over():
                 return counts
@@ -397,11 +402,20 @@ def _column_chunks(
         read = partial(read_row, load, now=now)
         found, refused = columnar.arrived(block, layout, source_id=load.source.id, now=now, read_row=read)
         good: Any = found
-        if any(fact.traits or fact.previous_id for fact in found.facts):
+        if not found.is_simple:
             good, refused = _readable(load, block.rows(), now)
-        if profiler and profiler.rows < MEASURED_ROWS:
-            profiler.see_columns({name: one.to_pylist() for name, one in block.columns.items()}, len(block.numbers))
+        if profiler:
+            _measure(block, profiler)
         yield Chunk(good, found.size, refused, block.end, now)
+
+
+def _measure(block: "Block", profiler: "Profiler") -> None:
+    """In pieces, for as values of Python a block is several times as large."""
+    for first in range(0, len(block.numbers), CHUNK_ROWS):
+        if profiler.rows >= MEASURED_ROWS:
+            return
+        piece = {name: column.slice(first, CHUNK_ROWS).to_pylist() for name, column in block.columns.items()}
+        profiler.see_columns(piece, min(CHUNK_ROWS, len(block.numbers) - first))
 
 
 def _found_by_plan(load: Load) -> plans.PlanCheck | None:
@@ -426,26 +440,113 @@ def _cut(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
+def _in_good_time(chunks: Iterator[Chunk], run: Run, clock: Clock) -> Iterator[Chunk]:
+    """Each when the pipeline can take it."""
+    for chunk in chunks:
+        backpressure.wait_while_pressed(clock, lambda why: log.warning("load.paused", run=run.pk, why=why))
+        yield chunk
+
+
+def _store_all(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) -> Iterator[Chunk]:
+    for chunk in chunks:
+        _store(load, run, chunk, counts)
+        yield chunk
+
+
 def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
     """Rows, place and the work for the next stage, all or nothing."""
     with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
         _hold(run)
         written = load.write(permit, load.source, chunk.good, chunk.now)
-        quarantine.add(chunk.refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=chunk.now)
-        if chunk.check:
-            chunk.check.count(now=chunk.now)
-        hand_over(permit, written.touched)
-        after = Counts(
-            read=counts.read + chunk.rows,
-            accepted=counts.accepted + written.accepted,
-            duplicates=counts.duplicates + chunk.size - written.accepted,
-            quarantined=counts.quarantined + len(chunk.refused),
-        )
-        Run.objects.filter(pk=run.pk).update(
-            position=run.position + chunk.rows, bookmark=asdict(chunk.end), counts=asdict(after), heartbeat_at=chunk.now
-        )
+        after = _keep(permit, load, run, chunk, counts, written)
+    _move_on(run, chunk, counts, after)
+
+
+def _keep(permit: Permit[Collection], load: Load, run: Run, chunk: Chunk, counts: Counts, written: Written) -> Counts:
+    """What belongs to a chunk whose rows are written. Returns the counts after it."""
+    quarantine.add(chunk.refused, source_id=load.source.id, workspace_id=permit.workspace_id, now=chunk.now)
+    if chunk.check:
+        chunk.check.count(now=chunk.now)
+    hand_over(permit, written.touched)
+    after = Counts(
+        read=counts.read + chunk.rows,
+        accepted=counts.accepted + written.accepted,
+        duplicates=counts.duplicates + chunk.size - written.accepted,
+        quarantined=counts.quarantined + len(chunk.refused),
+    )
+    Run.objects.filter(pk=run.pk).update(
+        position=run.position + chunk.rows, bookmark=asdict(chunk.end), counts=asdict(after), heartbeat_at=chunk.now
+    )
+    return after
+
+
+def _move_on(run: Run, chunk: Chunk, counts: Counts, after: Counts) -> None:
     run.position += chunk.rows
     counts.__dict__.update(asdict(after))
+
+
+# -- two chunks at once ---------------------------------------------------------------------------------------------
+
+
+def _is_large(load: Load) -> bool:
+    """Whether it is worth a second connection. Rows that are read one by one cannot keep even one busy."""
+    return load.layout is not None and load.table.path.stat().st_size >= LARGE_BYTES
+
+
+def _store_abreast(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) -> Iterator[Chunk]:
+    """As `_store_all`, by several connections, each of which works on a chunk of its own."""
+    turns = Turns("meet", "claim", "commit")
+    under_way: deque[tuple[Chunk, Future[None]]] = deque()
+    with ExitStack() as stack:
+        threads = [stack.enter_context(_thread_with_connection()) for _ in range(CONNECTIONS)]
+        for number, chunk in enumerate(chunks):
+            thread = threads[number % CONNECTIONS]
+            under_way.append((chunk, thread.submit(_store_in_turn, load, run, chunk, counts, number, turns)))
+            if len(under_way) == CONNECTIONS:
+                yield _stored(*under_way.popleft())
+        while under_way:
+            yield _stored(*under_way.popleft())
+
+
+@contextmanager
+def _thread_with_connection() -> Iterator[ThreadPoolExecutor]:
+    """Django opens a connection for each thread that asks for one; nobody else would close it."""
+    with ThreadPoolExecutor(1, thread_name_prefix="storing") as thread:
+        try:
+            yield thread
+        finally:
+            thread.submit(connections.close_all).result()
+
+
+def _stored(chunk: Chunk, storing: "Future[None]") -> Chunk:
+    storing.result()
+    return chunk
+
+
+def _store_in_turn(load: Load, run: Run, chunk: Chunk, counts: Counts, number: int, turns: Turns) -> None:
+    """Whatever two chunks could both want is asked for in the order of the file, so none waits for a later one."""
+    with turns.or_none():
+        if isinstance(chunk.good, list):
+            with turns.take("meet", number), turns.take("claim", number), turns.take("commit", number):
+                _store(load, run, chunk, counts)
+        else:
+            _store_columns(load, run, chunk, counts, partial(turns.take, number=number))
+
+
+def _store_columns(
+    load: Load, run: Run, chunk: Chunk, counts: Counts, turn: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """Whom the chunk names is committed at once, so that the next can go on; its events wait for those before them."""
+    with turn("meet"), gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
+        hand_over(permit, chunk.good.meet(permit))
+    with ExitStack() as transaction:
+        permit = transaction.enter_context(gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id))
+        stored = chunk.good.store(permit, turn("claim"))
+        with turn("commit"):
+            _hold(run)
+            after = _keep(permit, load, run, chunk, counts, Written(stored.events, stored.touched))
+            transaction.close()
+            _move_on(run, chunk, counts, after)
 
 
 def _hold(run: Run) -> None:
@@ -522,8 +623,12 @@ def _read_exported(
 
 
 def _write_events(permit: Permit[Collection], source: KnownSource, good: Any, now: datetime) -> Written:  # noqa: ANN401, ARG001  # facts or columns; as _write_records
-    stored = storing.write_facts(permit, good) if isinstance(good, list) else good.write(permit)
-    return Written(stored.events, stored.touched)
+    if isinstance(good, list):
+        stored = storing.write_facts(permit, good)
+        return Written(stored.events, stored.touched)
+    met = good.meet(permit)
+    stored = good.store(permit)
+    return Written(stored.events, {**stored.touched, **met})
 
 
 # -- records --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ those tables alone: `write_arrived` stores whatever lies in `arriving_event`, wh
 
 from collections.abc import Collection as SomeOf
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import combinations, islice
 from typing import Final
@@ -117,12 +118,35 @@ def _copy(cursor: CursorWrapper, table: str, lines: Iterable[str]) -> int:
 
 # -- events ---------------------------------------------------------------------------------------------------------
 
-_ARRIVING_EVENTS = """
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How events lie in `arriving_event`, which has source_id, message_id and occurred_at in every form."""
+
+    table: str
+    insert: str  # into `event`, with `values` and the workspace as its parameters
+    whose: str  # asks for the identifiers whose events they are
+    values: Mapping[str, datetime] = field(default_factory=dict)
+
+
+CALLS: Final = Form(
+    table="""
 CREATE TEMPORARY TABLE arriving_event (
     source_id bigint, message_id text, kind text, name text, ids bigint[], occurred_at timestamptz,
     original_at timestamptz, sent_at timestamptz, received_at timestamptz, properties jsonb, context jsonb
 )
-"""
+""",
+    insert="""
+INSERT INTO event (
+    workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, original_at, sent_at, received_at,
+    seen_with, properties, context
+)
+SELECT %(workspace)s, source_id, ids[1], message_id, kind, name, occurred_at, original_at, sent_at, received_at, ids[2:],
+       properties, context
+FROM pg_temp.arriving_event
+""",
+    whose="SELECT DISTINCT ids[1] FROM pg_temp.arriving_event",
+)
 _FRESH_PLACES = "CREATE TEMPORARY TABLE arriving_place (place tid)"
 # In the order of the key, so that two writers of the same messages wait for each other instead of deadlocking. Of two
 # arrivals of one message the first counts.
@@ -151,40 +175,40 @@ SELECT core.ensure_event_partition(month) FROM (
     FROM (SELECT DISTINCT (occurred_at AT TIME ZONE 'UTC')::date FROM pg_temp.arriving_event) AS days (day)
 ) AS months (month)
 """
-_INSERT_EVENTS = """
-INSERT INTO event (
-    workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, original_at, sent_at, received_at,
-    seen_with, properties, context
-)
-SELECT %s, source_id, ids[1], message_id, kind, name, occurred_at, original_at, sent_at, received_at, ids[2:],
-       properties, context
-FROM pg_temp.arriving_event
-"""
-_SEEN = "SELECT DISTINCT ids[1] FROM pg_temp.arriving_event"
 
 
-def write_arrived(
-    permit: Permit[Collection], lines: Iterable[str], *, are_likely_new: bool = False
-) -> tuple[int, list[int]]:
+def write_arrived(permit: Permit[Collection], lines: Iterable[str]) -> tuple[int, list[int]]:
     """Store events whose message nobody stored before; its key is claimed for ever.
 
     `lines` are in COPY's text format: source, message id, kind, name, ids of the identifiers as an array (whose event it
     is comes first), when it occurred, original time, when it was sent and received, properties, context.
     Returns how many were new, and whose they are.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_ARRIVING_EVENTS)
+    with arriving(CALLS) as cursor:
         arrived = _copy(cursor, "arriving_event", lines)
-        fresh = arrived if are_likely_new and _claims_all(permit, cursor) else _claim(permit, cursor, arrived)
+        fresh = claim(permit, cursor, arrived)
         cursor.execute(_ENSURE_PARTITIONS)
-        cursor.execute(_INSERT_EVENTS, [permit.workspace_id])
-        cursor.execute(_SEEN)
-        seen = [key for (key,) in cursor.fetchall()]
+        return fresh, insert_events(permit, cursor, CALLS)
+
+
+@contextmanager
+def arriving(form: Form) -> Iterator[CursorWrapper]:
+    """While there is `arriving_event`."""
+    with connection.cursor() as cursor:
+        cursor.execute(form.table)
+        yield cursor
         cursor.execute("DROP TABLE pg_temp.arriving_event")
-    return fresh, seen
 
 
-def _claims_all(permit: Permit[Collection], cursor: CursorWrapper) -> bool:
+def insert_events(permit: Permit[Collection], cursor: CursorWrapper, form: Form) -> list[int]:
+    """What lies in `arriving_event` is stored. Returns whose events they are."""
+    cursor.execute(form.insert, {"workspace": permit.workspace_id, **form.values})
+    cursor.execute(form.whose)
+    return [key for (key,) in cursor.fetchall()]
+
+
+def claim_all(permit: Permit[Collection], cursor: CursorWrapper) -> bool:
+    """Whether no message among the arrived was known, nor came twice: then all are claimed."""
     try:
         with transaction.atomic():
             cursor.execute(_CLAIM_NEW_MESSAGES, [permit.workspace_id])
@@ -193,7 +217,7 @@ def _claims_all(permit: Permit[Collection], cursor: CursorWrapper) -> bool:
     return True
 
 
-def _claim(permit: Permit[Collection], cursor: CursorWrapper, arrived: int) -> int:
+def claim(permit: Permit[Collection], cursor: CursorWrapper, arrived: int) -> int:
     """How many of the arrived are new; the others go from the table."""
     cursor.execute(_FRESH_PLACES)
     cursor.execute(_CLAIM_MESSAGES, [permit.workspace_id])
@@ -240,10 +264,10 @@ ON CONFLICT DO NOTHING RETURNING type, value, id
 def resolve(permit: Permit[Collection], nodes: SomeOf[Node]) -> Resolved:
     """The ids of these identifiers; those that nobody saw before are made, in the order of their names."""
     found = _found(permit, nodes)
-    missing = sorted(node for node in nodes if node not in found)
+    missing = [node for node in nodes if node not in found]
     if not missing:
         return Resolved(found, ())
-    added = _added(permit, missing)
+    added = add(permit, missing)
     met = [node for node in missing if node not in added]  # another transaction made them meanwhile
     return Resolved({**found, **added, **(_found(permit, met) if met else {})}, added.values())
 
@@ -258,8 +282,12 @@ def _found(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
     return found
 
 
-def _added(permit: Permit[Collection], nodes: Sequence[Node]) -> dict[Node, int]:
-    lines = (f"{copied(kind)}\t{copied(value)}\t\\\\x{identifier_digest(kind, value).hex()}\n" for kind, value in nodes)
+def add(permit: Permit[Collection], nodes: Iterable[Node]) -> dict[Node, int]:
+    """Make these identifiers, in the order of their names. Returns those that nobody else made meanwhile."""
+    lines = (
+        f"{copied(kind)}\t{copied(value)}\t\\\\x{identifier_digest(kind, value).hex()}\n"
+        for kind, value in sorted(nodes)
+    )
     with connection.cursor() as cursor:
         cursor.execute(_ARRIVING_IDENTIFIERS)
         _copy(cursor, "arriving_identifier", lines)
@@ -313,7 +341,7 @@ def _plain(name: str) -> str:
 
 # -- who was seen with whom -----------------------------------------------------------------------------------------
 
-_ARRIVING_PAIRS = "CREATE TEMPORARY TABLE arriving_pair (l bigint, r bigint, source bigint, at timestamptz)"
+ARRIVING_PAIRS = "CREATE TEMPORARY TABLE arriving_pair (l bigint, r bigint, source bigint, at timestamptz)"
 _ADD_SIGHTINGS = """
 INSERT INTO sighting (workspace_id, left_id, right_id, source_id, seen_at)
 SELECT %s, l, r, source, at FROM pg_temp.arriving_pair
@@ -334,9 +362,14 @@ def sight(permit: Permit[Collection], encounters: Iterable[Encounter], ids: Ids)
         return set()
     lines = (f"{left}\t{right}\t{source}\t{at}\n" for (left, right), (at, source) in first.items())
     with connection.cursor() as cursor:
-        cursor.execute(_ARRIVING_PAIRS)
+        cursor.execute(ARRIVING_PAIRS)
         _copy(cursor, "arriving_pair", lines)
-        cursor.execute(_ADD_SIGHTINGS, [permit.workspace_id])
-        added = {key for pair in cursor.fetchall() for key in pair}
-        cursor.execute("DROP TABLE pg_temp.arriving_pair")
+        return add_sightings(permit, cursor)
+
+
+def add_sightings(permit: Permit[Collection], cursor: CursorWrapper) -> set[int]:
+    """What lies in `arriving_pair` is stored where the pair is new, and the table dropped. As `sight`."""
+    cursor.execute(_ADD_SIGHTINGS, [permit.workspace_id])
+    added = {key for pair in cursor.fetchall() for key in pair}
+    cursor.execute("DROP TABLE pg_temp.arriving_pair")
     return added

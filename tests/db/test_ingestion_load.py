@@ -308,7 +308,7 @@ def test_events__of_a_csv__have_numbers_where_they_are_written(crm, tmp_path):
 
     assert load(crm, write(tmp_path, text, "events.csv"), events=True).accepted == 2
 
-    properties = Event.objects.order_by("id").values_list("properties", flat=True)
+    properties = Event.objects.order_by("properties__code").values_list("properties", flat=True)
     assert list(properties) == [{"amount": 9.5, "code": "0800"}, {"amount": 7, "code": "x"}]
 
 

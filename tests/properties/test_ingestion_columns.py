@@ -166,11 +166,11 @@ def snapshot(source, *, is_cut):
     run = Run.objects.get()
     return {
         "identifiers": sorted(names.values()),
-        "events": [
+        "events": sorted(
             (one.message_id, one.kind, one.name, names[one.identifier_id], [names[key] for key in one.seen_with], one.occurred_at,
              one.original_at, one.sent_at, one.received_at, json.dumps(one.properties), one.context)
-            for one in Event.objects.order_by("id")
-        ],
+            for one in Event.objects.all()
+        ),
         "traits": sorted((names[one.identifier_id], one.name, json.dumps(one.value)) for one in IdentifierTrait.objects.all()),
         "sightings": sorted((*sorted((names[one.left_id], names[one.right_id])), None if is_cut else one.seen_at) for one in Sighting.objects.all()),
         "quarantine": sorted(QuarantinedItem.objects.values_list("code", "message", "raw")),

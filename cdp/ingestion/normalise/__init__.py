@@ -17,15 +17,16 @@ from cdp.ingestion.normalise.traits import NORMALISERS, kind_of
 from cdp.ingestion.normalise.values import Normal, Quality, text
 
 __all__ = [
-    "BUILT_IN", "LONGEST_IDENTIFIER", "NORMALISERS", "OWN_KEY", "VERSION", "Corrections", "Normal", "Quality", "date",
+    "BUILT_IN", "FILLERS", "LONGEST_IDENTIFIER", "NORMALISERS", "OWN_KEY", "SPELLED", "VERSION", "Corrections", "Normal", "Quality", "date",
     "email", "identifier_value", "is_filler", "kind_of", "name", "phone", "text", "trait_value",
 ]  # fmt: skip
 
 VERSION: Final = 2
 LONGEST_IDENTIFIER: Final = 512  # of an index entry, which holds 2,700 bytes
+SPELLED: Final = frozenset({"email", "phone"})  # identifiers that can be written in several ways
 OWN_KEY: Final = ":id"  # the type of a source's own key, `crm:id`, ends so
 
-_FILLERS: Final = frozenset(
+FILLERS: Final = frozenset(
     {"", "-1", "null", "none", "nil", "nan", "n/a", "undefined", "anonymous", "unknown", "[object object]", "<null>"}
 )
 _ZEROS = re.compile(r"[0-]*")
@@ -47,7 +48,7 @@ def identifier_value(
 
 def is_filler(identifier_type: str, value: str) -> bool:
     """Whether programs write this where they know nobody. A source may well count its own keys from 0."""
-    if value.lower() in _FILLERS:
+    if value.lower() in FILLERS:
         return True
     return value[0] in "0-" and not identifier_type.endswith(OWN_KEY) and bool(_ZEROS.fullmatch(value))
 
