@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, webhooks
+from cdp.api import health, preferences, webhooks
 from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
@@ -14,4 +14,5 @@ urlpatterns = [
     path("health/ready", health.ready),
     path("metrics", health.metrics),
     *webhooks.urlpatterns,
+    *preferences.urlpatterns,
 ]
