@@ -20,7 +20,7 @@ from tests import databases
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-DATABASE = f"{os.environ.get('TEST_DATABASE', 'test_tessera')}_browser"
+DATABASE = f"{databases.default_name()}_browser"  # of this worker
 PASSWORD = "a long password"
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
