@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cdp.kernel.logins import OPERATOR, OWNER, PURPOSES_BY_LOGIN, RIGHTS, WEB
+from cdp.kernel.logins import (
+    DUTIES,
+    DUTIES_BY_LOGIN,
+    OPERATOR,
+    OWNER,
+    PURPOSES_BY_LOGIN,
+    RETENTION,
+    RIGHTS,
+    WEB,
+)
 from cdp.kernel.purposes import Purpose
 from consent import side_doors
 from consent.pg_catalogue import CORE, OUR_ROLES, our_schemas, rows
@@ -42,6 +51,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "consent_was_recorded": "trigger: what was said is felt at once",
     "purposes_changed": "trigger: another legal basis is felt at once",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
+    "drop_event_partition": "drops a month's partition that is past its period, if no other workspace has rows in it",
 }
 FIXED_PATH: Final = "search_path=core, pg_temp"
 
@@ -49,6 +59,7 @@ PERSONAL_TABLES: Final = frozenset(
     {
         "announcement",
         "audience_member",
+        "breach_evidence",
         "consent_record",
         "event",
         "identifier",
@@ -65,10 +76,12 @@ PERSONAL_TABLES: Final = frozenset(
         "review_pair",
         "score",
         "sighting",
+        "source_notice",
         "trait",
     }
 )
 
+_IDS_AND_TIMES = "deletes what is past its period: ids and times alone"
 _WRITES = "stores what arrives, before anybody's permission can be known"
 READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "announcement"): "fetches what a webhook announced: ids at the other system",
@@ -88,10 +101,16 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (Purpose.ADVERTISING, "audience_member"): "removes people who withdrew from where they were sent; hashes",
+    **{
+        (RETENTION, table): _IDS_AND_TIMES
+        for table in ("announcement", "audience_member", "event", "membership", "quarantine", "record", "score")
+    },
     (OPERATOR, "inbox"): "loads files",
     (OPERATOR, "quarantine"): "mends and replays",
     (OPERATOR, "quarantine_order"): "mends and replays",
     (OPERATOR, "quarantine_reading"): "mends and replays",
+    (OPERATOR, "breach_evidence"): "shows how many were affected: ids",
+    (OPERATOR, "source_notice"): "lists who must still be told: ids",
     (OPERATOR, "consent_record"): "records and explains consents",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
 }
@@ -122,7 +141,7 @@ FROM pg_roles WHERE rolname = ANY(%s)
 def _roles_with_power() -> Iterable[str]:
     """No role of Tessera stands above the wall, and only logins log in."""
     logins = {OWNER, *PURPOSES_BY_LOGIN}
-    purposes = {purpose.value for purpose in Purpose}
+    purposes = {purpose.value for purpose in Purpose} | DUTIES
     powers = ("SUPERUSER", "BYPASSRLS", "CREATEROLE", "CREATEDB", "REPLICATION")
     found = {name: flags for name, *flags in rows(_ROLES, [[*logins, *purposes]])}
     yield from (f"role {name} is missing" for name in (logins | purposes) - found.keys())
@@ -146,6 +165,7 @@ OR granted.rolname = ANY(%s) AND (NOT member.rolcreaterole OR m.inherit_option O
 def _memberships() -> Iterable[str]:
     """Each login is a member of its own purposes, and of nothing else."""
     declared = {(login, purpose.value) for login, purposes in PURPOSES_BY_LOGIN.items() for purpose in purposes}
+    declared |= {(login, duty) for login, duties in DUTIES_BY_LOGIN.items() for duty in duties}
     found = set()
     for member, granted, is_admin, inherits in rows(_MEMBERSHIPS, [list(OUR_ROLES), list(OUR_ROLES)]):
         found.add((member, granted))

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from django.db import connection
 
-from cdp.kernel.logins import OWNER, PURPOSES_BY_LOGIN
+from cdp.kernel.logins import DUTIES, OWNER, PURPOSES_BY_LOGIN
 from cdp.kernel.purposes import Purpose
 
 CORE: Final = "core"
 PURPOSE_ROLES: Final = tuple(purpose.value for purpose in Purpose)
-OUR_ROLES: Final = (OWNER, *PURPOSES_BY_LOGIN, *PURPOSE_ROLES)
+OUR_ROLES: Final = (OWNER, *PURPOSES_BY_LOGIN, *PURPOSE_ROLES, *sorted(DUTIES))
 
 
 def our_schemas() -> list[str]:

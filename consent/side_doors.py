@@ -164,6 +164,8 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("api_key", "write_key", "workspace", "source", "connection", "destination"), _CONFIGURATION),
     **dict.fromkeys(("audience", "segment", "segment_version", "identity_rules", "purpose", "notice"), _CONFIGURATION),
     **dict.fromkeys(("tracking_plan_version", "quality_thresholds", "correction", "mapping_text"), _CONFIGURATION),
+    **dict.fromkeys(("controller_details", "retention_period"), _CONFIGURATION),
+    **dict.fromkeys(("breach", "retention_evidence"), "facts and numbers, of nobody in particular"),
     **dict.fromkeys(("deadline", "lookup", "outbox", "run", "sync_run", "upload"), _WORK),
     **dict.fromkeys(("learned_model", "linkage_model"), "what was learned of many: weights and groups"),
     **dict.fromkeys(("plan_violation", "quality_report"), "counts and shapes of what arrived"),
