@@ -8,16 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cdp.kernel.logins import (
-    DUTIES,
-    DUTIES_BY_LOGIN,
-    OPERATOR,
-    OWNER,
-    PURPOSES_BY_LOGIN,
-    RETENTION,
-    RIGHTS,
-    WEB,
-)
+from cdp.kernel.logins import DUTIES, DUTIES_BY_LOGIN, OPERATOR, OWNER, PURPOSES_BY_LOGIN, RETENTION, RIGHTS, WEB
 from cdp.kernel.purposes import Purpose
 from consent import side_doors
 from consent.pg_catalogue import CORE, OUR_ROLES, our_schemas, rows

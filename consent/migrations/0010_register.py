@@ -8,7 +8,6 @@ from django.db import migrations, models
 from cdp.kernel.logins import OPERATOR, RETENTION, WEB, WORKER_BY_QUEUE
 from cdp.models.access import append_only, grant, row_security
 
-
 # A month goes whole if all of it belongs to the workspace that asks. Read by its own name a partition has no policy, so
 # the owner sees the rows of the others here. What is younger than a month never goes, whatever was asked.
 DROP_EVENT_PARTITION = """
