@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, plans, profiles, quality, quarantine, segments
+from cdp.api import breaches, consents, description, plans, profiles, quality, quarantine, register, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -31,6 +31,13 @@ CONSENT: dict[str, type[APIView]] = {
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
 }
+ACCOUNTABILITY: dict[str, type[APIView]] = {
+    "register/art30": register.RegisterView,
+    "breaches": breaches.BreachesView,
+    "breaches/<int:breach>": breaches.BreachView,
+    "breaches/<int:breach>/authority": breaches.AuthorityView,
+    "breaches/<int:breach>/affected": breaches.AffectedView,
+}
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,
     "quarantine/preview": quarantine.PreviewView,
@@ -56,7 +63,7 @@ OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, QUARANTINE, SOURCES, OPEN)
         for route, view in routes.items()
     ),
     path("docs", description.docs),

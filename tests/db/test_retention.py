@@ -1,10 +1,15 @@
 """Data does not outlive its period: what goes, what stays, what is written down, and who may do it."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 
+import cdp.celery
+from cdp import tasks
 from cdp.models import Event, QuarantinedItem
 from cdp.models.tenancy import workspace_scope
 from consent import retention
@@ -168,3 +173,27 @@ def test_schedule__names_a_table_and_columns_that_exist(schedule, workspace, as_
     as_login("retention")
 
     assert retention.due(workspace_id=workspace.pk, now=NOW)[list(SCHEDULES).index(schedule.key)].rows == 0
+
+
+def test_command__dry__tells_each_schedule_and_deletes_nothing(person, as_login):
+    happen(person, datetime(2020, 1, 1, tzinfo=UTC))
+    as_login("operator")
+    out = StringIO()
+
+    call_command("retention", "--dry-run", "--workspace", person.workspace.slug, "--json", stdout=out)
+
+    as_login("none")
+    told = json.loads(out.getvalue())
+    assert told["dry_run"] is True
+    assert [one["schedule"] for one in told["schedules"]] == list(SCHEDULES)
+    assert {one["schedule"]: one["rows"] for one in told["schedules"] if one["rows"]} == {"events": 1}
+    assert Event.objects.count() == 1
+
+
+def test_task__each_night__deletes_in_every_open_workspace(person):
+    happen(person, datetime(2020, 1, 1, tzinfo=UTC))
+
+    tasks.retain()
+
+    assert not Event.objects.exists()
+    assert cdp.celery.app.conf.beat_schedule["retain"]["task"] == tasks.retain.name

@@ -1,0 +1,82 @@
+"""Which purpose sees which tables and columns: read from the views that enforce it, so it cannot say anything else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from consent.catalogue import READERS
+from consent.pg_catalogue import PURPOSE_ROLES, rows
+
+# What the tables hold, in the words of a record of processing activities.
+CATEGORIES: Final[Mapping[str, str]] = {
+    "announcement": "ids of rows at other systems",
+    "audience_member": "digests of identifiers that were sent to destinations",
+    "breach_evidence": "ids of people whom a breach affected",
+    "consent_record": "what people permitted and refused",
+    "event": "behaviour: what people did, when and where",
+    "identifier": "identifiers: e-mail addresses, telephone numbers, ids of systems and devices",
+    "identifier_trait": "attributes as sources and providers told them: names, addresses, interests",
+    "inbox": "calls as they arrived",
+    "judgement": "which identifiers belong to one person",
+    "membership": "segments that people are or were in",
+    "message": "keys of events",
+    "profile": "people as ids",
+    "quarantine": "calls and rows that were refused",
+    "quarantine_order": "what was ordered for refused calls and rows",
+    "quarantine_reading": "how refused calls and rows were to be read",
+    "record": "rows of source systems as they came",
+    "review_pair": "pairs of identifiers that may be one person",
+    "score": "groups and scores that were learned",
+    "sighting": "which identifiers were seen together",
+    "source_notice": "who was told of data from a provider",
+    "trait": "attributes of people: names, addresses, interests",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """`gated`: through a view of the purpose, which shows who permits it. Else directly, for the reason given."""
+
+    purpose: str
+    table: str
+    category: str
+    columns: tuple[str, ...]
+    is_gated: bool
+    reason: str
+
+
+_VIEWS = """
+SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind = 'v' AND n.nspname = ANY(%s) GROUP BY 1, 2
+"""
+_READABLE = """
+SELECT a.attname::text FROM pg_attribute a
+WHERE a.attrelid = to_regclass('core.' || %(table)s) AND a.attnum > 0 AND NOT a.attisdropped
+AND has_column_privilege(%(role)s, a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum
+"""
+
+
+def uses() -> list[Use]:
+    """Every table that a purpose reads of people, in order of purpose and table."""
+    return sorted([*_through_views(), *_directly()], key=lambda use: (PURPOSE_ROLES.index(use.purpose), use.table))
+
+
+def _through_views() -> list[Use]:
+    return [
+        Use(purpose, table, CATEGORIES[table], tuple(columns), is_gated=True, reason="")
+        for purpose, table, columns in rows(_VIEWS, [list(PURPOSE_ROLES)])
+    ]
+
+
+def _directly() -> list[Use]:
+    return [
+        Use(str(role), table, CATEGORIES[table], _readable(str(role), table), is_gated=False, reason=reason)
+        for (role, table), reason in READERS.items()
+        if role in PURPOSE_ROLES
+    ]
+
+
+def _readable(role: str, table: str) -> tuple[str, ...]:
+    return tuple(name for (name,) in rows(_READABLE, {"role": role, "table": table}))
