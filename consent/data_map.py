@@ -4,32 +4,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from consent.catalogue import READERS
 from consent.pg_catalogue import PURPOSE_ROLES, rows
 
 # What the tables hold, in the words of a record of processing activities.
-CATEGORIES: Final[Mapping[str, str]] = {
-    "announcement": "ids of rows at other systems",
-    "audience_member": "digests of identifiers that were sent to destinations",
-    "breach_evidence": "ids of people whom a breach affected",
-    "consent_record": "what people permitted and refused",
-    "event": "behaviour: what people did, when and where",
-    "identifier": "identifiers: e-mail addresses, telephone numbers, ids of systems and devices",
-    "identifier_trait": "attributes as sources and providers told them: names, addresses, interests",
-    "inbox": "calls as they arrived",
-    "judgement": "which identifiers belong to one person",
-    "membership": "segments that people are or were in",
-    "message": "keys of events",
-    "profile": "people as ids",
-    "quarantine": "calls and rows that were refused",
-    "quarantine_order": "what was ordered for refused calls and rows",
-    "quarantine_reading": "how refused calls and rows were to be read",
-    "record": "rows of source systems as they came",
-    "review_pair": "pairs of identifiers that may be one person",
-    "score": "groups and scores that were learned",
-    "sighting": "which identifiers were seen together",
-    "source_notice": "who was told of data from a provider",
-    "trait": "attributes of people: names, addresses, interests",
+CATEGORIES: Final[Mapping[str, Promise | str]] = {
+    "announcement": _("ids of rows at other systems"),
+    "audience_member": _("digests of identifiers that were sent to destinations"),
+    "breach_evidence": _("ids of people whom a breach affected"),
+    "consent_record": _("what people permitted and refused"),
+    "event": _("behaviour: what people did, when and where"),
+    "identifier": _("identifiers: e-mail addresses, telephone numbers, ids of systems and devices"),
+    "identifier_trait": _("attributes as sources and providers told them: names, addresses, interests"),
+    "inbox": _("calls as they arrived"),
+    "judgement": _("which identifiers belong to one person"),
+    "membership": _("segments that people are or were in"),
+    "message": _("keys of events"),
+    "profile": _("people as ids"),
+    "quarantine": _("calls and rows that were refused"),
+    "quarantine_order": _("what was ordered for refused calls and rows"),
+    "quarantine_reading": _("how refused calls and rows were to be read"),
+    "record": _("rows of source systems as they came"),
+    "review_pair": _("pairs of identifiers that may be one person"),
+    "score": _("groups and scores that were learned"),
+    "sighting": _("which identifiers were seen together"),
+    "source_notice": _("who was told of data from a provider"),
+    "trait": _("attributes of people: names, addresses, interests"),
 }
 
 
@@ -65,14 +68,14 @@ def uses() -> list[Use]:
 
 def _through_views() -> list[Use]:
     return [
-        Use(purpose, table, CATEGORIES[table], tuple(columns), is_gated=True, reason="")
+        Use(purpose, table, str(CATEGORIES[table]), tuple(columns), is_gated=True, reason="")
         for purpose, table, columns in rows(_VIEWS, [list(PURPOSE_ROLES)])
     ]
 
 
 def _directly() -> list[Use]:
     return [
-        Use(str(role), table, CATEGORIES[table], _readable(str(role), table), is_gated=False, reason=reason)
+        Use(str(role), table, str(CATEGORIES[table]), _readable(str(role), table), is_gated=False, reason=reason)
         for (role, table), reason in READERS.items()
         if role in PURPOSE_ROLES
     ]

@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from consent import data_map, retention
-from consent.models import ControllerDetails, PurposePolicy
+from consent.models import ControllerDetails, LegalBasis, PurposePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +145,5 @@ def _harmless(cell: str) -> str:
 
 def as_html(register: Register) -> str:
     """A sheet for each activity, to be printed."""
-    return render_to_string("consent/register.html", {"register": register})
+    sheets = [(activity, LegalBasis(activity.legal_basis).label) for activity in register.activities]
+    return render_to_string("consent/register.html", {"register": register, "sheets": sheets})
