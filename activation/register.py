@@ -19,7 +19,7 @@ def register_of(*, workspace_id: int, now: datetime) -> Register:
 def _destinations(workspace_id: int) -> list[Recipient]:
     """Those that an audience is sent to, with the identifiers that they get."""
     sent: dict[tuple[str, str], set[str]] = {}
-    on = {}
+    on: dict[tuple[str, str], bool] = {}
     audiences = Audience.objects.filter(workspace_id=workspace_id).select_related("destination").order_by("pk")
     for audience in audiences:
         target = (audience.destination.slug, audience.destination.kind)

@@ -17,7 +17,7 @@ def our_schemas() -> list[str]:
     return [CORE, *PURPOSE_ROLES]
 
 
-def rows(query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+def rows(query: str, parameters: Sequence[list[str]] | Mapping[str, list[str] | str] = ()) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         found: list[tuple[Any, ...]] = cursor.fetchall()

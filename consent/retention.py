@@ -80,9 +80,9 @@ def _told(period: Period, now: datetime, rows: int) -> Told:
 # -- one schedule -----------------------------------------------------------------------------------------------------
 
 _COUNT = "SELECT count(*) FROM core.{table} WHERE {column} < %(cutoff)s AND {condition}"
-# A second run waits for the rows of the first, finds them gone, and counts only its own.
+# The first condition leaves the months alone that are young. A second run waits for the rows of the first, finds them gone, and counts only its own.
 _DELETE = """
-DELETE FROM core.{table} WHERE id IN (
+DELETE FROM core.{table} WHERE {column} < %(cutoff)s AND id IN (
     SELECT id FROM core.{table} WHERE {column} < %(cutoff)s AND {condition} LIMIT %(most)s
 )
 """
@@ -113,7 +113,7 @@ def _batches(workspace_id: int, period: Period, now: datetime, cutoff: datetime)
             cursor.execute(statement, {"cutoff": cutoff, "most": BATCH})
             rows = cursor.rowcount
             if rows:
-                _keep_evidence(workspace_id, period, now, rows)
+                _keep_evidence(workspace_id, period, now, cutoff, rows)
         yield rows
         if rows < BATCH:
             return
@@ -124,20 +124,20 @@ def _drop_months(workspace_id: int, period: Period, now: datetime, cutoff: datet
         cursor.execute(_MONTHS)
         partitions = [name for (name,) in cursor.fetchall()]
     return sum(
-        _drop(workspace_id, period, now, name, first)
+        _drop(workspace_id, period, now, cutoff, first)
         for name in partitions
         if _month_after(first := date(int(name[6:10]), int(name[11:13]), 1)) <= cutoff.date()
     )
 
 
-def _drop(workspace_id: int, period: Period, now: datetime, partition: str, first: date) -> int:
+def _drop(workspace_id: int, period: Period, now: datetime, cutoff: datetime, first: date) -> int:
     """0 where others have rows in it, or where it is in use: then its rows go in batches."""
     try:
         with _as_retention(workspace_id), connection.cursor() as cursor:
             cursor.execute("SELECT core.drop_event_partition(%s)", [first])
             (rows,) = cursor.fetchone()
             if rows is not None:
-                _keep_evidence(workspace_id, period, now, rows, partition)
+                _keep_evidence(workspace_id, period, now, cutoff, rows, f"event_{first:%Y_%m}")
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
             raise
@@ -149,11 +149,13 @@ def _month_after(first: date) -> date:
     return (first + timedelta(days=32)).replace(day=1)
 
 
-def _keep_evidence(workspace_id: int, period: Period, now: datetime, rows: int, partition: str = "") -> None:
-    told = _told(period, now, rows)
+def _keep_evidence(
+    workspace_id: int, period: Period, now: datetime, cutoff: datetime, rows: int, partition: str = ""
+) -> None:
+    about = period.schedule
     RetentionEvidence.objects.create(
-        workspace_id=workspace_id, schedule=told.schedule, table=told.table, purpose=told.purpose, days=told.days,
-        cutoff=told.cutoff, rows=rows, partition=partition, reason=told.reason, deleted_at=now,
+        workspace_id=workspace_id, schedule=about.key, table=about.table, purpose=about.purpose, days=(now - cutoff).days,
+        cutoff=cutoff, rows=rows, partition=partition, reason=period.reason, deleted_at=now,
     )  # fmt: skip
 
 

@@ -51,7 +51,12 @@ def due_notices(*, workspace_id: int, most: int) -> Sequence[DueNotice]:
 
 def keep_told(*, source: Source, until: datetime, now: datetime) -> int:
     """Everybody of whom the provider found something until then was told. Again it changes nothing."""
-    given = {"workspace": source.workspace_id, "source": source.pk, "until": until, "now": now}
+    given: dict[str, int | datetime] = {
+        "workspace": source.workspace_id,
+        "source": source.pk,
+        "until": until,
+        "now": now,
+    }
     with workspace_scope(source.workspace_id), connection.cursor() as cursor:
         cursor.execute(_TOLD, given)
         return int(cursor.rowcount)

@@ -197,3 +197,18 @@ def test_task__each_night__deletes_in_every_open_workspace(person):
 
     assert not Event.objects.exists()
     assert cdp.celery.app.conf.beat_schedule["retain"]["task"] == tasks.retain.name
+
+
+def test_apply__while_the_month_is_in_use__deletes_its_rows_instead(person):
+    happen(person, OLD, count=2)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION core.drop_event_partition(month date) RETURNS bigint LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'lock_not_available'; END $$"
+        )
+
+    told = retention.apply_schedules(workspace_id=person.workspace_id, now=NOW)
+
+    assert rows_of(told) == {"events": 2}
+    assert [(one.rows, one.partition) for one in RetentionEvidence.objects.all()] == [(2, "")]
+    assert "event_2024_05" in partitions()
