@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery, Task
+from celery.schedules import crontab
 from django.db import close_old_connections
 
 from cdp.kernel.logins import WORKER_BY_QUEUE
@@ -51,6 +52,11 @@ app.conf.beat_schedule = {
         "task": "cdp.fetch_announced",
         "schedule": 5.0,
         "options": {"queue": "ingestion", "expires": 5.0},
+    },
+    "retain": {
+        "task": "cdp.retain",
+        "schedule": crontab(hour="3", minute="10"),
+        "options": {"queue": "ingestion", "expires": 3600.0},
     },
     "measure-quality": {
         "task": "cdp.measure_quality",

@@ -8,7 +8,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from cdp.kernel.logins import OWNER, PURPOSES_BY_LOGIN
+from cdp.kernel.logins import DUTIES, DUTIES_BY_LOGIN, OWNER, PURPOSES_BY_LOGIN
 from cdp.kernel.purposes import Purpose
 
 LOGINS = (OWNER, *PURPOSES_BY_LOGIN)
@@ -20,16 +20,16 @@ def new_passwords() -> dict[str, str]:
 
 def provision(admin: psycopg.Connection[tuple[object, ...]], *, database: str, passwords: Mapping[str, str]) -> None:
     """Make all roles and the database in the cluster of `admin`, in autocommit mode: a superuser, or CREATEROLE and CREATEDB."""
-    for purpose in Purpose:
-        _ensure_role(admin, purpose.value, "NOLOGIN")
+    for role in (*Purpose, *sorted(DUTIES)):
+        _ensure_role(admin, str(role), "NOLOGIN")
     for login in LOGINS:
         _ensure_role(admin, login, "LOGIN NOINHERIT")
         admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(login), sql.Literal(passwords[login])))
     for login, purposes in PURPOSES_BY_LOGIN.items():
-        for purpose in purposes:
+        for role in (*purposes, *DUTIES_BY_LOGIN.get(login, ())):
             admin.execute(
                 sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE, ADMIN FALSE").format(
-                    sql.Identifier(purpose.value), sql.Identifier(login)
+                    sql.Identifier(str(role)), sql.Identifier(login)
                 )
             )
     with _as_good_as_owner(admin):

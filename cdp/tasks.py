@@ -13,6 +13,7 @@ from activation import services as activation
 from cdp import pipeline
 from cdp.ingestion import fetching, reading, replaying, uploads
 from cdp.models import RunState, Stage
+from consent import retention
 
 log = structlog.get_logger()
 
@@ -130,6 +131,14 @@ def measure_quality(**_: Any) -> None:
 
     for workspace_id in pipeline.open_workspaces():
         quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.retain", acks_late=True, time_limit=3600)
+def retain(**_: Any) -> None:
+    """Each night: what is past its period goes. What a night does not finish, the next one does."""
+    for workspace_id in pipeline.open_workspaces():
+        told = retention.apply_schedules(workspace_id=workspace_id, now=timezone.now())
+        log.info("retention.applied", workspace=workspace_id, rows=sum(each.rows for each in told))
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

@@ -2,14 +2,28 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from cdp.admin import KeptAdmin, LedgerAdmin, column, workspace_of
+from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceForm, column, workspace_of
 from cdp.kernel.purposes import Purpose
 from consent import services
-from consent.models import ConsentRecord, ConsentState, Notice, PurposePolicy
+from consent.models import (
+    Breach,
+    BreachEvidence,
+    ConsentRecord,
+    ConsentState,
+    ControllerDetails,
+    Notice,
+    PurposePolicy,
+    RetentionEvidence,
+    RetentionPeriod,
+)
+from consent.register_models import TIME_TO_NOTIFY
+from consent.schedules import SCHEDULES
 
 SHOWN_OF_DIGEST = 12
 STATE_COLOURS = {
@@ -75,3 +89,80 @@ class NoticeAdmin(LedgerAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
         kept = services.publish_notice(workspace_id=obj.workspace_id, **form.cleaned_data)
         obj.pk = kept.pk
+
+
+@admin.register(ControllerDetails)
+class ControllerDetailsAdmin(KeptAdmin):
+    """What the register says and no table knows: one row."""
+
+    list_display = ("controller", "contact", "dpo")
+    ordering = ("pk",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not self.get_queryset(request).exists()
+
+
+class RetentionPeriodForm(WorkspaceForm):
+    schedule = forms.ChoiceField(
+        label=_("schedule"), choices=[(key, f"{key} ({each.table})") for key, each in SCHEDULES.items() if each.column]
+    )
+
+
+@admin.register(RetentionPeriod)
+class RetentionPeriodAdmin(KeptAdmin):
+    form = RetentionPeriodForm
+    list_display = ("schedule", "days", "reason")
+    ordering = ("schedule",)
+    fields = ("schedule", "days", "reason")
+    fixed_fields = ("schedule",)
+
+
+@admin.register(RetentionEvidence)
+class RetentionEvidenceAdmin(LedgerAdmin):
+    list_display = ("deleted_at", "schedule", "table", "rows", "partition", "days", "cutoff")
+    list_filter = ("schedule",)
+    ordering = ("-pk",)
+    fields = ("schedule", "table", "purpose", "days", "cutoff", "rows", "partition", "reason", "deleted_at")
+
+
+class BreachForm(WorkspaceForm):
+    def clean(self) -> dict[str, Any]:
+        """The clock cannot begin later than now, and past its end the authority must hear why."""
+        given = super().clean() or {}
+        noticed_at, told_at = given.get("noticed_at"), given.get("authority_told_at")
+        if noticed_at and noticed_at > timezone.now():
+            self.add_error("noticed_at", _("A breach cannot be noticed later than now."))
+        if noticed_at and told_at and told_at > noticed_at + TIME_TO_NOTIFY and not given.get("untold_reason"):
+            self.add_error("untold_reason", _("The 72 hours were over: say why the authority was told late."))
+        return given
+
+
+@admin.register(Breach)
+class BreachAdmin(KeptAdmin):
+    """Every breach, newest first. A breach is never deleted."""
+
+    form = BreachForm
+    list_display = ("noticed_at", "nature", "is_high_risk", "clock", "people_told_at")
+    list_filter = ("nature", "is_high_risk")
+    ordering = ("-pk",)
+    fields = (
+        "nature", "facts", "effects", "measures", "data_categories", "occurred_at", "noticed_at", "is_high_risk",
+        "authority_told_at", "untold_reason", "people_told_at",
+    )  # fmt: skip
+
+    @column(description=_("authority"), label={"told": "success", "waits": "warning", "late": "danger", "not": ""})
+    def clock(self, breach: Breach) -> tuple[str, Any]:
+        if breach.authority_told_at:
+            return "told", _("told")
+        if breach.untold_reason:
+            return "not", _("need not be told")
+        hours = int((breach.due_at - timezone.now()).total_seconds() // 3600)
+        return ("waits" if hours >= 0 else "late"), _("%(hours)s hours left") % {"hours": hours}
+
+
+@admin.register(BreachEvidence)
+class BreachEvidenceAdmin(LedgerAdmin):
+    list_display = ("taken_at", "breach", "people")
+    list_select_related = ("breach",)
+    ordering = ("-pk",)
+    fields = ("breach", "query", "people", "taken_at")

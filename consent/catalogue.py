@@ -4,16 +4,14 @@ What is allowed is declared here with its reason. Whatever else the catalogue sh
 or grant must be declared before it passes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from django.db import connection
-
-from cdp.kernel.logins import OPERATOR, OWNER, PURPOSES_BY_LOGIN, RIGHTS, WEB
+from cdp.kernel.logins import DUTIES, DUTIES_BY_LOGIN, OPERATOR, OWNER, PURPOSES_BY_LOGIN, RETENTION, RIGHTS, WEB
 from cdp.kernel.purposes import Purpose
-
-CORE: Final = "core"
+from consent import side_doors
+from consent.pg_catalogue import CORE, OUR_ROLES, our_schemas, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "consent_was_recorded": "trigger: what was said is felt at once",
     "purposes_changed": "trigger: another legal basis is felt at once",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
+    "drop_event_partition": "drops a month's partition that is past its period, if no other workspace has rows in it",
 }
 FIXED_PATH: Final = "search_path=core, pg_temp"
 
@@ -51,6 +50,7 @@ PERSONAL_TABLES: Final = frozenset(
     {
         "announcement",
         "audience_member",
+        "breach_evidence",
         "consent_record",
         "event",
         "identifier",
@@ -67,10 +67,12 @@ PERSONAL_TABLES: Final = frozenset(
         "review_pair",
         "score",
         "sighting",
+        "source_notice",
         "trait",
     }
 )
 
+_IDS_AND_TIMES = "deletes what is past its period: ids and times alone"
 _WRITES = "stores what arrives, before anybody's permission can be known"
 READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "announcement"): "fetches what a webhook announced: ids at the other system",
@@ -90,10 +92,16 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (Purpose.ADVERTISING, "audience_member"): "removes people who withdrew from where they were sent; hashes",
+    **{
+        (RETENTION, table): _IDS_AND_TIMES
+        for table in ("announcement", "audience_member", "event", "membership", "quarantine", "record", "score")
+    },
     (OPERATOR, "inbox"): "loads files",
     (OPERATOR, "quarantine"): "mends and replays",
     (OPERATOR, "quarantine_order"): "mends and replays",
     (OPERATOR, "quarantine_reading"): "mends and replays",
+    (OPERATOR, "breach_evidence"): "shows how many were affected: ids",
+    (OPERATOR, "source_notice"): "lists who must still be told: ids",
     (OPERATOR, "consent_record"): "records and explains consents",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
 }
@@ -124,9 +132,9 @@ FROM pg_roles WHERE rolname = ANY(%s)
 def _roles_with_power() -> Iterable[str]:
     """No role of Tessera stands above the wall, and only logins log in."""
     logins = {OWNER, *PURPOSES_BY_LOGIN}
-    purposes = {purpose.value for purpose in Purpose}
+    purposes = {purpose.value for purpose in Purpose} | DUTIES
     powers = ("SUPERUSER", "BYPASSRLS", "CREATEROLE", "CREATEDB", "REPLICATION")
-    found = {name: flags for name, *flags in _rows(_ROLES, [[*logins, *purposes]])}
+    found = {name: flags for name, *flags in rows(_ROLES, [[*logins, *purposes]])}
     yield from (f"role {name} is missing" for name in (logins | purposes) - found.keys())
     for name, (*held, can_login, inherits) in found.items():
         yield from (f"{name} is {power}" for power, has in zip(powers, held, strict=True) if has)
@@ -147,10 +155,10 @@ OR granted.rolname = ANY(%s) AND (NOT member.rolcreaterole OR m.inherit_option O
 
 def _memberships() -> Iterable[str]:
     """Each login is a member of its own purposes, and of nothing else."""
-    ours = [OWNER, *PURPOSES_BY_LOGIN, *(purpose.value for purpose in Purpose)]
     declared = {(login, purpose.value) for login, purposes in PURPOSES_BY_LOGIN.items() for purpose in purposes}
+    declared |= {(login, duty) for login, duties in DUTIES_BY_LOGIN.items() for duty in duties}
     found = set()
-    for member, granted, is_admin, inherits in _rows(_MEMBERSHIPS, [ours, ours]):
+    for member, granted, is_admin, inherits in rows(_MEMBERSHIPS, [list(OUR_ROLES), list(OUR_ROLES)]):
         found.add((member, granted))
         if is_admin or inherits:
             yield f"{member} holds {granted} with {'ADMIN' if is_admin else 'INHERIT'}"
@@ -171,7 +179,7 @@ SELECT pg_get_userbyid(nspowner), 'schema ' || nspname FROM pg_namespace WHERE n
 
 def _ownership() -> Iterable[str]:
     """`owner` owns everything: what a superuser owned would pass every wall, what a login owned it could change."""
-    for owner, thing in _rows(_OWNED, {"schemas": _schemas()}):
+    for owner, thing in rows(_OWNED, {"schemas": our_schemas()}):
         if owner != OWNER:
             yield f"{thing} belongs to {owner}"
 
@@ -187,7 +195,7 @@ WHERE n.nspname = 'core' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 
 def _row_security() -> Iterable[str]:
     """Every table with a workspace shows the rows of one alone, even to its owner, by one policy."""
-    for table, is_forced, policies in _rows(_TABLES):
+    for table, is_forced, policies in rows(_TABLES):
         if table in TABLES_ACROSS_WORKSPACES:
             continue
         if not is_forced:
@@ -205,7 +213,7 @@ WHERE n.nspname = 'core' AND c.relispartition AND acl.grantee <> c.relowner
 
 def _partitions() -> Iterable[str]:
     """Read by its own name a partition has no policy: nobody may."""
-    for partition, role in _rows(_PARTITIONS):
+    for partition, role in rows(_PARTITIONS):
         yield f"{role} may reach partition {partition}"
 
 
@@ -223,7 +231,7 @@ SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) 
 
 def _readers() -> Iterable[str]:
     """Purposes see people through their views; beside them they read what is declared, and workers nothing."""
-    for role, table in _rows(_READERS):
+    for role, table in rows(_READERS):
         if table in PERSONAL_TABLES and role not in MAY_READ_PEOPLE and (role, table) not in READERS:
             yield f"{role} may read {CORE}.{table}"
 
@@ -237,7 +245,7 @@ WHERE c.relkind IN ('v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'informat
 
 def _views() -> Iterable[str]:
     """Views of purposes are security barriers with the rights of `owner`; there are no others."""
-    for schema, name, kind, options in _rows(_RELATIONS):
+    for schema, name, kind, options in rows(_RELATIONS):
         if kind != "v":
             continue
         if schema not in set(Purpose):
@@ -251,7 +259,7 @@ def _views() -> Iterable[str]:
 def _copies() -> Iterable[str]:
     """A materialised view or a foreign table holds people whom no withdrawal reaches."""
     names = {"m": "materialised view", "f": "foreign table"}
-    return [f"{names[kind]} {schema}.{name}" for schema, name, kind, _ in _rows(_RELATIONS) if kind in names]
+    return [f"{names[kind]} {schema}.{name}" for schema, name, kind, _ in rows(_RELATIONS) if kind in names]
 
 
 _DEFINERS = """
@@ -265,7 +273,7 @@ WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 
 def _definer_functions() -> Iterable[str]:
     """They run with the owner's rights: each is known, cannot be led astray, and is not for everybody."""
-    for schema, name, configuration, is_trigger, is_public in _rows(_DEFINERS):
+    for schema, name, configuration, is_trigger, is_public in rows(_DEFINERS):
         if schema != CORE or name not in DEFINER_FUNCTIONS:
             yield f"function {schema}.{name} is SECURITY DEFINER"
             continue
@@ -288,7 +296,7 @@ SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, priv
 
 def _creators() -> Iterable[str]:
     """A table or view of one's own, put before the real one in the search path, could outwit the views."""
-    for role, right, place in _rows(_CREATORS, [[*_schemas(), "public"]]):
+    for role, right, place in rows(_CREATORS, [[*our_schemas(), "public"]]):
         if right == "CREATE" and role not in {OWNER, "pg_database_owner"}:
             yield f"{role} may create in {place}"
         if right == "TEMPORARY" and role not in TEMPORARY:
@@ -306,15 +314,12 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[], Iterable[str]], str]]] = {
     "copies": (_copies, "no copy of people escapes a withdrawal"),
     "definer_functions": (_definer_functions, "every function with the owner's rights is known"),
     "creators": (_creators, "only owner makes tables, views and functions"),
+    "rights": (side_doors.rights, "no right reaches past row-level security"),
+    "sequences": (side_doors.sequences, "no sequence counts people"),
+    "oracles": (lambda: side_doors.oracles(PERSONAL_TABLES), "no foreign key tells who exists"),
+    "statistics": (side_doors.statistics, "no statistics show people"),
+    "replication": (side_doors.replication, "nobody follows the changes"),
+    "session_settings": (side_doors.session_settings, "every login begins without a purpose"),
+    "tables": (lambda: side_doors.undeclared_tables(PERSONAL_TABLES), "every table says whether it holds people"),
+    "gated_views": (side_doors.ungated_views, "every view asks for permission"),
 }
-
-
-def _schemas() -> list[str]:
-    return [CORE, *(purpose.value for purpose in Purpose)]
-
-
-def _rows(query: str, parameters: Sequence[list[str]] | Mapping[str, list[str]] = ()) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters or None)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows

@@ -6,6 +6,30 @@ from django.utils.translation import gettext_lazy as _
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Source, Workspace
+from consent.register_models import (
+    Breach,
+    BreachEvidence,
+    BreachNature,
+    ControllerDetails,
+    RetentionEvidence,
+    RetentionPeriod,
+    SourceNotice,
+)
+
+__all__ = [
+    "Breach",
+    "BreachEvidence",
+    "BreachNature",
+    "ConsentRecord",
+    "ConsentState",
+    "ControllerDetails",
+    "LegalBasis",
+    "Notice",
+    "PurposePolicy",
+    "RetentionEvidence",
+    "RetentionPeriod",
+    "SourceNotice",
+]
 
 
 class LegalBasis(models.TextChoices):

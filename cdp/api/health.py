@@ -17,6 +17,7 @@ from cdp.api.problems import problem
 from cdp.ingestion import backpressure, limits
 from cdp.models import Stage, Workspace
 from cdp.models.tenancy import workspace_scope
+from consent import breaches
 
 TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -100,6 +101,7 @@ def _lines() -> list[str]:
         *_metric("cdp_ingestion_connection_failures", "gauge", "Failures in a row, refused webhooks too.", failures),
         *_metric("cdp_ingestion_stream_lag_messages", "gauge", "Messages that wait, as the reader saw it.", lag),
         *_metric("cdp_ingestion_quality_alerts", "gauge", "Alerts of each source's newest report.", {"": alerts}),
+        *_metric("cdp_consent_due_breaches", "gauge", "Breaches whose 72 hours end in a day.", {"": _due_breaches()}),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
         *_metric(
             "cdp_ingestion_limited_requests", "counter", "Calls over their limit.", _labelled("source", _limited())
@@ -148,6 +150,14 @@ def _connections() -> tuple[dict[str, int], dict[str, int]]:
                 failures[label] = failed
                 lag.update({label: waiting} if is_stream else {})
     return failures, lag
+
+
+def _due_breaches() -> int:
+    found, now = 0, timezone.now()
+    for workspace in Workspace.objects.filter(closed_at=None).values_list("pk", flat=True):
+        with workspace_scope(workspace):
+            found += breaches.open_clocks(now=now).count()
+    return found
 
 
 def _in_all_workspaces(query: str) -> int:

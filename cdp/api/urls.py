@@ -4,7 +4,18 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, plans, preferences, profiles, quality, quarantine, segments
+from cdp.api import (
+    breaches,
+    consents,
+    description,
+    plans,
+    preferences,
+    profiles,
+    quality,
+    quarantine,
+    register,
+    segments,
+)
 
 PERSON = "profiles/<path:identifier>"
 
@@ -32,6 +43,13 @@ CONSENT: dict[str, type[APIView]] = {
     "notices": consents.NoticesView,
     "preference-links": preferences.LinksView,
 }
+ACCOUNTABILITY: dict[str, type[APIView]] = {
+    "register/art30": register.RegisterView,
+    "breaches": breaches.BreachesView,
+    "breaches/<int:breach>": breaches.BreachView,
+    "breaches/<int:breach>/authority": breaches.AuthorityView,
+    "breaches/<int:breach>/affected": breaches.AffectedView,
+}
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,
     "quarantine/preview": quarantine.PreviewView,
@@ -57,7 +75,7 @@ OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, QUARANTINE, SOURCES, OPEN)
         for route, view in routes.items()
     ),
     path("docs", description.docs),

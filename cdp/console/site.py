@@ -4,6 +4,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
 
+from cdp.console.register import show_register
 from cdp.console.workspaces import choose_workspace
 
 
@@ -15,6 +16,7 @@ class ConsoleSite(UnfoldAdminSite):
         own = [
             path("language/", set_language, name="set_language"),
             path("workspace/", self.admin_view(choose_workspace), name="choose_workspace"),
+            path("register/", self.admin_view(show_register), name="register"),
         ]
         return [*own, *super().get_urls()]
 

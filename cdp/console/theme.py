@@ -107,6 +107,15 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Purposes"), "verified_user", "consent_purposepolicy"),
                     _item(_("Consent ledger"), "receipt_long", "consent_consentrecord"),
                     _item(_("Notices"), "description", "consent_notice"),
+                    _item(_("Breaches"), "gpp_maybe", "consent_breach"),
+                    _item(_("Affected people"), "groups", "consent_breachevidence"),
+                    _item(_("Retention periods"), "auto_delete", "consent_retentionperiod"),
+                    _item(_("Deletions"), "delete_history", "consent_retentionevidence"),
+                    _item(_("Controller"), "apartment", "consent_controllerdetails"),
+                    {
+                        **_item(_("Register"), "menu_book", "consent_controllerdetails"),
+                        "link": reverse_lazy("admin:register"),
+                    },
                 ],
             },
             {

@@ -14,6 +14,7 @@ OWNER: Final = "owner"
 WEB: Final = "web"
 OPERATOR: Final = "operator"
 RIGHTS: Final = "rights"
+RETENTION: Final = "retention"
 
 WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -37,3 +38,12 @@ PURPOSES_BY_LOGIN: Final[Mapping[str, frozenset[Purpose]]] = MappingProxyType(
         WORKER_BY_QUEUE["activation"]: frozenset({Purpose.ADVERTISING}),
     }
 )
+
+# Roles that are no purpose: they do one duty with the few rights that it needs, and nobody logs in as them.
+DUTIES_BY_LOGIN: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        OPERATOR: frozenset({RETENTION}),
+        WORKER_BY_QUEUE["ingestion"]: frozenset({RETENTION}),
+    }
+)
+DUTIES: Final = frozenset().union(*DUTIES_BY_LOGIN.values())

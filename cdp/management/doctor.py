@@ -14,7 +14,9 @@ from django.db.migrations.executor import MigrationExecutor
 from cdp import tasks
 from cdp.ingestion import backpressure
 from cdp.kernel.logins import OWNER
-from consent import catalogue
+from cdp.models import Workspace
+from cdp.models.tenancy import workspace_scope
+from consent import breaches, catalogue
 from consent.catalogue import Check
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
@@ -37,6 +39,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _waiting(now())
     yield _set_aside()
     yield _pressure(now())
+    yield _breaches(now())
 
 
 def _database() -> Check:
@@ -114,6 +117,18 @@ def _pressure(now: datetime) -> Check:
     return Check(
         "pressure", all(reading.used < 1 for reading in readings), _listed(reading.text for reading in readings)
     )
+
+
+def _breaches(now: datetime) -> Check:
+    """While there is time: the authority must be told within 72 hours."""
+    told = []
+    for workspace in Workspace.objects.filter(closed_at=None):
+        with workspace_scope(workspace.pk):
+            told += [
+                f"{workspace}: breach {each.pk} until {each.due_at:%Y-%m-%d %H:%M} UTC"
+                for each in breaches.open_clocks(now=now)
+            ]
+    return Check("breaches", not told, _listed(told) or "no 72 hours end soon")
 
 
 def _seconds(wait: timedelta) -> int:

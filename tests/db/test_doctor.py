@@ -42,8 +42,10 @@ def test_doctor__names_every_check_once(workspace):
         "database", "broker", "disk", "migrations", "login",
         "catalogue.roles", "catalogue.memberships", "catalogue.ownership", "catalogue.row_security",
         "catalogue.partitions", "catalogue.readers", "catalogue.views", "catalogue.copies",
-        "catalogue.definer_functions", "catalogue.creators",
-        "clock", "queue", "set_aside", "pressure",
+        "catalogue.definer_functions", "catalogue.creators", "catalogue.rights", "catalogue.sequences",
+        "catalogue.oracles", "catalogue.statistics", "catalogue.replication", "catalogue.session_settings",
+        "catalogue.tables", "catalogue.gated_views",
+        "clock", "queue", "set_aside", "pressure", "breaches",
     ]  # fmt: skip
 
 

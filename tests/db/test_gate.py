@@ -110,3 +110,54 @@ def test_permit__when_it_ends__gives_the_role_back(workspace):
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('role'), current_setting('tessera.workspace')")
         assert cursor.fetchone() == ("none", str(workspace.pk))
+
+
+@pytest.mark.parametrize("login", WORKER_BY_QUEUE.values())
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COPY core.identifier TO STDOUT",
+        "COPY (SELECT value FROM core.identifier) TO STDOUT",
+        "COPY core.identifier TO '/tmp/everybody'",
+        "COPY core.identifier TO PROGRAM 'cat'",
+        "SELECT last_value FROM core.identifier_id_seq",
+        "SELECT stavalues1 FROM pg_statistic",
+        "SELECT pg_read_file('PG_VERSION')",
+        "TRUNCATE core.event",
+    ],
+)
+def test_worker__by_a_side_door__is_refused_by_the_database(login, statement, workspace, as_login):
+    as_login(login)
+
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+
+
+def test_copy__through_the_gate__has_only_who_permits_it(workspace):
+    silent, willing = IdentifierFactory.create_batch(2, workspace=workspace)
+    say(willing, Purpose.ADVERTISING, ConsentState.GIVEN)
+
+    with gate.permit(Purpose.ADVERTISING, workspace_id=workspace.pk), connection.cursor() as cursor:
+        with cursor.copy("COPY (SELECT value FROM identifier) TO STDOUT") as copied:
+            lines = b"".join(copied).decode().splitlines()
+
+    assert lines == [willing.value]
+    assert silent.value not in lines
+
+
+def test_statistics__under_a_purpose__show_no_column_of_people(gated_purpose, workspace):
+    IdentifierFactory.create_batch(3, workspace=workspace)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE core.identifier, core.profile, core.event")
+        cursor.execute("SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'core' AND tablename = 'identifier'")
+        assert cursor.fetchone() == (True,)
+
+    with gate.permit(gated_purpose, workspace_id=workspace.pk), connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_stats WHERE tablename = ANY(%s)", [list(PERSONAL_TABLES)])
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL")
+        assert cursor.fetchall() == []

@@ -37,7 +37,15 @@ from cdp.models import (
 )  # fmt: skip
 from cdp.models.keys import digest_of
 from cdp.models.secrets import encrypted
-from consent.models import ConsentState, Notice
+from consent.models import (
+    Breach,
+    BreachEvidence,
+    ConsentState,
+    ControllerDetails,
+    Notice,
+    RetentionEvidence,
+    RetentionPeriod,
+)
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
 from segments.language import parse_text, to_json
@@ -220,6 +228,7 @@ def _machinery(
         is_found=True,
         looked_up_at=now,
     )
+    _accountability(workspace, now)
     Notice.objects.create(
         workspace=workspace,
         key="newsletter",
@@ -228,6 +237,25 @@ def _machinery(
         text="May we write?",
         digest="0" * 64,
         valid_from=now,
+    )
+
+
+def _accountability(workspace: Workspace, now: datetime) -> None:
+    ControllerDetails.objects.create(workspace=workspace, controller="Acme", contact="privacy@acme.example")
+    RetentionPeriod.objects.create(workspace=workspace, schedule="scores", days=100, reason="as we promised")
+    RetentionEvidence.objects.create(
+        workspace=workspace, schedule="scores", table="score", purpose="learning", days=100, rows=7,
+        cutoff=now - timedelta(days=100), reason="as we promised", deleted_at=now,
+    )  # fmt: skip
+    breach = Breach.objects.create(
+        workspace=workspace,
+        nature="CONFIDENTIALITY",
+        facts="A laptop was lost.",
+        noticed_at=now,
+        untold_reason="encrypted",
+    )
+    BreachEvidence.objects.create(
+        workspace=workspace, breach=breach, query={"source_id": None}, people=0, profile_ids=[], taken_at=now
     )
 
 

@@ -1,0 +1,42 @@
+"""The record of processing activities, as JSON or as a file."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from activation.register import register_of
+from cdp.api.keys import KeyedView, workspace_of
+from cdp.api.openapi import REFUSALS
+from cdp.models import Scope
+from consent import register
+
+FILES = {"csv": (register.as_csv, "text/csv; charset=utf-8"), "html": (register.as_html, "text/html; charset=utf-8")}
+
+
+class RegisterParameters(serializers.Serializer[Any]):
+    file = serializers.ChoiceField(["json", *FILES], required=False, default="json", help_text="the kind of file")
+
+
+class RegisterView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ}
+
+    @extend_schema(
+        operation_id="register_art30",
+        summary="The record of processing activities (GDPR Art. 30), from what is declared and enforced",
+        parameters=[RegisterParameters],
+        responses={200: OpenApiTypes.OBJECT, **REFUSALS},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        asked = RegisterParameters(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        built = register_of(workspace_id=workspace_of(request), now=timezone.now())
+        if asked.validated_data["file"] not in FILES:
+            return Response(built.as_json())
+        write, kind = FILES[asked.validated_data["file"]]
+        return HttpResponse(write(built), content_type=kind)

@@ -1,0 +1,149 @@
+"""The record of processing activities, GDPR Art. 30, from what is declared and enforced. Called in the scope of a workspace.
+
+One activity for each purpose: its legal basis, the people and data it concerns, who receives it, how long it is kept.
+Recipients are given by the caller: destinations and providers belong to later stages.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+
+from consent import data_map, retention
+from consent.models import ControllerDetails, LegalBasis, PurposePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who gets data for a purpose: `kind` is its software, `what` the data that it gets."""
+
+    purpose: str
+    name: str
+    kind: str
+    what: tuple[str, ...]
+    is_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A sheet of the register."""
+
+    purpose: str
+    description: str
+    legal_basis: str
+    data_subjects: str
+    data_categories: tuple[str, ...]
+    data: tuple[data_map.Use, ...]
+    recipients: tuple[Recipient, ...]
+    transfers: str
+    retention: tuple[str, ...]
+    security_measures: str
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    generated_at: datetime
+    controller: Mapping[str, str]
+    activities: tuple[Activity, ...]
+    missing: tuple[str, ...]
+    """What Art. 30 asks for and nobody has filled in."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_DETAILS: Final = (
+    "controller", "address", "contact", "joint_controllers", "representative", "dpo", "dpo_contact", "data_subjects",
+    "transfers", "security_measures",
+)  # fmt: skip
+_REQUIRED: Final = ("controller", "contact", "data_subjects", "security_measures")
+
+
+def build(*, workspace_id: int, recipients: Sequence[Recipient], now: datetime) -> Register:
+    details = _details(workspace_id)
+    uses = data_map.uses()
+    periods = retention.periods(workspace_id=workspace_id)
+    policies = PurposePolicy.objects.filter(workspace_id=workspace_id).order_by("bit")
+    return Register(
+        generated_at=now,
+        controller={name: value for name, value in details.items() if name not in _OF_EACH_SHEET},
+        activities=tuple(_activity(policy, details, uses, recipients, periods) for policy in policies),
+        missing=tuple(name for name in _REQUIRED if not details[name]),
+    )
+
+
+_OF_EACH_SHEET: Final = frozenset({"data_subjects", "transfers", "security_measures"})
+
+
+def _details(workspace_id: int) -> dict[str, str]:
+    known = ControllerDetails.objects.filter(workspace_id=workspace_id).values(*_DETAILS).first()
+    return {name: (known or {}).get(name, "") for name in _DETAILS}
+
+
+def _activity(
+    policy: PurposePolicy,
+    details: Mapping[str, str],
+    uses: Sequence[data_map.Use],
+    recipients: Sequence[Recipient],
+    periods: Sequence[retention.Period],
+) -> Activity:
+    own = tuple(use for use in uses if use.purpose == policy.purpose)
+    return Activity(
+        purpose=policy.purpose,
+        description=policy.description,
+        legal_basis=policy.legal_basis,
+        data_subjects=details["data_subjects"],
+        data_categories=tuple(sorted({use.category for use in own})),
+        data=own,
+        recipients=tuple(each for each in recipients if each.purpose == policy.purpose),
+        transfers=details["transfers"],
+        retention=tuple(_told(period) for period in periods if period.schedule.table in {use.table for use in own}),
+        security_measures=details["security_measures"],
+    )
+
+
+def _told(period: retention.Period) -> str:
+    kept = _("kept") if period.days is None else _("%(days)s days") % {"days": period.days}
+    return f"{period.schedule.table}: {kept} ({period.reason})"
+
+
+# -- as files ---------------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = (
+    "controller", "contact", "dpo", "dpo_contact", "purpose", "description", "legal_basis", "data_subjects",
+    "data_categories", "recipients", "transfers", "retention", "security_measures",
+)  # fmt: skip
+
+
+def as_csv(register: Register) -> str:
+    """A line for each activity. A cell that a spreadsheet would compute is made a text."""
+    written = io.StringIO()
+    lines = csv.DictWriter(written, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    lines.writeheader()
+    for activity in register.activities:
+        cells = {**register.controller, **asdict(activity), **_joined(activity)}
+        lines.writerow({name: _harmless(str(cells[name])) for name in _COLUMNS})
+    return written.getvalue()
+
+
+def _joined(activity: Activity) -> dict[str, str]:
+    return {
+        "data_categories": "; ".join(activity.data_categories),
+        "recipients": "; ".join(f"{each.name} ({each.kind})" for each in activity.recipients),
+        "retention": "; ".join(activity.retention),
+    }
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+
+
+def as_html(register: Register) -> str:
+    """A sheet for each activity, to be printed."""
+    sheets = [(activity, LegalBasis(activity.legal_basis).label) for activity in register.activities]
+    return render_to_string("consent/register.html", {"register": register, "sheets": sheets})
