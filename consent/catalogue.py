@@ -41,6 +41,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "identifier_is_silent": "trigger: a new identifier has the mask of somebody who said nothing",
     "identifiers_came": "trigger: a new identifier gets its profile and its mask",
     "identifiers_moved": "trigger: a merge or its undo gets its masks",
+    "consent_is_chained": "trigger: links what was said to the chain, which no login may write",
     "consent_was_recorded": "trigger: what was said is felt at once",
     "purposes_changed": "trigger: another legal basis is felt at once",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
@@ -51,6 +52,7 @@ PERSONAL_TABLES: Final = frozenset(
     {
         "announcement",
         "audience_member",
+        "confirmation",
         "consent_record",
         "event",
         "identifier",

@@ -160,7 +160,7 @@ def test_ledger__whoever_asks__is_never_changed(workspace, now):
 # -- races ----------------------------------------------------------------------------------------------------------
 
 
-TABLES = ("outbox", "consent_record", "identifier", "profile", "purpose")
+TABLES = ("outbox", "consent_link", "consent_record", "identifier", "profile", "purpose", "purpose_rule")
 
 
 @pytest.fixture
