@@ -28,6 +28,8 @@ class LedgerRow:
     source: str | None
     notice: str | None
     recorded_at: datetime
+    recipient: str = ""
+    jurisdiction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ WITH person AS (
     )
 )
 SELECT r.id, p.id, r.identifier_type, r.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified, s.name,
-       n.key || ' ' || n.version, r.recorded_at
+       n.key || ' ' || n.version, r.recorded_at, r.recipient,
+       r.jurisdiction
 FROM person p
 JOIN consent_record r ON r.workspace_id = %(workspace)s AND r.identifier_type = p.type AND r.identifier_digest = p.digest
 LEFT JOIN source s ON s.id = r.source_id
@@ -122,7 +125,7 @@ def _at_the_gate(
 
 
 def _statement(row: LedgerRow) -> Statement:
-    return Statement(row.identifier_id or 0, row.state, row.occurred_at, row.expires_at, row.is_verified)
+    return Statement(row.identifier_id or 0, row.state, row.occurred_at, row.expires_at, row.is_verified, row.recipient)
 
 
 def _legal_basis(workspace_id: int, purpose: Purpose) -> str | None:
