@@ -78,6 +78,7 @@ class Statement:
     expires_at: datetime | None = None
     is_verified: bool = False
     recipient: str = EVERYBODY
+    record: int = 0
 
     def grants_at(self, now: datetime) -> bool:
         return self.state in PERMITTING and (self.expires_at is None or self.expires_at > now)
@@ -111,6 +112,14 @@ def decide(policy: Policy, statements: Iterable[Statement], now: datetime, recip
     said = tuple(each for each in statements if recipient in (EVERYBODY, each.recipient) or not each.recipient)
     rule = _rule(policy, _latest(said, now), now, recipient)
     return Decision(rule in ALLOWING, rule, _next_change(said, now))
+
+
+def evidence(statements: Iterable[Statement], now: datetime, recipient: str = EVERYBODY) -> tuple[int, ...]:
+    """The records that `decide` answers from: the last word of each voice that counts."""
+    last = _latest(statements, now)
+    return tuple(
+        sorted(each.record for each in last if each.covers(recipient) or each.denies and recipient == EVERYBODY)
+    )
 
 
 def _rule(policy: Policy, latest: Iterable[Statement], now: datetime, recipient: str) -> Rule:

@@ -75,10 +75,11 @@ class ConsentStatement:
     key: str = ""
     recipient: str = ""
     jurisdiction: str = ""
+    known_digest: bytes = b""  # of an identifier whose value is not kept
 
     @property
     def digest(self) -> bytes:
-        return identifier_digest(self.identifier.type, self.identifier.value)
+        return self.known_digest or identifier_digest(self.identifier.type, self.identifier.value)
 
     @property
     def content(self) -> tuple[object, ...]:
