@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, webhooks
+from cdp.api import health, receipts, webhooks
 from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
@@ -13,5 +13,6 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", health.metrics),
+    path(".well-known/consent-receipts/<slug:workspace>/jwks.json", receipts.public_keys),
     *webhooks.urlpatterns,
 ]

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
@@ -18,13 +19,13 @@ from consent.services import ConsentStatement
 
 
 class UnknownTokenError(TesseraError):
-    """This token was never given out. Take it from the message as it stands."""
+    """Nobody gave out this token. Take it from the message as it stands."""
 
     code = "unknown_token"
 
 
 class TokenUsedError(TesseraError):
-    """This token was used already: the first time counts, and nothing was changed."""
+    """The token was used already: the first time counts, and nothing was changed."""
 
     code = "token_used"
 
@@ -149,7 +150,7 @@ def _refuse_if_confirmed(asked: ConsentStatement, workspace_id: int, now: dateti
         raise AlreadyConfirmedError
 
 
-def _said(about: Confirmation, workspace_id: int) -> Any:
+def _said(about: Confirmation, workspace_id: int) -> QuerySet[ConsentRecord]:
     return ConsentRecord.objects.filter(
         workspace_id=workspace_id,
         identifier_type=about.identifier_type,

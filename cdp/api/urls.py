@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, plans, profiles, quality, quarantine, segments
+from cdp.api import confirmations, consents, description, plans, profiles, quality, quarantine, receipts, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -28,8 +28,16 @@ SEGMENTS: dict[str, type[APIView]] = {
 }
 CONSENT: dict[str, type[APIView]] = {
     "consents": consents.ConsentsView,
+    "consents/withdrawals": consents.WithdrawalsView,
+    "consents/effective": consents.EffectiveView,
+    "consents/history": consents.HistoryView,
+    "consents/requests": confirmations.RequestsView,
+    "consents/confirm": confirmations.ConfirmView,
+    "receipts/<int:record>": receipts.ReceiptView,
+    "ledger/head": receipts.HeadView,
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
+    "notices/<slug:key>/versions": consents.NoticeVersionsView,
 }
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,
