@@ -1,6 +1,10 @@
 """The consent ledger: purposes, notices, and what people said. Rows are never changed."""
 
+import re
+from typing import Final
+
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -8,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Source, Workspace
+
+JURISDICTION: Final = re.compile(r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")  # ISO 3166
 
 
 class LegalBasis(models.TextChoices):
@@ -81,6 +87,14 @@ class PurposePolicy(models.Model):
 
     def __str__(self) -> str:
         return self.purpose
+
+    def clean(self) -> None:
+        """What the policy cannot read it takes as opt-in: nobody should find that out afterwards."""
+        given = self.regimes.items() if isinstance(self.regimes, dict) else [("", "")]
+        if not all(JURISDICTION.fullmatch(place) and regime in Regime.values for place, regime in given):
+            raise ValidationError(
+                {"regimes": _("Write a regime for each jurisdiction: OPT_IN or OPT_OUT, for FR or US-CA.")}
+            )
 
 
 class PurposeRule(models.Model):

@@ -118,7 +118,7 @@ def evidence(statements: Iterable[Statement], now: datetime, recipient: str = EV
     """The records that `decide` answers from: the last word of each voice that counts."""
     last = _latest(statements, now)
     return tuple(
-        sorted(each.record for each in last if each.covers(recipient) or each.denies and recipient == EVERYBODY)
+        sorted(each.record for each in last if each.covers(recipient) or (each.denies and recipient == EVERYBODY))
     )
 
 

@@ -15,14 +15,13 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
-from consent.models import ConsentState, LegalBasis, Notice, PurposePolicy
+from consent.models import JURISDICTION, ConsentSettings, ConsentState, LegalBasis, Notice, PurposePolicy
 
 T = TypeVar("T")
 
 MOST_STATEMENTS: Final = 10_000
 LONGEST_KEY: Final = 100
-RECIPIENT: Final = re.compile(r"[a-z0-9_-]{0,64}")
-JURISDICTION: Final = re.compile(r"([A-Z]{2}(-[A-Z0-9]{1,3})?)?")  # ISO 3166
+RECIPIENT: Final = re.compile(r"^[a-z0-9_-]{0,64}$")
 ATTEMPTS: Final = 3
 LOST_A_RACE: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
@@ -220,7 +219,10 @@ def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
         (expires_at is not None and expires_at <= occurred_at, "expires_before_it_occurred"),
         (len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64, "too_long"),
         (not RECIPIENT.fullmatch(statement.recipient), "malformed_recipient"),
-        (not JURISDICTION.fullmatch(statement.jurisdiction), "malformed_jurisdiction"),
+        (
+            not (statement.jurisdiction == "" or JURISDICTION.fullmatch(statement.jurisdiction)),
+            "malformed_jurisdiction",
+        ),
     )
     return next((fault for is_so, fault in faults if is_so), None)
 
@@ -256,6 +258,19 @@ def publish_notice(
     if kept.digest != digest:
         raise NoticeExistsError(key=key, version=version, locale=locale)
     return kept
+
+
+# -- double opt-in --------------------------------------------------------------------------------------------------
+
+
+def configure_consent(
+    *, workspace_id: int, keeps_addresses: bool | None = None, confirmation_hours: int | None = None
+) -> ConsentSettings:
+    """Change how the workspace asks, and return how it does now. None leaves a setting as it is."""
+    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours}
+    with workspace_scope(workspace_id):
+        changed = {name: value for name, value in given.items() if value is not None}
+        return ConsentSettings.objects.update_or_create(workspace_id=workspace_id, defaults=changed)[0]
 
 
 # -- workspaces -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models import Scope, Stage
 from consent import queries, services
-from consent.models import ConsentState, Notice, PurposePolicy
+from consent.models import JURISDICTION, ConsentState, Notice, PurposePolicy
 
 
 class Statement(serializers.Serializer[Any]):
@@ -57,7 +57,7 @@ class EffectiveParameters(serializers.Serializer[Any]):
         required=False, help_text="default: now; later than now: if nobody says anything until then"
     )
     recipient = serializers.RegexField(services.RECIPIENT, required=False, default="")
-    jurisdiction = serializers.RegexField(services.JURISDICTION, required=False, default="")
+    jurisdiction = serializers.RegexField(JURISDICTION, required=False, default="")
 
 
 class EffectiveBody(serializers.Serializer[Any]):

@@ -386,6 +386,6 @@ class Migration(migrations.Migration):
         append_only("purpose_rule", "consent_link", "signing_key"),
         *(grant("SELECT", "consent_link", "consent_settings", to=login) for login in (WEB, OPERATOR)),
         *(grant("SELECT, INSERT", "purpose_rule", "signing_key", to=login) for login in (WEB, OPERATOR)),
-        grant("INSERT, UPDATE", "consent_settings", to=WEB),
+        *(grant("INSERT, UPDATE", "consent_settings", to=login) for login in (WEB, OPERATOR)),
         grant("SELECT, INSERT, UPDATE (confirmed_at, confirmed_from)", "confirmation", to=WEB),
     ]

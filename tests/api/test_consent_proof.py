@@ -100,15 +100,15 @@ def test_effective__for_a_jurisdiction__takes_its_regime(owner, workspace, as_lo
     workspace.purposepolicy_set.filter(purpose="advertising").update(regimes={"US": "OPT_OUT", "US-CA": "OPT_IN"})
     as_login("web")
 
-    told = {place: effective(owner, jurisdiction=place)["allow"] for place in ("", "FR", "US-NY", "US-CA")}
+    told = {place: effective(owner, jurisdiction=place)["allow"] for place in ("FR", "US-NY", "US-CA")}
 
-    assert told == {"": False, "FR": False, "US-NY": True, "US-CA": False}
+    assert told == {"FR": False, "US-NY": True, "US-CA": False}
     assert effective(owner, jurisdiction="US-NY")["gate"] is False  # which knows nobody's jurisdiction
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"purpose": "mischief"}, {"at": "soon"}, {"recipient": "Meta!"}, {"jurisdiction": "f"}, {"identifier": "x"}],
+    [{"purpose": "mischief"}, {"at": "soon"}, {"recipient": "Meta!"}, {"jurisdiction": "USA"}, {"identifier": "x"}],
 )
 def test_effective__of_what_it_does_not_know__is_refused(owner, changes):
     asked = {"identifier": ADA, "purpose": "advertising", **changes}

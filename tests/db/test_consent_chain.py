@@ -1,8 +1,10 @@
 """Whoever tampers with the ledger, a superuser included, is found by the chain."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
@@ -186,9 +188,10 @@ def test_verify__with_more_faults_than_anybody_reads__stops(ledger, workspace, m
     "change", ["UPDATE {} SET workspace_id = workspace_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"]
 )
 def test_proof__whoever_asks__is_never_changed(table, change, ledger):
-    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what they still wait for would hinder TRUNCATE before us
-        cursor.execute(change.format(table))
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            cursor.execute(change.format(table))
 
 
 @pytest.mark.parametrize("login", ["web", "operator"])
@@ -218,6 +221,21 @@ def test_record__names_the_rule_that_held(workspace):
     ]
     policy.refresh_from_db()
     assert (told, policy.version, len(rules)) == ([None, 400], 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("regimes", "is_fine"),
+    [
+        ({"US-CA": "OPT_OUT", "US": "OPT_IN"}, True), ({"": "OPT_OUT"}, False), ({"California": "OPT_OUT"}, False),
+        ({"US": "MAYBE"}, False), (["US"], False),
+    ],
+)  # fmt: skip
+def test_purpose__with_regimes__is_checked_before_it_is_saved(regimes, is_fine, workspace):
+    policy = workspace.purposepolicy_set.get(purpose="advertising")
+    policy.regimes = regimes
+
+    with nullcontext() if is_fine else pytest.raises(ValidationError, match="regime"):
+        policy.clean()
 
 
 def test_purpose__saved_without_a_change__stays_the_same_version(workspace):

@@ -110,6 +110,18 @@ def test_verify__of_a_ledger_that_misses_a_record__fails_and_names_it(run, works
     assert (finding["fault"], finding["position"]) == ("missing", 1)
 
 
+def test_settings__change_what_is_named_and_keep_the_rest(run):
+    assert run("consent", "settings") == {"keeps_addresses": False, "confirmation_hours": 72}
+    assert run("consent", "settings", "--keep-addresses", "yes") == {"keeps_addresses": True, "confirmation_hours": 72}
+    assert run("consent", "settings", "--confirmation-hours", "9") == {"keeps_addresses": True, "confirmation_hours": 9}
+
+
+@pytest.mark.parametrize("wrong", [("settings", "--confirmation-hours", "0"), ("verify", "--head", "x")])
+def test_consent__with_a_wrong_option__is_a_wrong_argument(wrong, run):
+    with pytest.raises(CommandError):
+        run("consent", *wrong)
+
+
 def test_workspaces__create_twice_and_list(run, workspace, as_login):
     made = run("workspaces", "create", "shop", "--name", "The shop")
     again = run("workspaces", "create", "shop")

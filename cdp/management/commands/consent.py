@@ -38,6 +38,13 @@ class Command(TesseraCommand):
         record = actions.add_parser("record", help="record what a person says")
         verify = actions.add_parser("verify", help="is every record what was recorded, in its order, and none gone")
         verify.add_argument("--head", type=_head, metavar="POSITION:HASH", help="one that was noted earlier")
+        settings = actions.add_parser(
+            "settings", help="how the workspace asks by double opt-in; without options: show it"
+        )
+        settings.add_argument(
+            "--keep-addresses", choices=["yes", "no"], help="the IP addresses of asking and confirming"
+        )
+        settings.add_argument("--confirmation-hours", type=_hours, help="how long a token can be used")
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
@@ -51,6 +58,9 @@ class Command(TesseraCommand):
         workspace_id = self.workspace_id(options)
         if options["action"] == "verify":
             self._verify(workspace_id, options["head"])
+            return
+        if options["action"] == "settings":
+            self.emit(_configured(workspace_id, options))
             return
         identifier = _identifier(workspace_id, options["identifier"])
         if options["action"] == "explain":
@@ -69,6 +79,23 @@ class Command(TesseraCommand):
 def _head(text: str) -> chain.Head:
     position, _, digest = text.partition(":")
     return chain.Head(int(position), digest)
+
+
+def _hours(text: str) -> int:
+    hours = int(text)
+    if hours < 1:
+        raise ValueError
+    return hours
+
+
+def _configured(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
+    keeps = options["keep_addresses"]
+    settings = services.configure_consent(
+        workspace_id=workspace_id,
+        keeps_addresses=None if keeps is None else keeps == "yes",
+        confirmation_hours=options["confirmation_hours"],
+    )
+    return {"keeps_addresses": settings.keeps_addresses, "confirmation_hours": settings.confirmation_hours}
 
 
 def _explained(workspace_id: int, identifier: Identifier, purpose: Purpose) -> dict[str, Any]:
