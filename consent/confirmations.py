@@ -68,7 +68,7 @@ def request_consent(
     address: str | None = None,
 ) -> Asked:
     """Record that the person was asked: nothing is permitted by it. Raises what `record_consents` raises."""
-    token = new_secret("optin")
+    token = new_secret("confirm")
     asked = ConsentStatement(
         identifier, purpose, ConsentState.REQUESTED, now, notice_id=notice_id, recipient=recipient,
         jurisdiction=jurisdiction, key=f"double-opt-in:{digest_of(token)}",

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -57,6 +58,16 @@ def test_chain__of_what_was_recorded__is_whole_and_counts_on(ledger, workspace, 
     assert (verified.records, verified.head.position, verified.findings) == (SAID, SAID, ())
     assert verified.is_whole
     assert list(ConsentLink.objects.order_by("position").values_list("position", flat=True)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_chain__of_rows_from_before_the_migration__is_made_by_it(ledger, workspace):
+    head = chain.head(workspace.pk)
+    tamper("DELETE FROM consent_link")
+
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("consent.migrations.0007_ledger").EXTEND.format(rows="core.consent_record"))
+
+    assert chain.verify(workspace.pk, head).findings == ()
 
 
 def test_chain__of_an_empty_ledger__has_a_head_of_its_own(workspace):
