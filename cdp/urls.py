@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, preferences, webhooks
+from cdp.api import health, preferences, receipts, webhooks
 from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", health.metrics),
+    path(".well-known/consent-receipts/<slug:workspace>/jwks.json", receipts.public_keys),
     *webhooks.urlpatterns,
     *preferences.urlpatterns,
 ]

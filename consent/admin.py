@@ -37,9 +37,12 @@ STATE_COLOURS = {
 
 @admin.register(PurposePolicy)
 class PurposePolicyAdmin(KeptAdmin):
-    list_display = ("purpose", "legal_basis", "description")
+    list_display = ("purpose", "legal_basis", "retention_days", "version", "description")
     ordering = ("bit",)
-    fields = ("purpose", "legal_basis", "description")
+    fields = (
+        "purpose", "legal_basis", "description", "is_special", "data_categories", "retention_days", "regimes", "version",
+    )  # fmt: skip
+    readonly_fields = ("version",)
     fixed_fields = ("purpose",)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
@@ -53,7 +56,7 @@ class ConsentRecordAdmin(LedgerAdmin):
     """Keyed by digests: who said it is seen on the page of the person."""
 
     list_display = (
-        "recorded_at", "identifier_type", "short_digest", "purpose", "coloured_state", "occurred_at", "expires_at",
+        "recorded_at", "identifier_type", "short_digest", "purpose", "recipient", "coloured_state", "occurred_at", "expires_at",
         "is_verified", "source",
     )  # fmt: skip
     list_filter = ("purpose", "state", "is_verified")
@@ -61,7 +64,7 @@ class ConsentRecordAdmin(LedgerAdmin):
     ordering = ("-pk",)
     fields = (
         "identifier_type", "short_digest", "purpose", "state", "occurred_at", "expires_at", "is_verified", "source",
-        "notice", "key", "recorded_at",
+        "notice", "recipient", "jurisdiction", "rule", "key", "recorded_at",
     )  # fmt: skip
     readonly_fields = ("short_digest",)
 

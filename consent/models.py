@@ -1,5 +1,11 @@
 """The consent ledger: purposes, notices, and what people said. Rows are never changed."""
 
+import re
+from typing import Final
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -31,6 +37,8 @@ __all__ = [
     "SourceNotice",
 ]
 
+JURISDICTION: Final = re.compile(r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")  # ISO 3166
+
 
 class LegalBasis(models.TextChoices):
     """GDPR Art. 6(1). A purpose has exactly one."""
@@ -58,14 +66,42 @@ class ConsentState(models.TextChoices):
     INVALIDATED = "INVALIDATED", _("invalidated")
 
 
+class Regime(models.TextChoices):
+    """What silence means where the person lives."""
+
+    OPT_IN = "OPT_IN", _("opt-in: silence is no")
+    OPT_OUT = "OPT_OUT", _("opt-out: silence is yes until an objection")
+
+
 class PurposePolicy(models.Model):
-    """On what ground a workspace pursues a purpose. Under consent nothing known means no; otherwise it means yes."""
+    """On what ground a workspace pursues a purpose. Under consent nothing known means no; otherwise it means yes.
+
+    A trigger counts `version`, computes `fingerprint` and keeps each version as a `PurposeRule`.
+    """
 
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     purpose = models.CharField(_("purpose"), max_length=20, choices=[(p.value, p.value) for p in Purpose])
     bit = models.PositiveSmallIntegerField()
     legal_basis = models.CharField(_("legal basis"), max_length=20, choices=LegalBasis)
     description = models.TextField(_("description"), blank=True)
+    is_special = models.BooleanField(
+        _("special categories"), default=False, db_default=False, help_text=_("data of GDPR Art. 9, such as health")
+    )
+    data_categories = ArrayField(
+        models.CharField(max_length=64), verbose_name=_("data categories"), default=list, db_default=[], blank=True
+    )
+    retention_days = models.PositiveIntegerField(
+        _("retention in days"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    regimes = models.JSONField(
+        _("regimes"),
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text=_('by jurisdiction, such as {"US-CA": "OPT_OUT"}; the longest code that fits holds'),
+    )
+    version = models.PositiveIntegerField(_("version"), default=1, db_default=1, editable=False)
+    fingerprint = models.CharField(max_length=64, default="", db_default="", editable=False)
 
     class Meta:
         db_table = "purpose"
@@ -75,6 +111,36 @@ class PurposePolicy(models.Model):
 
     def __str__(self) -> str:
         return self.purpose
+
+    def clean(self) -> None:
+        """What the policy cannot read it takes as opt-in: nobody should find that out afterwards."""
+        given = self.regimes.items() if isinstance(self.regimes, dict) else [("", "")]
+        if not all(JURISDICTION.fullmatch(place) and regime in Regime.values for place, regime in given):
+            raise ValidationError(
+                {"regimes": _("Write a regime for each jurisdiction: OPT_IN or OPT_OUT, for FR or US-CA.")}
+            )
+
+
+class PurposeRule(models.Model):
+    """What a version of a purpose said: records of the ledger name it by its fingerprint. Append-only."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    purpose = models.CharField(_("purpose"), max_length=20)
+    version = models.PositiveIntegerField(_("version"))
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the rule as Postgres writes it")
+    rule = models.JSONField(_("rule"))
+    recorded_at = models.DateTimeField(_("recorded at"), db_default=Now())
+
+    class Meta:
+        db_table = "purpose_rule"
+        verbose_name = _("version of a purpose")
+        verbose_name_plural = _("versions of purposes")
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "purpose", "version"], name="purpose_rule_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.version}"
 
 
 class Notice(models.Model):
@@ -119,6 +185,18 @@ class ConsentRecord(models.Model):
     )
     source = models.ForeignKey(Source, models.PROTECT, null=True, verbose_name=_("source"))
     notice = models.ForeignKey(Notice, models.PROTECT, null=True, verbose_name=_("notice"))
+    recipient = models.CharField(
+        _("recipient"),
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        help_text=_("the platform or channel that alone is meant; empty: the purpose as a whole"),
+    )
+    jurisdiction = models.CharField(_("jurisdiction"), max_length=6, default="", db_default="", blank=True)
+    rule = models.CharField(
+        max_length=64, default="", db_default="", help_text="fingerprint of the purpose's rule when it was recorded"
+    )
     key = models.CharField(max_length=100, help_text="of the sender: the same key again records nothing")
     recorded_at = models.DateTimeField(_("recorded at"), db_default=Now())
 
@@ -142,3 +220,96 @@ class ConsentRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.state}"
+
+
+class ConsentLink(models.Model):
+    """The place of a record in the hash chain of its workspace: SHA-256 of the previous link and of the record.
+
+    Written by a trigger alone. No foreign keys: a link must outlive a record that somebody deletes, and the record
+    beside it was checked already.
+    """
+
+    record_id = models.BigIntegerField(primary_key=True)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    position = models.BigIntegerField()
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        db_table = "consent_link"
+        constraints = [
+            # Two transactions that did not wait for each other would fork the chain.
+            models.UniqueConstraint(fields=["workspace", "position"], name="consent_link_position_is_taken_once")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.position)
+
+
+class ConsentSettings(models.Model):
+    """How a workspace asks. Without a row the defaults hold."""
+
+    workspace = models.OneToOneField(Workspace, models.CASCADE, primary_key=True)
+    keeps_addresses = models.BooleanField(
+        _("keeps IP addresses"), default=False, help_text=_("of who asks and who confirms, as evidence")
+    )
+    confirmation_hours = models.PositiveIntegerField(
+        _("hours to confirm"), default=72, validators=[MinValueValidator(1)]
+    )
+
+    class Meta:
+        db_table = "consent_settings"
+        verbose_name = _("consent settings")
+        verbose_name_plural = _("consent settings")
+
+    def __str__(self) -> str:
+        return str(self.workspace)
+
+
+class Confirmation(models.Model):
+    """A double opt-in: asked for, and open until its token is used, runs out, or the person refuses meanwhile."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    token_digest = models.CharField(max_length=64)
+    identifier_type = models.CharField(max_length=64)
+    identifier_digest = models.BinaryField(max_length=32)
+    purpose = models.CharField(max_length=20, choices=[(p.value, p.value) for p in Purpose])
+    recipient = models.CharField(max_length=64, default="", blank=True)
+    jurisdiction = models.CharField(max_length=6, default="", blank=True)
+    notice = models.ForeignKey(Notice, models.PROTECT, null=True)
+    requested_at = models.DateTimeField(_("requested at"))
+    requested_from = models.GenericIPAddressField(_("requested from"), null=True)
+    expires_at = models.DateTimeField(_("expires at"))
+    confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
+    confirmed_from = models.GenericIPAddressField(_("confirmed from"), null=True)
+
+    class Meta:
+        db_table = "confirmation"
+        verbose_name = _("double opt-in")
+        verbose_name_plural = _("double opt-ins")
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "token_digest"], name="confirmation_token_is_unique"),
+            models.CheckConstraint(
+                condition=models.Q(expires_at__gt=models.F("requested_at")),
+                name="confirmation_expires_after_it_is_requested",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.requested_at:%Y-%m-%d}"
+
+
+class SigningKey(models.Model):
+    """An Ed25519 key that signs receipts and heads of the ledger. Old ones stay, so that old receipts can be checked."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    kid = models.CharField(max_length=43, help_text="thumbprint of the public key, RFC 7638")
+    public = models.BinaryField(max_length=32)
+    private = models.BinaryField(help_text="encrypted under FIELD_ENCRYPTION_KEYS")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "signing_key"
+        constraints = [models.UniqueConstraint(fields=["workspace", "kid"], name="signing_key_is_unique")]
+
+    def __str__(self) -> str:
+        return self.kid

@@ -1,10 +1,14 @@
 """Whether a person permits a purpose: the merge rule, without a framework.
 
+Somebody may speak of one recipient alone, such as a platform for advertisements. Each identifier has then one voice for
+the purpose as a whole, and one for each recipient that it named. A grant covers what it names: consent to e-mail never
+covers matching at a platform. A refusal that names a recipient is taken back only in the name of that recipient.
+
 Postgres keeps the same rule as the mask of every person (consent/migrations), and a property test compares the two.
 This one explains: it says by which rule, and when the answer could next be another one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +17,8 @@ from typing import Final
 PERMITTING: Final = frozenset({"GIVEN", "RENEWED"})
 DENYING: Final = frozenset({"REFUSED", "WITHDRAWN"})
 SILENT: Final = "UNKNOWN"
+EVERYBODY: Final = ""  # as a recipient: the purpose as a whole
+OPT_OUT: Final = "OPT_OUT"
 
 
 class Rule(StrEnum):
@@ -43,13 +49,23 @@ ALLOWING: Final = frozenset({Rule.GRANTED, Rule.GRANTED_AFTER_DENIAL, Rule.SILEN
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """On what ground the workspace pursues the purpose. None: it does not pursue it at all."""
+    """On what ground the workspace pursues the purpose. None: it does not pursue it at all.
+
+    `regime` is that of the person's jurisdiction where it is known. The gate knows none and takes opt-in.
+    """
 
     legal_basis: str | None
+    regime: str = "OPT_IN"
 
     @property
     def silence_permits(self) -> bool:
-        return self.legal_basis != "CONSENT"
+        return self.legal_basis != "CONSENT" or self.regime == OPT_OUT
+
+
+def regime_in(regimes: Mapping[str, str], jurisdiction: str) -> str:
+    """`US-CA` is looked up as such, then as `US`; where nothing is said silence is no."""
+    country = jurisdiction.partition("-")[0]
+    return regimes.get(jurisdiction, regimes.get(country, "OPT_IN"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,8 @@ class Statement:
     occurred_at: datetime
     expires_at: datetime | None = None
     is_verified: bool = False
+    recipient: str = EVERYBODY
+    record: int = 0
 
     def grants_at(self, now: datetime) -> bool:
         return self.state in PERMITTING and (self.expires_at is None or self.expires_at > now)
@@ -68,6 +86,9 @@ class Statement:
     @property
     def denies(self) -> bool:
         return self.state in DENYING
+
+    def covers(self, recipient: str) -> bool:
+        return self.recipient in (EVERYBODY, recipient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +104,30 @@ class Decision:
         return RULE_TEXTS[self.rule]
 
 
-def decide(policy: Policy, statements: Iterable[Statement], now: datetime) -> Decision:
-    """The answer for one person and one purpose, from what all identifiers of the person ever said about it."""
-    said = tuple(statements)
-    rule = _rule(policy, _latest(said, now), now)
+def decide(policy: Policy, statements: Iterable[Statement], now: datetime, recipient: str = EVERYBODY) -> Decision:
+    """The answer for one person and one purpose, from what all identifiers of the person ever said about it.
+
+    Without a recipient it is the gate's, which holds for all of them at once: a refusal of one denies.
+    """
+    said = tuple(each for each in statements if recipient in (EVERYBODY, each.recipient) or not each.recipient)
+    rule = _rule(policy, _latest(said, now), now, recipient)
     return Decision(rule in ALLOWING, rule, _next_change(said, now))
 
 
-def _rule(policy: Policy, latest: Iterable[Statement], now: datetime) -> Rule:
+def evidence(statements: Iterable[Statement], now: datetime, recipient: str = EVERYBODY) -> tuple[int, ...]:
+    """The records that `decide` answers from: the last word of each voice that counts."""
+    last = _latest(statements, now)
+    return tuple(
+        sorted(each.record for each in last if each.covers(recipient) or (each.denies and recipient == EVERYBODY))
+    )
+
+
+def _rule(policy: Policy, latest: Iterable[Statement], now: datetime, recipient: str) -> Rule:
     if policy.legal_basis is None:
         return Rule.NOT_PURSUED
-    heard = [statement for statement in latest if statement.state != SILENT]
+    heard = [each for each in latest if each.state != SILENT and (each.denies or each.covers(recipient))]
+    if any(each.denies and each.recipient for each in heard):
+        return Rule.DENIED
     grants = [statement for statement in heard if statement.grants_at(now)]
     denied_at = max((statement.occurred_at for statement in heard if statement.denies), default=None)
     verified_at = max((statement.occurred_at for statement in grants if statement.is_verified), default=None)
@@ -108,10 +142,10 @@ def _rule(policy: Policy, latest: Iterable[Statement], now: datetime) -> Rule:
 
 
 def _latest(said: Iterable[Statement], now: datetime) -> Iterable[Statement]:
-    """The last word of each identifier; of two at the same instant the one that permits less."""
+    """The last word of each voice; of two at the same instant the one that permits less."""
     past = [statement for statement in said if statement.occurred_at <= now]
     past.sort(key=lambda each: (each.occurred_at, *_restraint(each, now)))
-    return {statement.identifier: statement for statement in past}.values()
+    return {(statement.identifier, statement.recipient): statement for statement in past}.values()
 
 
 def _restraint(statement: Statement, now: datetime) -> tuple[bool, bool, bool, bool]:

@@ -10,7 +10,7 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
 from consent.models import PurposePolicy
-from consent.policy import Decision, Policy, Statement, decide
+from consent.policy import Decision, Policy, Statement, decide, evidence, regime_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class LedgerRow:
     source: str | None
     notice: str | None
     recorded_at: datetime
+    recipient: str = ""
+    jurisdiction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,16 @@ class Explanation:
     decision: Decision
     rules: tuple[tuple[str, str], ...]
     records: tuple[LedgerRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What the rule answers for a moment, and by which records. `gate` is what the gate does now, for all recipients."""
+
+    decision: Decision
+    evidence: tuple[int, ...]
+    legal_basis: str | None
+    gate: bool
 
 
 LATE_MEANS_CLOSED = (
@@ -68,7 +80,8 @@ WITH person AS (
     )
 )
 SELECT r.id, p.id, r.identifier_type, r.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified, s.name,
-       n.key || ' ' || n.version, r.recorded_at
+       n.key || ' ' || n.version, r.recorded_at, r.recipient,
+       r.jurisdiction
 FROM person p
 JOIN consent_record r ON r.workspace_id = %(workspace)s AND r.identifier_type = p.type AND r.identifier_digest = p.digest
 LEFT JOIN source s ON s.id = r.source_id
@@ -94,6 +107,25 @@ def explain(*, workspace_id: int, identifier: Identifier, purpose: Purpose, now:
 def explain_all(*, workspace_id: int, identifier: Identifier, now: datetime) -> dict[Purpose, Explanation]:
     rows = history(workspace_id=workspace_id, identifier=identifier)
     return {purpose: _explained(workspace_id, identifier, purpose, rows, now) for purpose in Purpose}
+
+
+def effective(
+    *,
+    workspace_id: int,
+    identifier: Identifier,
+    purpose: Purpose,
+    at: datetime,
+    now: datetime,
+    recipient: str = "",
+    jurisdiction: str = "",
+) -> Effective:
+    """The answer as of `at`, for one recipient or for the purpose as a whole. The person is whoever it is now."""
+    answer = explain(workspace_id=workspace_id, identifier=identifier, purpose=purpose, now=now)
+    statements = [_statement(row) for row in answer.records]
+    regimes = PurposePolicy.objects.filter(workspace_id=workspace_id, purpose=purpose).values_list("regimes", flat=True)
+    policy = Policy(answer.legal_basis, regime_in(regimes.first() or {}, jurisdiction))
+    decision = decide(policy, statements, at, recipient)
+    return Effective(decision, evidence(statements, at, recipient), answer.legal_basis, answer.allowed)
 
 
 def _explained(
@@ -122,7 +154,9 @@ def _at_the_gate(
 
 
 def _statement(row: LedgerRow) -> Statement:
-    return Statement(row.identifier_id or 0, row.state, row.occurred_at, row.expires_at, row.is_verified)
+    return Statement(
+        row.identifier_id or 0, row.state, row.occurred_at, row.expires_at, row.is_verified, row.recipient, row.id
+    )
 
 
 def _legal_basis(workspace_id: int, purpose: Purpose) -> str | None:

@@ -1,7 +1,8 @@
 """What people say is recorded here, and workspaces begin here: without purposes a workspace permits nothing."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -14,12 +15,13 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
-from consent.models import ConsentState, LegalBasis, Notice, PurposePolicy
+from consent.models import JURISDICTION, ConsentSettings, ConsentState, LegalBasis, Notice, PurposePolicy
 
 T = TypeVar("T")
 
 MOST_STATEMENTS: Final = 10_000
 LONGEST_KEY: Final = 100
+RECIPIENT: Final = re.compile(r"^[a-z0-9_-]{0,64}$")
 ATTEMPTS: Final = 3
 LOST_A_RACE: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
@@ -58,7 +60,8 @@ class ClosedWorkspaceError(TesseraError):
 class ConsentStatement:
     """One identifier said something about one purpose. The identifier is normalised already.
 
-    Without a `key` of the sender, the content is the key: the same statement again records nothing.
+    Without a `key` of the sender, the content is the key: the same statement again records nothing. `recipient` names
+    the platform or channel that alone is meant; `jurisdiction` is a country or one of its regions, as `US-CA`.
     """
 
     identifier: Identifier
@@ -69,16 +72,20 @@ class ConsentStatement:
     is_verified: bool = False
     notice_id: int | None = None
     key: str = ""
+    recipient: str = ""
+    jurisdiction: str = ""
+    known_digest: bytes = b""  # of an identifier whose value is not kept
 
     @property
     def digest(self) -> bytes:
-        return identifier_digest(self.identifier.type, self.identifier.value)
+        return self.known_digest or identifier_digest(self.identifier.type, self.identifier.value)
 
     @property
     def content(self) -> tuple[object, ...]:
         """What must agree between two statements with the same key."""
         about = (self.identifier.type, self.digest, str(self.purpose), str(self.state))
-        return (*about, self.occurred_at, self.expires_at, self.is_verified)
+        content = (*about, self.occurred_at, self.expires_at, self.is_verified)
+        return (*content, self.recipient) if self.recipient else content  # keys of old statements must not change
 
     def with_key(self) -> "ConsentStatement":
         if self.key:
@@ -96,18 +103,21 @@ class Recorded:
 
 # Sorted by key: two batches that hold the same keys wait for each other in one order.
 _RECORD = """
-INSERT INTO consent_record (workspace_id, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at,
-                            is_verified, notice_id, key, source_id)
-SELECT %s, new.*, %s
-FROM unnest(%s::text[], %s::bytea[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::boolean[],
-            %s::bigint[], %s::text[])
-     AS new (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, notice_id, key)
+INSERT INTO consent_record (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at,
+                            is_verified, notice_id, key, recipient, jurisdiction, rule, workspace_id, source_id)
+SELECT new.*, COALESCE(u.fingerprint, ''), %(workspace)s, %(source)s
+FROM unnest(%(types)s::text[], %(digests)s::bytea[], %(purposes)s::text[], %(states)s::text[],
+            %(occurred)s::timestamptz[], %(expire)s::timestamptz[], %(verified)s::boolean[], %(notices)s::bigint[],
+            %(keys)s::text[], %(recipients)s::text[], %(jurisdictions)s::text[])
+     AS new (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, notice_id, key,
+             recipient, jurisdiction)
+LEFT JOIN purpose u ON u.workspace_id = %(workspace)s AND u.purpose = new.purpose
 ORDER BY key
 ON CONFLICT (workspace_id, key) DO NOTHING
 """
 
 _KEPT = """
-SELECT key, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified
+SELECT key, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, recipient
 FROM consent_record WHERE workspace_id = %s AND key = ANY(%s)
 """
 
@@ -127,48 +137,64 @@ def record_consents(
     return _trying_again(lambda: _record(workspace_id, keyed, source))
 
 
-def withdraw(*, workspace_id: int, identifier: Identifier, purpose: Purpose, now: datetime, key: str = "") -> Recorded:
-    """The person behind the identifier no longer permits the purpose."""
-    said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, is_verified=False, key=key)
+def withdraw(
+    *, workspace_id: int, identifier: Identifier, purpose: str, now: datetime, key: str = "", recipient: str = ""
+) -> Recorded:
+    """The person behind the identifier no longer permits the purpose, or the purpose for one recipient."""
+    said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, key=key, recipient=recipient)
     return record_consents(workspace_id=workspace_id, statements=[said], now=now)
 
 
 def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:
     distinct = {statement.key: statement for statement in statements}
     with workspace_scope(workspace_id), connection.cursor() as cursor:
-        _refuse_unknown_notices(workspace_id, statements)
-        cursor.execute(_RECORD, [workspace_id, source, *_columns(list(distinct.values()))])
+        _refuse_notices(workspace_id, statements)
+        cursor.execute(_RECORD, {**_columns(list(distinct.values())), "workspace": workspace_id, "source": source})
         recorded = int(cursor.rowcount)
         _refuse_reused_keys(workspace_id, statements)
     return Recorded(recorded=recorded, duplicates=len(statements) - recorded)
 
 
-def _columns(statements: Sequence[ConsentStatement]) -> list[list[Any]]:
-    return [
-        [each.identifier.type for each in statements],
-        [each.digest for each in statements],
-        [str(each.purpose) for each in statements],
-        [str(each.state) for each in statements],
-        [each.occurred_at for each in statements],
-        [each.expires_at for each in statements],
-        [each.is_verified for each in statements],
-        [each.notice_id for each in statements],
-        [each.key for each in statements],
-    ]
+def _columns(statements: Sequence[ConsentStatement]) -> dict[str, Any]:
+    return {
+        "types": [each.identifier.type for each in statements],
+        "digests": [each.digest for each in statements],
+        "purposes": [str(each.purpose) for each in statements],
+        "states": [str(each.state) for each in statements],
+        "occurred": [each.occurred_at for each in statements],
+        "expire": [each.expires_at for each in statements],
+        "verified": [each.is_verified for each in statements],
+        "notices": [each.notice_id for each in statements],
+        "keys": [each.key for each in statements],
+        "recipients": [each.recipient for each in statements],
+        "jurisdictions": [each.jurisdiction for each in statements],
+    }
 
 
-def _refuse_unknown_notices(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
+def _refuse_notices(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
     """The foreign key alone would take the notice of another workspace: it is checked without row-level security."""
     named = {statement.notice_id for statement in statements} - {None}
-    known = set(Notice.objects.filter(workspace_id=workspace_id, pk__in=named).values_list("pk", flat=True))
-    _refuse([(place, "unknown_notice") for place, each in enumerate(statements) if each.notice_id in named - known])
+    notices = Notice.objects.filter(workspace_id=workspace_id, pk__in=named).values_list("pk", "valid_from")
+    valid_from = dict(notices)
+    _refuse([(place, fault) for place, each in enumerate(statements) if (fault := _fault_of_notice(each, valid_from))])
+
+
+def _fault_of_notice(statement: ConsentStatement, valid_from: Mapping[int, datetime]) -> str | None:
+    if statement.notice_id is None:
+        return None
+    if statement.notice_id not in valid_from:
+        return "unknown_notice"
+    return "notice_not_yet_valid" if statement.occurred_at < valid_from[statement.notice_id] else None
 
 
 def _refuse_reused_keys(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
     """A sender that gives its withdrawal the key of its grant must hear of it: silence would keep the grant."""
     with connection.cursor() as cursor:
         cursor.execute(_KEPT, [workspace_id, [statement.key for statement in statements]])
-        kept = {key: (kind, bytes(digest), *rest) for key, kind, digest, *rest in cursor.fetchall()}
+        kept = {
+            key: (kind, bytes(digest), *rest, *([recipient] if recipient else []))
+            for key, kind, digest, *rest, recipient in cursor.fetchall()
+        }
     reused = [place for place, statement in enumerate(statements) if kept[statement.key] != statement.content]
     if reused:
         raise KeyReusedError(statements=reused)
@@ -186,17 +212,19 @@ def _refuse(faults: Sequence[tuple[int, str]]) -> None:
 def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
     """The name of what is wrong; the value stays out of it."""
     occurred_at, expires_at = statement.occurred_at, statement.expires_at
-    if statement.purpose not in set(Purpose):
-        return "unknown_purpose"
-    if statement.state not in ConsentState.values:
-        return "unknown_state"
-    if occurred_at > now:
-        return "occurred_in_the_future"
-    if expires_at is not None and expires_at <= occurred_at:
-        return "expires_before_it_occurred"
-    if len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64:
-        return "too_long"
-    return None
+    faults = (
+        (statement.purpose not in set(Purpose), "unknown_purpose"),
+        (statement.state not in ConsentState.values, "unknown_state"),
+        (occurred_at > now, "occurred_in_the_future"),
+        (expires_at is not None and expires_at <= occurred_at, "expires_before_it_occurred"),
+        (len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64, "too_long"),
+        (not RECIPIENT.fullmatch(statement.recipient), "malformed_recipient"),
+        (
+            not (statement.jurisdiction == "" or JURISDICTION.fullmatch(statement.jurisdiction)),
+            "malformed_jurisdiction",
+        ),
+    )
+    return next((fault for is_so, fault in faults if is_so), None)
 
 
 def _trying_again(work: Callable[[], T]) -> T:
@@ -230,6 +258,19 @@ def publish_notice(
     if kept.digest != digest:
         raise NoticeExistsError(key=key, version=version, locale=locale)
     return kept
+
+
+# -- double opt-in --------------------------------------------------------------------------------------------------
+
+
+def configure_consent(
+    *, workspace_id: int, keeps_addresses: bool | None = None, confirmation_hours: int | None = None
+) -> ConsentSettings:
+    """Change how the workspace asks, and return how it does now. None leaves a setting as it is."""
+    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours}
+    with workspace_scope(workspace_id):
+        changed = {name: value for name, value in given.items() if value is not None}
+        return ConsentSettings.objects.update_or_create(workspace_id=workspace_id, defaults=changed)[0]
 
 
 # -- workspaces -----------------------------------------------------------------------------------------------------

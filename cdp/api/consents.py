@@ -12,13 +12,14 @@ from rest_framework.response import Response
 from cdp.api.identifiers import read_identifier
 from cdp.api.keys import KeyedView, scope_of, workspace_of
 from cdp.api.openapi import REFUSALS
+from cdp.api.problems import NotFoundError
 from cdp.api.wakeups import wake_on_commit
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models import Scope, Stage
 from consent import queries, services
-from consent.models import ConsentState, Notice, PurposePolicy
+from consent.models import JURISDICTION, ConsentState, Notice, PurposePolicy
 
 
 class Statement(serializers.Serializer[Any]):
@@ -34,6 +35,39 @@ class Statement(serializers.Serializer[Any]):
     key = serializers.CharField(
         required=False, max_length=100, default="", help_text="yours: the same key again records nothing"
     )
+    recipient = serializers.CharField(
+        required=False, max_length=64, default="", help_text="the platform or channel that alone is meant"
+    )
+    jurisdiction = serializers.CharField(required=False, max_length=6, default="", help_text="`FR`, `US-CA`")
+
+
+class Withdrawal(serializers.Serializer[Any]):
+    identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
+    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    recipient = serializers.CharField(
+        required=False, max_length=64, default="", help_text="for this one alone; empty: the purpose as a whole"
+    )
+    key = serializers.CharField(required=False, max_length=100, default="")
+
+
+class EffectiveParameters(serializers.Serializer[Any]):
+    identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
+    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    at = serializers.DateTimeField(
+        required=False, help_text="default: now; later than now: if nobody says anything until then"
+    )
+    recipient = serializers.RegexField(services.RECIPIENT, required=False, default="")
+    jurisdiction = serializers.RegexField(JURISDICTION, required=False, default="")
+
+
+class EffectiveBody(serializers.Serializer[Any]):
+    allow = serializers.BooleanField(source="decision.allowed", help_text="what the merge rule answers")
+    rule = serializers.CharField(source="decision.rule")
+    reason = serializers.CharField(source="decision.reason")
+    evidence = serializers.ListField(child=serializers.IntegerField(), help_text="ids of the records that count")
+    legal_basis = serializers.CharField(allow_null=True)
+    changes_at = serializers.DateTimeField(source="decision.changes_at", allow_null=True)
+    gate = serializers.BooleanField(help_text="whether the gate lets the purpose see the person now")
 
 
 class Statements(serializers.Serializer[Any]):
@@ -56,6 +90,12 @@ class LedgerEntry(serializers.Serializer[Any]):
     source = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # a field of this name is not Field.source
     notice = serializers.CharField(allow_null=True)
     recorded_at = serializers.DateTimeField()
+    recipient = serializers.CharField(allow_blank=True)
+    jurisdiction = serializers.CharField(allow_blank=True)
+
+
+class LedgerEntries(serializers.Serializer[Any]):
+    records = LedgerEntry(many=True, help_text="of all identifiers of the person, newest first")
 
 
 class EffectiveConsent(serializers.Serializer[Any]):
@@ -77,6 +117,12 @@ class PurposeBody(serializers.Serializer[Any]):
     purpose = serializers.CharField()
     legal_basis = serializers.CharField()
     description = serializers.CharField()
+    is_special = serializers.BooleanField(help_text="data of GDPR Art. 9")
+    data_categories = serializers.ListField(child=serializers.CharField())
+    retention_days = serializers.IntegerField(allow_null=True)
+    regimes = serializers.DictField(child=serializers.CharField(), help_text="OPT_IN or OPT_OUT by jurisdiction")
+    version = serializers.IntegerField()
+    fingerprint = serializers.CharField(help_text="SHA-256 of the rule: records name it as `rule`")
 
 
 class PurposesBody(serializers.Serializer[Any]):
@@ -134,6 +180,64 @@ class ConsentsView(KeyedView):
         return Response(RecordedBody(counts).data)
 
 
+class WithdrawalsView(KeyedView):
+    scopes = {"POST": Scope.CONSENTS_WRITE}
+
+    @extend_schema(
+        operation_id="withdraw_consent",
+        summary="Record that a person withdraws, from now on",
+        request=Withdrawal,
+        responses={200: RecordedBody, **REFUSALS},
+    )
+    def post(self, request: Request) -> Response:
+        asked = Withdrawal(data=request.data)
+        asked.is_valid(raise_exception=True)
+        named = read_identifier(request, asked.validated_data.pop("identifier"))
+        counts = services.withdraw(
+            workspace_id=workspace_of(request), identifier=named, now=timezone.now(), **asked.validated_data
+        )
+        wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
+        return Response(RecordedBody(counts).data)
+
+
+class EffectiveView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ}
+
+    @extend_schema(
+        operation_id="effective_consent",
+        summary="May the person's data be used for a purpose, why, and by which records",
+        parameters=[EffectiveParameters],
+        responses={200: EffectiveBody, **REFUSALS},
+    )
+    def get(self, request: Request) -> Response:
+        asked = EffectiveParameters(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        now, given = timezone.now(), asked.validated_data
+        named = read_identifier(request, given["identifier"])
+        with scope_of(request):
+            answer = queries.effective(
+                workspace_id=workspace_of(request), identifier=named, purpose=Purpose(given["purpose"]),
+                at=given.get("at", now), now=now, recipient=given["recipient"], jurisdiction=given["jurisdiction"],
+            )  # fmt: skip
+        return Response(EffectiveBody(answer).data)
+
+
+class HistoryView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ}
+
+    @extend_schema(
+        operation_id="consent_history",
+        summary="All that the person behind an identifier ever said",
+        parameters=[OpenApiParameter("identifier", str, required=True, description="`TYPE:VALUE`")],
+        responses={200: LedgerEntries, **REFUSALS},
+    )
+    def get(self, request: Request) -> Response:
+        named = read_identifier(request, request.query_params.get("identifier", ""))
+        with scope_of(request):
+            records = queries.history(workspace_id=workspace_of(request), identifier=named)
+        return Response(LedgerEntries({"records": records}).data)
+
+
 class PurposesView(KeyedView):
     scopes = {"GET": Scope.CONSENTS_READ}
 
@@ -168,6 +272,25 @@ class NoticesView(KeyedView):
         asked.is_valid(raise_exception=True)
         notice = services.publish_notice(workspace_id=workspace_of(request), **asked.validated_data)
         return Response(NoticeBody(notice).data)
+
+
+class NoticeVersionsView(KeyedView):
+    scopes = {"GET": Scope.CONSENTS_READ}
+
+    @extend_schema(
+        operation_id="notice_versions",
+        summary="The versions of a notice in every language, newest first",
+        parameters=[OpenApiParameter("key", str, OpenApiParameter.PATH, description="the key of the notice")],
+        responses={200: NoticesBody, **REFUSALS},
+    )
+    def get(self, request: Request, key: str) -> Response:
+        with scope_of(request):
+            notices = list(
+                Notice.objects.filter(workspace=workspace_of(request), key=key).order_by("-version", "locale")
+            )
+        if not notices:
+            raise NotFoundError
+        return Response(NoticesBody({"notices": notices}).data)
 
 
 def effective_consents(workspace_id: int, identifier: Identifier) -> list[dict[str, object]]:
@@ -208,4 +331,6 @@ def _statement(identifier: Identifier, given: dict[str, Any]) -> services.Consen
         is_verified=given["is_verified"],
         notice_id=given["notice"],
         key=given["key"],
+        recipient=given["recipient"],
+        jurisdiction=given["jurisdiction"],
     )

@@ -6,6 +6,7 @@ from rest_framework.views import APIView
 
 from cdp.api import (
     breaches,
+    confirmations,
     consents,
     description,
     plans,
@@ -13,6 +14,7 @@ from cdp.api import (
     profiles,
     quality,
     quarantine,
+    receipts,
     register,
     segments,
 )
@@ -39,8 +41,16 @@ SEGMENTS: dict[str, type[APIView]] = {
 }
 CONSENT: dict[str, type[APIView]] = {
     "consents": consents.ConsentsView,
+    "consents/withdrawals": consents.WithdrawalsView,
+    "consents/effective": consents.EffectiveView,
+    "consents/history": consents.HistoryView,
+    "consents/requests": confirmations.RequestsView,
+    "consents/confirm": confirmations.ConfirmView,
+    "receipts/<int:record>": receipts.ReceiptView,
+    "ledger/head": receipts.HeadView,
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
+    "notices/<slug:key>/versions": consents.NoticeVersionsView,
     "preference-links": preferences.LinksView,
 }
 ACCOUNTABILITY: dict[str, type[APIView]] = {

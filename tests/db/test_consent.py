@@ -15,7 +15,7 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, OutboxRow, Profile, Stage, Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
-from consent import gate, queries, services
+from consent import chain, confirmations, gate, queries, services
 from consent.models import ConsentRecord, ConsentState, LegalBasis, Notice, PurposePolicy
 from consent.services import ConsentStatement, Recorded, record_consents
 from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, say
@@ -160,7 +160,16 @@ def test_ledger__whoever_asks__is_never_changed(workspace, now):
 # -- races ----------------------------------------------------------------------------------------------------------
 
 
-TABLES = ("outbox", "consent_record", "identifier", "profile", "purpose")
+TABLES = (
+    "outbox",
+    "confirmation",
+    "consent_link",
+    "consent_record",
+    "identifier",
+    "profile",
+    "purpose",
+    "purpose_rule",
+)
 
 
 @pytest.fixture
@@ -211,6 +220,47 @@ def test_withdrawal__while_the_identifier_is_being_stored__is_not_lost(first, ra
         stored = Identifier.objects.get(value=ADA.value)
     assert stored.permitted & Purpose.SEGMENTATION.bit == 0
     assert stored.permitted & Purpose.ANALYTICS.bit != 0
+
+
+def test_chain__of_two_batches_at_once__does_not_fork(race):
+    """Each would link to the same head: the second waits, and links to the first."""
+
+    def withdraw(purpose: Purpose) -> None:
+        services.withdraw(workspace_id=race.pk, identifier=ADA, purpose=purpose, now=timezone.now())
+
+    with transaction.atomic():
+        withdraw(Purpose.ANALYTICS)
+        second = in_thread(lambda: withdraw(Purpose.LEARNING))
+        second.join(timeout=0.5)
+        assert second.is_alive()  # it waits for us
+    second.join(timeout=10)
+
+    with workspace_scope(race.pk):
+        verified = chain.verify(race.pk)
+    assert (verified.records, verified.head.position, verified.findings) == (2, 2, ())
+
+
+def test_confirm__twice_at_once__gives_one_consent(race):
+    said = {"workspace_id": race.pk, "now": timezone.now()}
+    token = confirmations.request_consent(identifier=ADA, purpose="advertising", **said).token
+    refused = []
+
+    def confirm() -> None:
+        try:
+            confirmations.confirm_consent(token=token, **said)
+        except confirmations.TokenUsedError as error:
+            refused.append(error)
+
+    with transaction.atomic():
+        confirm()
+        second = in_thread(confirm)
+        second.join(timeout=0.5)
+        assert second.is_alive()  # it waits for us
+    second.join(timeout=10)
+
+    with workspace_scope(race.pk):
+        assert ConsentRecord.objects.filter(state="GIVEN").count() == 1
+    assert len(refused) == 1
 
 
 class Deadlock(Exception):  # noqa: N818  # stands for psycopg's error, whose number alone matters

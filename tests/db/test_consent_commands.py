@@ -5,8 +5,10 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from cdp.kernel.purposes import Purpose
+from cdp.management.commands.consent import BrokenLedgerError
 from cdp.models import Workspace
 from consent.models import ConsentRecord, ConsentState
 from consent.services import InvalidStatementError
@@ -81,6 +83,43 @@ def test_explain__of_a_value_that_identifies_nobody__is_a_wrong_argument(run):
         run("consent", "explain", "--identifier", "email:null", "--purpose", "analytics")
 
     assert refused.value.returncode == 2
+
+
+def test_verify__of_a_whole_ledger__tells_its_head_which_verifies_later(run):
+    said = ("--identifier", "crm:id:1", "--purpose", "analytics", "--state", "given", "--at", "2026-01-01T00:00:00Z")
+    run("consent", "record", *said)
+
+    told = run("consent", "verify")
+
+    assert (told["is_whole"], told["records"], told["head"]["position"], told["findings"]) == (True, 1, 1, [])
+    assert run("consent", "verify", "--head", f"1:{told['head']['hash']}")["is_whole"] is True
+
+
+def test_verify__of_a_ledger_that_misses_a_record__fails_and_names_it(run, workspace, as_login, capsys):
+    run("consent", "record", "--identifier", "crm:id:1", "--purpose", "analytics", "--state", "given")
+    as_login("none")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM consent_record")
+    as_login("operator")
+
+    with pytest.raises(BrokenLedgerError):
+        call_command("consent", "verify", "--workspace", workspace.slug, "--json")
+
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["fault"], finding["position"]) == ("missing", 1)
+
+
+def test_settings__change_what_is_named_and_keep_the_rest(run):
+    assert run("consent", "settings") == {"keeps_addresses": False, "confirmation_hours": 72}
+    assert run("consent", "settings", "--keep-addresses", "yes") == {"keeps_addresses": True, "confirmation_hours": 72}
+    assert run("consent", "settings", "--confirmation-hours", "9") == {"keeps_addresses": True, "confirmation_hours": 9}
+
+
+@pytest.mark.parametrize("wrong", [("settings", "--confirmation-hours", "0"), ("verify", "--head", "x")])
+def test_consent__with_a_wrong_option__is_a_wrong_argument(wrong, run):
+    with pytest.raises(CommandError):
+        run("consent", *wrong)
 
 
 def test_workspaces__create_twice_and_list(run, workspace, as_login):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import product
 
 import pytest
 from django.db import connection, transaction
@@ -35,6 +36,7 @@ said = st.fixed_dictionaries(
         "day": st.integers(-4, 2),
         "lasts": st.none() | st.integers(1, 6),
         "is_verified": st.booleans(),
+        "recipient": st.sampled_from(["", "", "meta", "email"]),
     }
 )
 ledgers = st.lists(said, max_size=10)
@@ -51,7 +53,15 @@ def example() -> Iterator[None]:
 def statement_of(word: dict, now: datetime) -> Statement:
     occurred_at = now + timedelta(days=word["day"])
     expires_at = occurred_at + timedelta(days=word["lasts"], hours=1) if word["lasts"] else None
-    return Statement(word["identifier"], word["state"], occurred_at, expires_at, word["is_verified"])
+    return Statement(word["identifier"], word["state"], occurred_at, expires_at, word["is_verified"], word["recipient"])
+
+
+def last_words(statements: list[Statement]) -> list[Statement]:
+    """One identifier's each; of two at the same instant the refusal."""
+    past = sorted(
+        (each for each in statements if each.occurred_at <= NOON), key=lambda each: (each.occurred_at, each.denies)
+    )
+    return list({each.identifier: each for each in past}.values())
 
 
 def write(ledger: list[dict], identifiers: list[Identifier], now: datetime, first_key: int = 0) -> None:
@@ -66,6 +76,7 @@ def write(ledger: list[dict], identifiers: list[Identifier], now: datetime, firs
             occurred_at=statement.occurred_at,
             expires_at=statement.expires_at,
             is_verified=statement.is_verified,
+            recipient=statement.recipient,
             key=str(key),
         )
 
@@ -153,9 +164,37 @@ def test_decide__with_one_withdrawal_more__never_permits_more_at_any_time(ledger
     withdrawn = statement_of({**withdrawal, "state": "WITHDRAWN"}, NOON)
     at = NOON + timedelta(days=days)
 
-    for basis in ("CONSENT", "LEGITIMATE_INTEREST"):
-        if decide(Policy(basis), [*statements, withdrawn], at).allowed:
-            assert decide(Policy(basis), statements, at).allowed
+    for basis, asked in product(("CONSENT", "LEGITIMATE_INTEREST"), ("", "meta")):
+        if decide(Policy(basis), [*statements, withdrawn], at, asked).allowed:
+            assert decide(Policy(basis), statements, at, asked).allowed
+
+
+@given(ledger=ledgers, recipient=st.sampled_from(["meta", "email", "unheard_of"]))
+def test_decide__for_one_recipient__under_consent_permits_whom_the_gate_permits(ledger, recipient):
+    """The gate answers for all recipients at once: it is never laxer than the answer for one."""
+    statements = [statement_of(word, NOON) for word in ledger]
+
+    if decide(Policy("CONSENT"), statements, NOON).allowed:
+        own = [each for each in statements if each.recipient == recipient]
+        assert decide(Policy("CONSENT"), statements, NOON, recipient).allowed
+        assert not any(latest.denies for latest in last_words(own))
+
+
+@given(ledger=ledgers)
+def test_decide__for_a_platform__is_never_moved_by_what_was_said_of_email(ledger):
+    statements = [statement_of(word, NOON) for word in ledger]
+    without = [each for each in statements if each.recipient != "email"]
+
+    assert decide(Policy("CONSENT"), statements, NOON, "meta") == decide(Policy("CONSENT"), without, NOON, "meta")
+
+
+@given(ledger=ledgers, order=st.randoms(use_true_random=False), recipient=st.sampled_from(["", "meta"]))
+def test_decide__in_any_order__is_the_same(ledger, order, recipient):
+    statements = [statement_of(word, NOON) for word in ledger]
+
+    decided = decide(Policy("CONSENT"), order.sample(statements, len(statements)), NOON, recipient)
+
+    assert decided == decide(Policy("CONSENT"), statements, NOON, recipient)
 
 
 @given(ledger=ledgers, days=st.integers(0, 10))
@@ -192,7 +231,15 @@ def test_expired_grant__when_it_is_decided_anew__permits_nothing(workspace, purp
     """A consent that has run out is not silence, which would permit under legitimate interest."""
     person = IdentifierFactory(workspace=workspace)
     now = timezone.now()
-    word = {"identifier": 0, "purpose": purpose, "state": "GIVEN", "day": -4, "lasts": 1, "is_verified": False}
+    word = {
+        "identifier": 0,
+        "purpose": purpose,
+        "state": "GIVEN",
+        "day": -4,
+        "lasts": 1,
+        "is_verified": False,
+        "recipient": "",
+    }
 
     write([word], [person], now)
     with connection.cursor() as cursor:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consent.policy import Policy, Rule, Statement, decide
+from consent.policy import Policy, Rule, Statement, decide, regime_in
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OPT_IN = Policy("CONSENT")
@@ -113,3 +113,34 @@ def test_every_rule__has_a_sentence():
         "nobody said anything, and the purpose does not rest on consent",
         "the workspace does not pursue this purpose",
     ]
+
+
+@pytest.mark.parametrize(
+    ("statements", "allowed"),
+    [
+        ([said("GIVEN", recipient="email")], {"": False, "email": True, "meta": False}),
+        ([said("GIVEN", 20), said("WITHDRAWN", 10, recipient="meta")], {"": False, "email": True, "meta": False}),
+        # Only in its own name is a refusal of a recipient taken back, however sure the other grant is.
+        (
+            [said("WITHDRAWN", 20, recipient="meta"), said("GIVEN", 10, is_verified=True)],
+            {"": False, "email": True, "meta": False},
+        ),
+        (
+            [said("WITHDRAWN", 20, recipient="meta"), said("GIVEN", 10, recipient="meta")],
+            {"": False, "email": False, "meta": True},
+        ),
+        # A withdrawal of everything outlasts a grant for one, unless that one is verified.
+        ([said("WITHDRAWN", 20), said("GIVEN", 10, recipient="meta")], {"": False, "meta": False}),
+        ([said("WITHDRAWN", 20), said("GIVEN", 10, recipient="meta", is_verified=True)], {"": False, "meta": True}),
+        ([said("GIVEN", 20), said("REQUESTED", 10, recipient="meta")], {"": True, "meta": True}),
+    ],
+)
+def test_decide__for_a_recipient__hears_what_names_it_and_what_names_none(statements, allowed):
+    assert {recipient: decide(OPT_IN, statements, NOW, recipient).allowed for recipient in allowed} == allowed
+
+
+@pytest.mark.parametrize(
+    ("place", "regime"), [("US-CA", "OPT_IN"), ("US-NY", "OPT_OUT"), ("FR", "OPT_IN"), ("", "OPT_IN")]
+)
+def test_regime_in__a_region__is_its_own_or_that_of_its_country(place, regime):
+    assert regime_in({"US": "OPT_OUT", "US-CA": "OPT_IN"}, place) == regime

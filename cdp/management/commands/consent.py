@@ -1,4 +1,4 @@
-"""`consent explain`, `consent record`: what a person permits, why, and what they say now."""
+"""`consent explain`, `record` and `verify`: what a person permits and why, what they say now, and whether the ledger is whole."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -10,25 +10,41 @@ from django.utils.dateparse import parse_datetime
 
 from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.normalise import identifier_value
+from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.management.command import TesseraCommand
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
-from consent import queries, services
+from consent import chain, queries, services
 from consent.models import ConsentState
 
 STATES = [state.value.lower() for state in ConsentState]
 
 
+class BrokenLedgerError(TesseraError):
+    """The ledger is not what was recorded: `findings` names each record. Restore it from a backup, and find out who could write."""
+
+    code = "broken_ledger"
+
+
 class Command(TesseraCommand):
-    help = "Explain what a person permits, or record what a person says."
+    help = "Explain what a person permits, record what a person says, or verify the ledger."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         actions = self.add_actions(parser)
         explain = actions.add_parser("explain", help="may a person's data be used for a purpose, and why")
         record = actions.add_parser("record", help="record what a person says")
+        verify = actions.add_parser("verify", help="is every record what was recorded, in its order, and none gone")
+        verify.add_argument("--head", type=_head, metavar="POSITION:HASH", help="one that was noted earlier")
+        settings = actions.add_parser(
+            "settings", help="how the workspace asks by double opt-in; without options: show it"
+        )
+        settings.add_argument(
+            "--keep-addresses", choices=["yes", "no"], help="the IP addresses of asking and confirming"
+        )
+        settings.add_argument("--confirmation-hours", type=_hours, help="how long a token can be used")
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
@@ -40,11 +56,46 @@ class Command(TesseraCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         workspace_id = self.workspace_id(options)
+        if options["action"] == "verify":
+            self._verify(workspace_id, options["head"])
+            return
+        if options["action"] == "settings":
+            self.emit(_configured(workspace_id, options))
+            return
         identifier = _identifier(workspace_id, options["identifier"])
         if options["action"] == "explain":
             self.emit(_explained(workspace_id, identifier, Purpose(options["purpose"])))
         else:
             self.emit(_recorded(workspace_id, identifier, options))
+
+    def _verify(self, workspace_id: int, noted: chain.Head | None) -> None:
+        with workspace_scope(workspace_id):
+            found = chain.verify(workspace_id, noted)
+        self.emit({**asdict(found), "is_whole": found.is_whole})
+        if not found.is_whole:
+            raise BrokenLedgerError
+
+
+def _head(text: str) -> chain.Head:
+    position, _, digest = text.partition(":")
+    return chain.Head(int(position), digest)
+
+
+def _hours(text: str) -> int:
+    hours = int(text)
+    if hours < 1:
+        raise ValueError
+    return hours
+
+
+def _configured(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
+    keeps = options["keep_addresses"]
+    settings = services.configure_consent(
+        workspace_id=workspace_id,
+        keeps_addresses=None if keeps is None else keeps == "yes",
+        confirmation_hours=options["confirmation_hours"],
+    )
+    return {"keeps_addresses": settings.keeps_addresses, "confirmation_hours": settings.confirmation_hours}
 
 
 def _explained(workspace_id: int, identifier: Identifier, purpose: Purpose) -> dict[str, Any]:
