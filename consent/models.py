@@ -159,7 +159,9 @@ class DataRequest(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind)
     state = models.CharField(_("state"), max_length=20, choices=State, default=RequestState.RECEIVED.value)
-    key = models.CharField(max_length=100, blank=True, help_text="of the sender: the same key again is the same request")
+    key = models.CharField(
+        max_length=100, blank=True, help_text="of the sender: the same key again is the same request"
+    )
     identifiers = models.BinaryField(help_text="who asks, as JSON under FIELD_ENCRYPTION_KEYS")
     digests = ArrayField(models.BinaryField(max_length=32), help_text="of the identifiers, keyed")
     verification = models.CharField(_("verification"), max_length=20, choices=Level, blank=True, default="")
