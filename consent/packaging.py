@@ -22,7 +22,8 @@ import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
+from psycopg.types.json import JsonbLoader
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import RIGHTS
@@ -83,28 +84,25 @@ def build_next(*, workspace_id: int, now: datetime) -> int | None:
     return request_id
 
 
-def waiting_packages(workspace_id: int) -> list[int]:
-    """The requests whose packages are to be built. In the scope of the workspace."""
+def waiting_packages(workspace_id: int) -> QuerySet[DataPackage]:
+    """Those to be built, the ones that failed last. In the scope of the workspace."""
     rows = DataPackage.objects.filter(
         workspace=workspace_id, built_at=None, failures__lt=MOST_FAILURES, request__state=RequestState.IN_PROGRESS
     )
-    return list(rows.order_by("failures", "pk").values_list("request_id", flat=True))
+    return rows.order_by("failures", "pk")
 
 
 def _begin(workspace_id: int, now: datetime) -> int | None:
     """Writes down that somebody's data are about to be read, before they are."""
     with workspace_scope(workspace_id):
-        waiting = waiting_packages(workspace_id)
-        rows = DataRequest.objects.select_for_update(skip_locked=True, of=("self",)).filter(
-            pk__in=waiting[:ROWS_AT_ONCE]
-        )
-        request = min(rows, key=lambda each: waiting.index(each.pk), default=None)
-        if request is None:
+        rows = waiting_packages(workspace_id).select_for_update(skip_locked=True, of=("self",))
+        package = rows.select_related("request").first()
+        if package is None:
             return None
-        note = ", ".join(section.table for section in _sections(request))
-        _trace(request, "package.read", note, now)
-    log.info("package.read", workspace=workspace_id, request=request.pk)
-    return int(request.pk)
+        tables = ", ".join(section.table for section in _sections(package.request))
+        _trace(package.request, "package.read", tables, now)
+    log.info("package.read", workspace=workspace_id, request=package.request_id)
+    return int(package.request_id)
 
 
 def _build(workspace_id: int, request_id: int, now: datetime) -> None:
@@ -205,16 +203,14 @@ def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -
     parameters = {name: getattr(person, name) for name in Person.__slots__}
     with connection.connection.cursor(name=f"section_{section.name}", scrollable=True) as cursor:
         cursor.itersize = ROWS_AT_ONCE
+        cursor.adapters.register_loader("jsonb", JsonbLoader)  # Django leaves it as text
         cursor.execute(section.query, parameters)
         columns = [column.name for column in cursor.description]
-        number = 0
         for ending, write in FORMATS.items():
-            if number:
-                cursor.scroll(0, mode="absolute")
-            with archive.open(
-                f"{ending}/{section.origin.value}/{section.name}.{ending}", "w", force_zip64=True
-            ) as file:
+            place = f"{ending}/{section.origin.value}/{section.name}.{ending}"
+            with archive.open(place, "w", force_zip64=True) as file:
                 number = write(cast("BinaryIO", file), section, columns, cursor)
+            cursor.scroll(0, mode="absolute")
     return number
 
 
@@ -224,7 +220,7 @@ Row = Sequence[Any]
 def _write_json(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
     number = 0
     file.write(b"[")
-    for number, row in enumerate(rows, start=1):  # noqa: B007  # the last one is the count
+    for number, row in enumerate(rows, start=1):
         line = json.dumps(dict(zip(columns, row, strict=True)), default=str, ensure_ascii=False)
         file.write((",\n" if number > 1 else "\n").encode() + line.encode())
     file.write(b"\n]\n")
@@ -232,26 +228,25 @@ def _write_json(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterab
 
 
 def _write_csv(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
-    number = 0
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(columns)
-    for number, row in enumerate(rows, start=1):  # noqa: B007  # the last one is the count
-        writer.writerow([_harmless(_in_words(value)) for value in row])
-    text.flush()
+    number = sum(1 for row in rows if writer.writerow([_harmless(_in_words(value)) for value in row]))
     text.detach()
     return number
 
 
 def _write_html(file: BinaryIO, section: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
-    number = 0
     heads = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     file.write(f"{_HEAD}<h1>{html.escape(section.title)}</h1><table><tr>{heads}</tr>\n".encode())
-    for number, row in enumerate(rows, start=1):  # noqa: B007  # the last one is the count
-        cells = "".join(f"<td>{html.escape(_in_words(value))}</td>" for value in row)
-        file.write(f"<tr>{cells}</tr>\n".encode())
+    number = sum(1 for row in rows if file.write(_line(row)))
     file.write(b"</table>\n")
     return number
+
+
+def _line(row: Row) -> bytes:
+    cells = "".join(f"<td>{html.escape(_in_words(value))}</td>" for value in row)
+    return f"<tr>{cells}</tr>\n".encode()
 
 
 FORMATS: Final[Mapping[str, Callable[[BinaryIO, Section, Sequence[str], Iterable[Row]], int]]] = {

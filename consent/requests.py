@@ -82,7 +82,7 @@ class TooLateError(TesseraError):
 
 
 class NoPackageError(TesseraError):
-    """The package with the person's data is not built yet: complete the request when it is."""
+    """The package with the data of the person is not built yet: complete the request when it is."""
 
     code = "package_not_built"
 

@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, plans, profiles, quality, quarantine, segments
+from cdp.api import consents, data_requests, description, plans, profiles, quality, quarantine, segments
 
 PERSON = "profiles/<path:identifier>"
 
@@ -31,6 +31,16 @@ CONSENT: dict[str, type[APIView]] = {
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
 }
+REQUEST = "data-requests/<int:number>"
+REQUESTS: dict[str, type[APIView]] = {
+    "data-requests": data_requests.RequestsView,
+    "data-requests/rights": data_requests.RightsView,
+    REQUEST: data_requests.RequestView,
+    f"{REQUEST}/code": data_requests.CodeView,
+    f"{REQUEST}/verify": data_requests.VerifyView,
+    f"{REQUEST}/results": data_requests.ResultsView,
+    **{f"{REQUEST}/{step}": view for step, view in data_requests.STEPS.items()},
+}
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,
     "quarantine/preview": quarantine.PreviewView,
@@ -56,8 +66,9 @@ OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, REQUESTS, QUARANTINE, SOURCES, OPEN)
         for route, view in routes.items()
     ),
+    path("data-packages/<str:token>", data_requests.PackageView.as_view(), name="data_package"),
     path("docs", description.docs),
 ]

@@ -14,6 +14,7 @@ OWNER: Final = "owner"
 WEB: Final = "web"
 OPERATOR: Final = "operator"
 RIGHTS: Final = "rights"
+RIGHTS_QUEUE: Final = "rights"  # packages for people: worked by RIGHTS, which sees all and writes down each reading
 
 WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -469,6 +469,7 @@ class Migration(migrations.Migration):
         grant("SELECT, INSERT, UPDATE", "verification_code", to=WEB),
         grant(f"SELECT, UPDATE ({STEP})", "data_request", to=RIGHTS),
         grant("SELECT, INSERT", "data_request_step", to=RIGHTS),
+        grant("SELECT (id, workspace_id, request_id, started_at, ended_at)", "identity_doubt", to=RIGHTS),
         grant("SELECT, UPDATE", "data_package", to=RIGHTS),
         grant("SELECT", *HELD, to=RIGHTS),
         grant("SELECT (id, workspace_id, slug, kind)", "destination", to=RIGHTS),
