@@ -237,7 +237,9 @@ class VerifyView(KeyedView):
         return Response(RequestBody(verified).data)
 
 
-def _step(name: str, summary: str, asks: type[serializers.Serializer[Any]], service: Callable[..., DataRequest]) -> Any:
+def _step(
+    name: str, summary: str, asks: type[serializers.Serializer[Any]], service: Callable[..., DataRequest]
+) -> type[KeyedView]:
     """The view of one step of the officer."""
 
     class StepView(KeyedView):

@@ -90,7 +90,7 @@ HELD = (
 class Migration(migrations.Migration):
     dependencies = [
         ("consent", "0005_silent_until_heard"),
-        ("cdp", "0014_lean_keys"),
+        ("cdp", "0015_rights_scopes"),
         ("identity", "0003_lean_keys"),
         ("enrichment", "0003_providers_as_sources"),
         ("segments", "0005_lean_keys"),
