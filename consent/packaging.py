@@ -23,6 +23,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import F, QuerySet
+from psycopg import ServerCursor
 from psycopg.types.json import JsonbLoader
 
 from cdp.kernel.errors import TesseraError
@@ -202,16 +203,21 @@ def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -
     """The same rows three times, from one cursor that is wound back: all formats show one moment."""
     parameters = {name: getattr(person, name) for name in Person.__slots__}
     with connection.connection.cursor(name=f"section_{section.name}", scrollable=True) as cursor:
-        cursor.itersize = ROWS_AT_ONCE
         cursor.adapters.register_loader("jsonb", JsonbLoader)  # Django leaves it as text
         cursor.execute(section.query, parameters)
         columns = [column.name for column in cursor.description]
         for ending, write in FORMATS.items():
             place = f"{ending}/{section.origin.value}/{section.name}.{ending}"
             with archive.open(place, "w", force_zip64=True) as file:
-                number = write(cast("BinaryIO", file), section, columns, cursor)
+                number = write(cast("BinaryIO", file), section, columns, _rows_of(cursor))
             cursor.scroll(0, mode="absolute")
     return number
+
+
+def _rows_of(cursor: ServerCursor[Any]) -> Iterator["Row"]:
+    """What the cursor gives when it is iterated itself it does not give again after it was wound back."""
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield from rows
 
 
 Row = Sequence[Any]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
+from django.db.models import F
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
@@ -66,9 +67,9 @@ def verify_by_code(
         if is_right:
             level = Verification.CODE if second is None else Verification.CODE_AND_IDENTIFIER
             mark_verified(request, level, by=by, now=now)
-        elif sent is not None:
-            sent.tries += 1
-            sent.save(update_fields=["tries"])
+        else:
+            VerificationCode.objects.filter(request=request).update(tries=F("tries") + 1)
+            request.step, request.stepped_at, request.stepped_by, request.note = "request.code_wrong", now, by, ""
     if not is_right:
         raise WrongCodeError
     return request

@@ -47,7 +47,8 @@ END $$;
 
 CREATE FUNCTION core.data_request_changed() RETURNS trigger LANGUAGE plpgsql SET search_path = core, pg_temp AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND to_jsonb(NEW) - 'identifiers' = to_jsonb(OLD) - 'identifiers' THEN
+    IF TG_OP = 'UPDATE' AND NEW.identifiers <> OLD.identifiers
+       AND to_jsonb(NEW) - 'identifiers' = to_jsonb(OLD) - 'identifiers' THEN
         RETURN NULL;  -- encrypted anew with another key
     END IF;
     INSERT INTO data_request_step (workspace_id, request_id, step, from_state, to_state, stepped_at, stepped_by, note)
