@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, cast
+from typing import IO, Any, Final
 
 import structlog
 from django.conf import settings
@@ -147,7 +147,7 @@ def _sealed_zip(path: Path, key: str) -> Iterator[tuple[zipfile.ZipFile, SealedW
         with path.open("xb") as file:
             path.chmod(0o600)
             sealed = SealedWriter(file, key)
-            with zipfile.ZipFile(cast("IO[bytes]", sealed), "w", zipfile.ZIP_DEFLATED) as archive:
+            with zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as archive:
                 yield archive, sealed
             sealed.close()
     except BaseException:
@@ -209,7 +209,7 @@ def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -
         for ending, write in FORMATS.items():
             place = f"{ending}/{section.origin.value}/{section.name}.{ending}"
             with archive.open(place, "w", force_zip64=True) as file:
-                number = write(cast("BinaryIO", file), section, columns, _rows_of(cursor))
+                number = write(file, section, columns, _rows_of(cursor))
             cursor.scroll(0, mode="absolute")
     return number
 
@@ -223,7 +223,7 @@ def _rows_of(cursor: ServerCursor[Any]) -> Iterator["Row"]:
 Row = Sequence[Any]
 
 
-def _write_json(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+def _write_json(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
     number = 0
     file.write(b"[")
     for number, row in enumerate(rows, start=1):
@@ -233,7 +233,7 @@ def _write_json(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterab
     return number
 
 
-def _write_csv(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+def _write_csv(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -242,7 +242,7 @@ def _write_csv(file: BinaryIO, _: Section, columns: Sequence[str], rows: Iterabl
     return number
 
 
-def _write_html(file: BinaryIO, section: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+def _write_html(file: IO[bytes], section: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
     heads = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     file.write(f"{_HEAD}<h1>{html.escape(section.title)}</h1><table><tr>{heads}</tr>\n".encode())
     number = sum(1 for row in rows if file.write(_line(row)))
@@ -255,7 +255,7 @@ def _line(row: Row) -> bytes:
     return f"<tr>{cells}</tr>\n".encode()
 
 
-FORMATS: Final[Mapping[str, Callable[[BinaryIO, Section, Sequence[str], Iterable[Row]], int]]] = {
+FORMATS: Final[Mapping[str, Callable[[IO[bytes], Section, Sequence[str], Iterable[Row]], int]]] = {
     "json": _write_json,
     "csv": _write_csv,
     "html": _write_html,

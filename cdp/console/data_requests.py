@@ -72,7 +72,7 @@ class DataRequestAdmin(LedgerAdmin):
         """Days of the calendar; words say it as well as the colour."""
         if request.closed_at is not None:
             return "closed", gettext("closed")
-        left = days_left(request.due_at, timezone.now(), timezone.get_current_timezone())  # type: ignore[arg-type]  # a ZoneInfo
+        left = days_left(request.due_at, timezone.now(), timezone.get_current_timezone())
         if left < 0:
             return "late", ngettext("%d day late", "%d days late", -left) % -left
         return "soon" if left <= SOON_DAYS else "far", ngettext("%d day", "%d days", left) % left
