@@ -112,7 +112,7 @@ class DataRequestAdmin(LedgerAdmin):
         try:
             service(**_named(request, found), **given)
         except TesseraError as error:
-            self.message_user(request, gettext(error.message), messages.ERROR)
+            self.message_user(request, error.message, messages.ERROR)
         else:
             self.log_change(request, found, name)
             transaction.on_commit(tasks.wake_packages, robust=True)
@@ -125,7 +125,7 @@ class DataRequestAdmin(LedgerAdmin):
         try:
             token, _package = packaging.make_link(**_named(request, found))
         except TesseraError as error:
-            self.message_user(request, gettext(error.message), messages.ERROR)
+            self.message_user(request, error.message, messages.ERROR)
         else:
             self.log_change(request, found, "link")
             address = request.build_absolute_uri(reverse("data_package", args=[token]))

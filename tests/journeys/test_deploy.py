@@ -18,7 +18,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from cdp.embedded import CHECKOUT, Stack
-from cdp.kernel.logins import OWNER, WEB, RIGHTS, RIGHTS_QUEUE, WORKER_BY_QUEUE
+from cdp.kernel.logins import OWNER, RIGHTS, RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
 from cdp.kernel.purposes import Purpose
 from cdp.provision import LOGINS, new_passwords
 
