@@ -113,11 +113,11 @@ def _build(workspace_id: int, request_id: int, now: datetime) -> None:
         package = rows.filter(request=request_id, built_at=None).first()
         if package is None:
             return
-        name = f"{secrets.token_hex(16)}.sealed"
-        with _sealed_zip(package_path(name), decrypted(package.secrets)["key"]) as (archive, sealed):
+        key, name = new_key(), _new_name(workspace_id, request_id)
+        with _sealed_zip(package_path(name), key) as (archive, sealed):
             counts = _fill(archive, package.request, now)
         package.stored_as, package.counts, package.built_at = name, counts, now
-        package.size, package.error = sealed.size, ""
+        package.size, package.error, package.secrets = sealed.size, "", encrypted({"key": key})
         package.save()
         _trace(package.request, "package.built", json.dumps(counts), now)
     log.info("package.built", workspace=workspace_id, request=request_id, rows=sum(counts.values()))
@@ -133,6 +133,14 @@ def _keep_failure(workspace_id: int, request_id: int, error: Exception) -> None:
 def _trace(request: DataRequest, step: str, note: str, now: datetime) -> None:
     request.step, request.stepped_at, request.stepped_by, request.note = step, now, RIGHTS, note
     request.save(update_fields=["step", "stepped_at", "stepped_by", "note"])
+
+
+def _new_name(workspace_id: int, request_id: int) -> str:
+    """What a killed builder left goes first. Each try has its own key: one key never encrypts two files."""
+    beginning = f"{workspace_id}-{request_id}-"
+    for left in Path(settings.PACKAGE_DIR).glob(f"{beginning}*"):
+        left.unlink(missing_ok=True)
+    return f"{beginning}{secrets.token_hex(8)}.sealed"
 
 
 def package_path(name: str) -> Path:

@@ -10,8 +10,10 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Name
 from cdp.models import Event, Identifier
+from cdp.models.secrets import decrypted
 from consent import catalogue, packaging, requests
 from consent.holdings import SECTIONS, WITHHELD, Origin, sections_for
 from consent.models import DataPackage, LegalBasis, PurposePolicy
@@ -208,6 +210,48 @@ def test_build__that_fails__keeps_no_file_and_is_tried_again(
     assert DataPackage.objects.get().built_at == now
     assert len(list(package_dir.iterdir())) == 1
     assert made.steps.filter(step="package.read").count() == 2
+
+
+def test_build__after_a_killed_one__has_another_key_and_leaves_one_file(
+    filled, order, workspace, now, as_login, package_dir
+):
+    made = order("email:ada0@example.com")
+    before = bytes(DataPackage.objects.get().secrets)
+    package_dir.mkdir()
+    (package_dir / f"{workspace.pk}-{made.pk}-0123.sealed").write_bytes(b"half")
+    (package_dir / f"{workspace.pk}-{made.pk}7-0123.sealed").write_bytes(b"of another request")
+    as_login("rights")
+
+    packaging.build_next(workspace_id=workspace.pk, now=now)
+
+    built = DataPackage.objects.get()
+    assert {file.name for file in package_dir.iterdir()} == {built.stored_as, f"{workspace.pk}-{made.pk}7-0123.sealed"}
+    assert decrypted(built.secrets) != decrypted(before)
+
+
+def test_tasks__as_rights__build_and_tell_what_is_due(filled, order, workspace, now, as_login, log):
+    late = now - timedelta(days=60)
+    made = order("email:ada0@example.com")
+    as_login("web")
+    named = {
+        "workspace_id": workspace.pk,
+        "kind": Right.ACCESS,
+        "identifiers": [Name("email", "b@example.com")],
+        "by": BY,
+    }
+    due = requests.receive_request(received_at=late, now=now, **named)
+    doubted = requests.receive_request(received_at=late, now=now, **named)
+    requests.doubt_identity(workspace_id=workspace.pk, request_id=doubted.pk, reason="shared", by=BY, now=now)
+    as_login("rights")
+
+    tasks.build_packages()
+    tasks.tell_due_requests()
+
+    assert DataPackage.objects.get(request=made).built_at is not None
+    told = [event["requests"] for event in log.events if event["event"] == "data_requests.due"]
+    assert len(told) == 1
+    assert due.pk in told[0]
+    assert doubted.pk not in told[0]
 
 
 def test_build__when_nothing_waits__does_nothing(workspace, now, as_login):
