@@ -18,7 +18,7 @@ LABEL org.opencontainers.image.title="Tessera" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 RUN groupadd --gid 10001 tessera && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin tessera \
-    && install --directory --owner 10001 --group 10001 --mode 700 /uploads
+    && install --directory --owner 10001 --group 10001 --mode 700 /uploads /packages
 
 ENV PATH=/opt/tessera/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -26,6 +26,7 @@ ENV PATH=/opt/tessera/bin:$PATH \
     DJANGO_SETTINGS_MODULE=cdp.settings \
     DATA_DIR=/tmp/tessera \
     UPLOAD_DIR=/uploads \
+    PACKAGE_DIR=/packages \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib
 

@@ -7,7 +7,7 @@ from celery import Celery, Task
 from celery.schedules import crontab
 from django.db import close_old_connections
 
-from cdp.kernel.logins import WORKER_BY_QUEUE
+from cdp.kernel.logins import RIGHTS_QUEUE, WORKER_BY_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 
@@ -62,5 +62,15 @@ app.conf.beat_schedule = {
         "task": "cdp.measure_quality",
         "schedule": 60.0,
         "options": {"queue": "ingestion", "expires": 60.0},
+    },
+    "build-packages": {
+        "task": "cdp.build_packages",
+        "schedule": 5.0,
+        "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
+    },
+    "tell-due-requests": {
+        "task": "cdp.tell_due_requests",
+        "schedule": 3600.0,
+        "options": {"queue": RIGHTS_QUEUE, "expires": 3600.0},
     },
 }

@@ -123,6 +123,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 2**20
 TRACKING_BODY_BYTES = read_number("TRACKING_BODY_BYTES", 8 * 2**20)  # of a tracking call, before and after gunzip
 UPLOAD_BYTES = read_number("UPLOAD_BYTES", 2 * 2**30)  # of a file that people give the console, unpacked too
 UPLOAD_DIR = Path(read_text("UPLOAD_DIR") or DATA_DIR / "uploads")  # seen by web and by the worker of ingestion
+PACKAGE_DIR = Path(read_text("PACKAGE_DIR") or DATA_DIR / "packages")  # seen by web and by the worker of rights
 FILE_UPLOAD_HANDLERS = ["cdp.console.receiving.LimitedUploadHandler"]
 TRUSTED_PROXIES = read_networks("TRUSTED_PROXIES")  # networks whose X-Forwarded-For is believed
 LOGIN_URL = reverse_lazy("admin:login")

@@ -25,7 +25,7 @@ import psutil
 
 from cdp.embedded import CHECKOUT, EMBEDDED_MARK, EmbeddedError, Stack, environment_for
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.logins import WEB, WORKER_BY_QUEUE
+from cdp.kernel.logins import RIGHTS, RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
 
 HOST = "127.0.0.1"
 FIRST_PORT, PORTS_TRIED = 8000, 100
@@ -93,7 +93,7 @@ def programs(port: int, data: Path) -> Iterator[Program]:
     celery = (str(scripts / "celery"), "--app", "cdp.celery")
     quiet = ("--loglevel", "INFO")  # what Celery says itself is quieted by LOGGING
     yield Program("web", (str(scripts / "granian"), *web), WEB)
-    for queue, login in WORKER_BY_QUEUE.items():
+    for queue, login in {**WORKER_BY_QUEUE, RIGHTS_QUEUE: RIGHTS}.items():
         worker = (
             "worker", "--queues", queue, "--pool", "solo", "--hostname", f"{queue}@%h",
             "--without-gossip", "--without-mingle", "--without-heartbeat",

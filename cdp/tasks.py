@@ -12,8 +12,9 @@ from kombu.exceptions import OperationalError
 from activation import services as activation
 from cdp import pipeline
 from cdp.ingestion import fetching, reading, replaying, uploads
+from cdp.kernel.logins import RIGHTS_QUEUE
 from cdp.models import RunState, Stage
-from consent import retention
+from consent import due_requests, packaging, retention
 
 log = structlog.get_logger()
 
@@ -139,6 +140,27 @@ def retain(**_: Any) -> None:
     for workspace_id in pipeline.open_workspaces():
         told = retention.apply_schedules(workspace_id=workspace_id, now=timezone.now())
         log.info("retention.applied", workspace=workspace_id, rows=sum(each.rows for each in told))
+
+
+def wake_packages() -> None:
+    """Tell the worker of rights that somebody's package was ordered."""
+    build_packages.apply_async(queue=RIGHTS_QUEUE, expires=60, retry=False)
+
+
+@shared_task(name="cdp.build_packages", acks_late=True, time_limit=3600)
+def build_packages(**_: Any) -> None:
+    """One package in each workspace, and away with those past their time. The schedule comes again at once."""
+    for workspace_id in pipeline.open_workspaces():
+        packaging.build_next(workspace_id=workspace_id, now=timezone.now())
+        packaging.forget_old(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.tell_due_requests", acks_late=True, time_limit=600)
+def tell_due_requests(**_: Any) -> None:
+    """A warning in the log for each workspace that has requests due within a week; ids only."""
+    for workspace_id in pipeline.open_workspaces():
+        if due := due_requests.due_soon(workspace_id=workspace_id, now=timezone.now()):
+            log.warning("data_requests.due", workspace=workspace_id, requests=due)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

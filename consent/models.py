@@ -1,4 +1,4 @@
-"""The consent ledger: purposes, notices, and what people said. Rows are never changed."""
+"""The consent ledger, whose rows are never changed, and the requests of people."""
 
 import re
 from typing import Final
@@ -21,6 +21,8 @@ from consent.register_models import (
     RetentionPeriod,
     SourceNotice,
 )
+from consent.request_states import WITHOUT_VERIFICATION, RequestState, Verification
+from consent.rights import Right
 
 __all__ = [
     "Breach",
@@ -313,3 +315,211 @@ class SigningKey(models.Model):
 
     def __str__(self) -> str:
         return self.kid
+
+
+class DataRequest(models.Model):
+    """What a person asks for under the GDPR, and how far the answer is.
+
+    Who asks is stored encrypted, beside the keyed digests by which it is found. Constraints and triggers hold the life
+    of a request (see migration 0008): no state is skipped, and nothing is done before somebody was verified. Each
+    change says what it was in `step`, `stepped_at`, `stepped_by` and `note`; a trigger keeps them all as `RequestStep`.
+    """
+
+    class Kind(models.TextChoices):
+        ACCESS = Right.ACCESS.value, _("access (Art. 15)")
+        RECTIFICATION = Right.RECTIFICATION.value, _("rectification (Art. 16)")
+        ERASURE = Right.ERASURE.value, _("erasure (Art. 17)")
+        RESTRICTION = Right.RESTRICTION.value, _("restriction (Art. 18)")
+        PORTABILITY = Right.PORTABILITY.value, _("portability (Art. 20)")
+        OBJECTION = Right.OBJECTION.value, _("objection (Art. 21)")
+        HUMAN_REVIEW = Right.HUMAN_REVIEW.value, _("review by a human (Art. 22)")
+        WITHDRAWAL = Right.WITHDRAWAL.value, _("withdrawal of consent (Art. 7(3))")
+
+    class State(models.TextChoices):
+        RECEIVED = RequestState.RECEIVED.value, _("received")
+        IN_PROGRESS = RequestState.IN_PROGRESS.value, _("in progress")
+        COMPLETED = RequestState.COMPLETED.value, _("completed")
+        REFUSED = RequestState.REFUSED.value, _("refused")
+        DUPLICATE = RequestState.DUPLICATE.value, _("duplicate")
+        TAKEN_BACK = RequestState.TAKEN_BACK.value, _("taken back")
+
+    class Level(models.TextChoices):
+        NONE = Verification.NONE.value, _("not verified")
+        MANUAL = Verification.MANUAL.value, _("by hand")
+        CODE = Verification.CODE.value, _("by a code")
+        CODE_AND_IDENTIFIER = Verification.CODE_AND_IDENTIFIER.value, _("by a code and a second identifier")
+        LOGGED_IN = Verification.LOGGED_IN.value, _("logged in")
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
+    state = models.CharField(_("state"), max_length=20, choices=State, default=RequestState.RECEIVED.value)
+    key = models.CharField(
+        max_length=100, blank=True, help_text="of the sender: the same key again is the same request"
+    )
+    identifiers = models.BinaryField(help_text="who asks, as JSON under FIELD_ENCRYPTION_KEYS")
+    digests = ArrayField(models.BinaryField(max_length=32), help_text="of the identifiers, keyed")
+    verification = models.CharField(_("verification"), max_length=20, choices=Level, blank=True, default="")
+    verified_at = models.DateTimeField(_("verified at"), null=True)
+    received_at = models.DateTimeField(_("received at"))
+    first_due_at = models.DateTimeField(_("first date"), help_text=_("for a refusal or the notice of an extension"))
+    due_at = models.DateTimeField(_("due at"))
+    notified_at = models.DateTimeField(_("extension told at"), null=True)
+    extension_reason = models.TextField(_("reason of the extension"), blank=True, default="")
+    refusal_reason = models.TextField(_("reason of the refusal"), blank=True, default="")
+    duplicate_of = models.ForeignKey("self", models.CASCADE, null=True, verbose_name=_("duplicate of"))
+    closed_at = models.DateTimeField(_("closed at"), null=True)
+    step = models.CharField(_("last step"), max_length=30)
+    stepped_at = models.DateTimeField(_("at"))
+    stepped_by = models.CharField(_("by"), max_length=40, help_text="user:ID, key:ID, or system")
+    note = models.TextField(_("note"), blank=True, default="")
+
+    class Meta:
+        db_table = "data_request"
+        verbose_name = _("request of a person")
+        verbose_name_plural = _("requests of people")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "key"], condition=~models.Q(key=""), name="data_request_key_is_unique"
+            ),
+            # The one that closed another as its duplicate would else have let somebody in unseen.
+            models.CheckConstraint(
+                condition=~models.Q(verification="")
+                | models.Q(state__in=sorted(state.value for state in WITHOUT_VERIFICATION)),
+                name="data_request_is_verified_first",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(verification="", verified_at=None)
+                | (~models.Q(verification="") & models.Q(verified_at__isnull=False)),
+                name="data_request_verification_has_its_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(notified_at=None)
+                | (models.Q(notified_at__lte=models.F("first_due_at")) & ~models.Q(extension_reason="")),
+                name="data_request_extension_was_told_in_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(notified_at__isnull=False) | models.Q(due_at=models.F("first_due_at")),
+                name="data_request_is_due_later_only_if_told",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state="REFUSED")
+                | (models.Q(closed_at__lte=models.F("first_due_at")) & ~models.Q(refusal_reason="")),
+                name="data_request_refusal_was_told_in_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["RECEIVED", "IN_PROGRESS"], closed_at=None)
+                | (~models.Q(state__in=["RECEIVED", "IN_PROGRESS"]) & models.Q(closed_at__isnull=False)),
+                name="data_request_closed_has_its_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state="DUPLICATE", duplicate_of__isnull=False)
+                | (~models.Q(state="DUPLICATE") & models.Q(duplicate_of=None)),
+                name="data_request_duplicate_names_the_other",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=[right.value for right in Right]), name="data_request_kind_is_known"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "due_at"], condition=models.Q(closed_at=None), name="data_request_open_by_due"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+
+class RequestStep(models.Model):
+    """One thing that happened to a request. Append-only; written by a trigger, so nothing happens without a trace."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    request = models.ForeignKey(DataRequest, models.CASCADE, related_name="steps")
+    step = models.CharField(_("step"), max_length=30)
+    from_state = models.CharField(_("from"), max_length=20, blank=True)
+    to_state = models.CharField(_("to"), max_length=20, choices=DataRequest.State)
+    stepped_at = models.DateTimeField(_("at"))
+    stepped_by = models.CharField(_("by"), max_length=40)
+    note = models.TextField(_("note"), blank=True)
+
+    class Meta:
+        db_table = "data_request_step"
+        verbose_name = _("step of a request")
+        verbose_name_plural = _("steps of requests")
+        indexes = [models.Index(fields=["request", "id"], name="data_request_step_by_request")]
+
+    def __str__(self) -> str:
+        return self.step
+
+
+class IdentityDoubt(models.Model):
+    """While it was doubted who asks, the clock stood still."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    request = models.ForeignKey(DataRequest, models.CASCADE, related_name="doubts")
+    started_at = models.DateTimeField(_("from"))
+    ended_at = models.DateTimeField(_("to"), null=True)
+    reason = models.TextField(_("reason"))
+
+    class Meta:
+        db_table = "identity_doubt"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["request"], condition=models.Q(ended_at=None), name="identity_doubt_one_at_a_time"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ended_at=None) | models.Q(ended_at__gte=models.F("started_at")),
+                name="identity_doubt_ends_after_it_starts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d}"
+
+
+class VerificationCode(models.Model):
+    """The code that was last sent for a request. Only its digest is stored; the next one replaces it."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    request = models.OneToOneField(DataRequest, models.CASCADE, related_name="code")
+    digest = models.BinaryField(max_length=32)
+    expires_at = models.DateTimeField()
+    tries = models.PositiveSmallIntegerField(default=0, db_default=0)
+    codes_sent = models.PositiveSmallIntegerField(default=1, db_default=1)
+
+    class Meta:
+        db_table = "verification_code"
+        constraints = [
+            # Whoever guesses in parallel is counted one by one: the sixth is refused by the row itself.
+            models.CheckConstraint(condition=models.Q(tries__lte=5), name="verification_code_has_five_tries"),
+            models.CheckConstraint(condition=models.Q(codes_sent__lte=5), name="verification_code_is_sent_five_times"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.request_id}"
+
+
+class DataPackage(models.Model):
+    """The file with everything held about the person of a request: encrypted, with a link that ends and is counted."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    request = models.OneToOneField(DataRequest, models.CASCADE, related_name="package")
+    secrets = models.BinaryField(help_text="the key of the file, under FIELD_ENCRYPTION_KEYS")
+    stored_as = models.CharField(max_length=80, blank=True, default="", help_text="its name below PACKAGE_DIR")
+    counts = models.JSONField(default=dict, help_text="rows by section")
+    size = models.BigIntegerField(_("bytes"), default=0)
+    failures = models.PositiveSmallIntegerField(default=0, db_default=0)
+    error = models.CharField(max_length=100, blank=True, default="", help_text="class of the last failure")
+    ordered_at = models.DateTimeField(_("ordered at"))
+    built_at = models.DateTimeField(_("built at"), null=True)
+    link_digest = models.CharField(max_length=64, blank=True, default="", db_index=True)
+    link_expires_at = models.DateTimeField(_("link ends at"), null=True)
+    downloads_left = models.PositiveSmallIntegerField(_("downloads left"), default=0)
+
+    class Meta:
+        db_table = "data_package"
+        verbose_name = _("package")
+        verbose_name_plural = _("packages")
+
+    def __str__(self) -> str:
+        return f"#{self.request_id}"

@@ -30,6 +30,11 @@ _ALERTS = """
 SELECT COALESCE(sum(jsonb_array_length(alerts)), 0)
 FROM (SELECT DISTINCT ON (source_id) alerts FROM quality_report ORDER BY source_id, id DESC) AS newest
 """
+# Within a week, or late. While it is doubted who asks the clock stands still.
+_DUE_REQUESTS = """
+SELECT count(*) FROM data_request r WHERE closed_at IS NULL AND due_at < now() + interval '7 days'
+AND NOT EXISTS (SELECT 1 FROM identity_doubt d WHERE d.request_id = r.id AND d.ended_at IS NULL)
+"""
 # From the statistics of the partitions: counting would read every one of them.
 _EVENTS = """
 SELECT COALESCE(sum(GREATEST(part.reltuples, 0)), 0)::bigint
@@ -89,7 +94,9 @@ def _lines() -> list[str]:
     waiting, failed = _outbox()
     failures, lag = _connections()
     quarantined, alerts = _in_all_workspaces(_QUARANTINED), _in_all_workspaces(_ALERTS)
+    due = _in_all_workspaces(_DUE_REQUESTS)
     return [
+        *_metric("cdp_consent_due_requests", "gauge", "Requests of people due in 7 days, or late.", {"": due}),
         *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
         *_metric("cdp_outbox_failed_subjects", "gauge", "Subjects that were set aside after an error.", failed),
         *_metric(

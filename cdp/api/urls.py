@@ -8,6 +8,7 @@ from cdp.api import (
     breaches,
     confirmations,
     consents,
+    data_requests,
     description,
     plans,
     preferences,
@@ -60,6 +61,16 @@ ACCOUNTABILITY: dict[str, type[APIView]] = {
     "breaches/<int:breach>/authority": breaches.AuthorityView,
     "breaches/<int:breach>/affected": breaches.AffectedView,
 }
+REQUEST = "data-requests/<int:number>"
+REQUESTS: dict[str, type[APIView]] = {
+    "data-requests": data_requests.RequestsView,
+    "data-requests/rights": data_requests.RightsView,
+    REQUEST: data_requests.RequestView,
+    f"{REQUEST}/code": data_requests.CodeView,
+    f"{REQUEST}/verify": data_requests.VerifyView,
+    f"{REQUEST}/results": data_requests.ResultsView,
+    **{f"{REQUEST}/{step}": view for step, view in data_requests.STEPS.items()},
+}
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,
     "quarantine/preview": quarantine.PreviewView,
@@ -85,8 +96,9 @@ OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, OPEN)
         for route, view in routes.items()
     ),
+    path("data-packages/<str:token>", data_requests.PackageView.as_view(), name="data_package"),
     path("docs", description.docs),
 ]

@@ -3,7 +3,8 @@ from importlib import import_module
 from django.contrib.admin.apps import AdminConfig
 
 PAGES = (
-    "corrections", "sources", "connections", "keys", "plans", "profiles", "quality", "quarantine", "runs", "uploads", "users",
+    "corrections", "sources", "connections", "data_requests", "keys", "plans", "profiles", "quality", "quarantine", "runs", "uploads",
+    "users",
 )  # fmt: skip
 
 

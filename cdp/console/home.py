@@ -9,12 +9,14 @@ from django.core.cache import cache
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.lookups import Exact
 from django.http import HttpRequest
+from django.utils import timezone
 
 from activation.admin import states_of
 from activation.models import Audience
 from cdp.admin import workspace_of
 from cdp.kernel.purposes import Purpose
 from cdp.models import Event, OutboxRow, Profile, QuarantinedItem, Run, Stage
+from consent.due_requests import requests_due
 from consent.models import PurposePolicy
 from identity.models import ReviewPair
 from segments.admin import sizes_of
@@ -65,6 +67,7 @@ def numbers_of(workspace_id: int) -> dict[str, Any]:
             QuarantinedItem.objects.filter(workspace=workspace_id, replayed_at=None, discarded_at=None)
         ),
         "pairs": amount_of(ReviewPair.objects.filter(workspace=workspace_id, judgement=None)),
+        "due": amount_of(requests_due(workspace_id, now=timezone.now())),
         "set_aside": amount_of(OutboxRow.objects.filter(workspace=workspace_id).exclude(failed_at=None)),
         "waiting": waiting_by_stage(workspace_id),
         "segments": segments_with_sizes(workspace_id),

@@ -104,6 +104,7 @@ UNFOLD: dict[str, Any] = {
                 "title": _("Consent"),
                 "separator": True,
                 "items": [
+                    _item(_("Requests of people"), "contact_mail", "consent_datarequest"),
                     _item(_("Purposes"), "verified_user", "consent_purposepolicy"),
                     _item(_("Consent ledger"), "receipt_long", "consent_consentrecord"),
                     _item(_("Notices"), "description", "consent_notice"),

@@ -15,6 +15,7 @@ WEB: Final = "web"
 OPERATOR: Final = "operator"
 RIGHTS: Final = "rights"
 RETENTION: Final = "retention"
+RIGHTS_QUEUE: Final = "rights"  # packages for people: worked by RIGHTS, which sees all and writes down each reading
 
 WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
     {

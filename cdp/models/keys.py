@@ -20,6 +20,8 @@ class Scope(models.TextChoices):
     PLANS_WRITE = "plans:write", _("write tracking plans and alert thresholds")
     CONSENTS_READ = "consents:read", _("read consents")
     CONSENTS_WRITE = "consents:write", _("record consents")
+    RIGHTS_READ = "rights:read", _("read requests of people")
+    RIGHTS_WRITE = "rights:write", _("receive, verify and answer requests of people")
     QUARANTINE_READ = "quarantine:read", _("read the quarantine")
     QUARANTINE_WRITE = "quarantine:write", _("mend, replay and discard quarantined items")
 

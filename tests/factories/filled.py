@@ -7,6 +7,7 @@ from typing import Any
 from activation.models import Audience, AudienceMember, Destination, MemberState, SyncRun
 from cdp.ingestion import quality_measuring
 from cdp.ingestion.quality.profiles import Profiler
+from cdp.kernel.identifiers import Identifier as Name
 from cdp.kernel.purposes import Purpose
 from cdp.models import (
     Cause,
@@ -37,6 +38,7 @@ from cdp.models import (
 )  # fmt: skip
 from cdp.models.keys import digest_of
 from cdp.models.secrets import encrypted
+from consent import requests
 from consent.models import (
     Breach,
     BreachEvidence,
@@ -46,6 +48,7 @@ from consent.models import (
     RetentionEvidence,
     RetentionPeriod,
 )
+from consent.rights import Right
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
 from segments.language import parse_text, to_json
@@ -92,6 +95,10 @@ def fill(workspace: Workspace, user: User, now: datetime, people: int = 3) -> Fi
     segment = _segment(workspace, persons, user, now)
     destination, audience = _audience(workspace, segment, persons, now)
     _machinery(workspace, shop, provider, persons, user, now)
+    requests.receive_request(
+        workspace_id=workspace.pk, kind=Right.ACCESS, identifiers=[Name("email", persons[0].value)], received_at=now,
+        by=f"user:{user.pk}", now=now,
+    )  # fmt: skip
     return Filled(user, shop, persons, merged, judgement, pair, segment, audience, destination)
 
 

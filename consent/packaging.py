@@ -1,0 +1,361 @@
+"""Packages: everything held about a person as JSON, CSV and HTML in one zip, built by the login `rights`.
+
+It reads through cursors of the server and encrypts as it writes, so memory does not grow with the person. That it reads
+is written down before it does. A job that is killed leaves a file that nobody can read, and the next one begins anew.
+"""
+
+import csv
+import hashlib
+import html
+import io
+import json
+import secrets
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models import F, QuerySet
+from psycopg import ServerCursor
+from psycopg.types.json import JsonbLoader
+
+from cdp.kernel.errors import TesseraError
+from cdp.kernel.logins import RIGHTS
+from cdp.models.secrets import decrypted, encrypted
+from cdp.models.tenancy import workspace_scope
+from consent.holdings import WITHHELD, Section, sections_for
+from consent.models import DataPackage, DataRequest
+from consent.request_states import RequestState, Verification
+from consent.requests import UnknownRequestError, changing
+from consent.rights import Right
+from consent.sealed import SealedWriter, new_key, unsealed
+
+log = structlog.get_logger()
+
+ROWS_AT_ONCE: Final = 500
+MOST_FAILURES: Final = 5
+LINK_LASTS: Final = timedelta(days=7)
+DOWNLOADS: Final = 3
+KEPT: Final = timedelta(days=30)
+VOUCHED_FOR: Final = frozenset({Verification.LOGGED_IN.value, Verification.MANUAL.value})
+
+
+class NoSuchLinkError(TesseraError):
+    """The link is unknown, has ended, or was used as often as it may be: ask for a new one."""
+
+    code = "no_such_link"
+
+
+class PackageNotBuiltError(TesseraError):
+    """The package is not built yet, or was deleted after its time: come again later, or make another request."""
+
+    code = "package_not_built"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom the queries of the sections ask for."""
+
+    workspace: int
+    identifiers: list[int]
+    profiles: list[int]
+    digests: list[bytes]
+
+
+# -- build ----------------------------------------------------------------------------------------------------------
+
+
+def build_next(*, workspace_id: int, now: datetime) -> int | None:
+    """Build one package that waits. Returns its request, or None when none waits. A failure is kept, and tried again."""
+    request_id = _begin(workspace_id, now)
+    if request_id is None:
+        return None
+    try:
+        _build(workspace_id, request_id, now)
+    except (OSError, TesseraError, ValueError, DatabaseError) as error:
+        log.warning("package.failed", workspace=workspace_id, request=request_id, error=type(error).__name__)
+        _keep_failure(workspace_id, request_id, error)
+    return request_id
+
+
+def waiting_packages(workspace_id: int) -> QuerySet[DataPackage]:
+    """Those to be built, the ones that failed last. In the scope of the workspace."""
+    rows = DataPackage.objects.filter(
+        workspace=workspace_id, built_at=None, failures__lt=MOST_FAILURES, request__state=RequestState.IN_PROGRESS
+    )
+    return rows.order_by("failures", "pk")
+
+
+def _begin(workspace_id: int, now: datetime) -> int | None:
+    """Writes down that somebody's data are about to be read, before they are."""
+    with workspace_scope(workspace_id):
+        rows = waiting_packages(workspace_id).select_for_update(skip_locked=True, of=("self",))
+        package = rows.select_related("request").first()
+        if package is None:
+            return None
+        tables = ", ".join(section.table for section in _sections(package.request))
+        _trace(package.request, "package.read", tables, now)
+    log.info("package.read", workspace=workspace_id, request=package.request_id)
+    return int(package.request_id)
+
+
+def _build(workspace_id: int, request_id: int, now: datetime) -> None:
+    """The row is locked until it is built: another worker finds nothing to do, and a killed one frees it."""
+    with workspace_scope(workspace_id):
+        rows = DataPackage.objects.select_for_update(skip_locked=True, of=("self",)).select_related("request")
+        package = rows.filter(request=request_id, built_at=None).first()
+        if package is None:
+            return
+        key, name = new_key(), _new_name(workspace_id, request_id)
+        with _sealed_zip(package_path(name), key) as (archive, sealed):
+            counts = _fill(archive, package.request, now)
+        package.stored_as, package.counts, package.built_at = name, counts, now
+        package.size, package.error, package.secrets = sealed.size, "", encrypted({"key": key})
+        package.save()
+        _trace(package.request, "package.built", json.dumps(counts), now)
+    log.info("package.built", workspace=workspace_id, request=request_id, rows=sum(counts.values()))
+
+
+def _keep_failure(workspace_id: int, request_id: int, error: Exception) -> None:
+    with workspace_scope(workspace_id):
+        DataPackage.objects.filter(request=request_id, built_at=None).update(
+            failures=F("failures") + 1, error=type(error).__name__
+        )
+
+
+def _trace(request: DataRequest, step: str, note: str, now: datetime) -> None:
+    request.step, request.stepped_at, request.stepped_by, request.note = step, now, RIGHTS, note
+    request.save(update_fields=["step", "stepped_at", "stepped_by", "note"])
+
+
+def _new_name(workspace_id: int, request_id: int) -> str:
+    """What a killed builder left goes first. Each try has its own key: one key never encrypts two files."""
+    beginning = f"{workspace_id}-{request_id}-"
+    for left in Path(settings.PACKAGE_DIR).glob(f"{beginning}*"):
+        left.unlink(missing_ok=True)
+    return f"{beginning}{secrets.token_hex(8)}.sealed"
+
+
+def package_path(name: str) -> Path:
+    return Path(settings.PACKAGE_DIR) / name
+
+
+@contextmanager
+def _sealed_zip(path: Path, key: str) -> Iterator[tuple[zipfile.ZipFile, SealedWriter]]:
+    """A file that is not finished does not stay."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with path.open("xb") as file:
+            path.chmod(0o600)
+            sealed = SealedWriter(file, key)
+            with zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED) as archive:
+                yield archive, sealed
+            sealed.close()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+# -- what is in it --------------------------------------------------------------------------------------------------
+
+
+def _sections(request: DataRequest) -> tuple[Section, ...]:
+    return sections_for(is_portability=request.kind == Right.PORTABILITY)
+
+
+def _fill(archive: zipfile.ZipFile, request: DataRequest, now: datetime) -> dict[str, int]:
+    person = _person(request)
+    counts = {section.name: _write_section(archive, section, person) for section in _sections(request)}
+    about = {
+        "request": request.pk, "kind": request.kind, "received_at": request.received_at, "made_at": now,
+        "rows": counts, "origins": {section.name: section.origin.value for section in _sections(request)},
+        "not_in_here": dict(WITHHELD), "complaints": COMPLAINTS,
+    }  # fmt: skip
+    archive.writestr("about.json", json.dumps(about, default=str, ensure_ascii=False, indent=1))
+    archive.writestr("index.html", _index(_sections(request), counts))
+    return counts
+
+
+COMPLAINTS: Final = "You may complain to a supervisory authority (GDPR Art. 77), in France the CNIL: www.cnil.fr"
+
+_PERSON = """
+SELECT array_agg(i.id), array_agg(DISTINCT i.profile_id), array_agg(i.digest) FROM core.identifier i
+WHERE i.workspace_id = %(workspace)s AND i.profile_id IN (
+    SELECT known.profile_id FROM core.identifier known
+    WHERE known.workspace_id = %(workspace)s AND known.digest = ANY(%(digests)s)
+)
+"""
+
+
+def _person(request: DataRequest) -> Person:
+    """Who has the identifiers that were shown to be the person's. A code shows it of the first one alone: whoever adds
+    somebody else's address to their own request gets nothing of it.
+    """
+    digests = [bytes(digest) for digest in request.digests]
+    shown = digests if request.verification in VOUCHED_FOR else digests[:1]
+    with connection.cursor() as cursor:
+        cursor.execute(_PERSON, {"workspace": request.workspace_id, "digests": shown})
+        identifiers, profiles, known = cursor.fetchone()
+    every = {*shown, *(bytes(digest) for digest in known or ())}
+    return Person(request.workspace_id, identifiers or [], profiles or [], sorted(every))
+
+
+def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -> int:
+    """The same rows three times, from one cursor that is wound back: all formats show one moment."""
+    parameters = {name: getattr(person, name) for name in Person.__slots__}
+    with connection.connection.cursor(name=f"section_{section.name}", scrollable=True) as cursor:
+        cursor.adapters.register_loader("jsonb", JsonbLoader)  # Django leaves it as text
+        cursor.execute(section.query, parameters)
+        columns = [column.name for column in cursor.description]
+        for ending, write in FORMATS.items():
+            place = f"{ending}/{section.origin.value}/{section.name}.{ending}"
+            with archive.open(place, "w", force_zip64=True) as file:
+                number = write(file, section, columns, _rows_of(cursor))
+            cursor.scroll(0, mode="absolute")
+    return number
+
+
+def _rows_of(cursor: ServerCursor[Any]) -> Iterator["Row"]:
+    """What the cursor gives when it is iterated itself it does not give again after it was wound back."""
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield from rows
+
+
+Row = Sequence[Any]
+
+
+def _write_json(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+    number = 0
+    file.write(b"[")
+    for number, row in enumerate(rows, start=1):
+        line = json.dumps(dict(zip(columns, row, strict=True)), default=str, ensure_ascii=False)
+        file.write((",\n" if number > 1 else "\n").encode() + line.encode())
+    file.write(b"\n]\n")
+    return number
+
+
+def _write_csv(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    number = sum(1 for row in rows if writer.writerow([_harmless(_in_words(value)) for value in row]))
+    text.detach()
+    return number
+
+
+def _write_html(file: IO[bytes], section: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+    heads = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    file.write(f"{_HEAD}<h1>{html.escape(section.title)}</h1><table><tr>{heads}</tr>\n".encode())
+    number = sum(1 for row in rows if file.write(_line(row)))
+    file.write(b"</table>\n")
+    return number
+
+
+def _line(row: Row) -> bytes:
+    cells = "".join(f"<td>{html.escape(_in_words(value))}</td>" for value in row)
+    return f"<tr>{cells}</tr>\n".encode()
+
+
+FORMATS: Final[Mapping[str, Callable[[IO[bytes], Section, Sequence[str], Iterable[Row]], int]]] = {
+    "json": _write_json,
+    "csv": _write_csv,
+    "html": _write_html,
+}
+_HEAD: Final = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Your data</title><style>body{font:1rem system-ui;'
+    "margin:2rem}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.3rem;text-align:left;"
+    "vertical-align:top}</style>"
+)
+
+
+def _index(sections: Sequence[Section], counts: Mapping[str, int]) -> str:
+    lines = [
+        f'<tr><td><a href="html/{each.origin.value}/{each.name}.html">{html.escape(each.title)}</a></td>'
+        f"<td>{each.origin.value}</td><td>{counts[each.name]}</td></tr>"
+        for each in sections
+    ]
+    rows = "\n".join(lines)
+    return f"{_HEAD}<h1>Your data</h1><table><tr><th>What</th><th>Origin</th><th>Rows</th></tr>{rows}</table><p>{COMPLAINTS}</p>"
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def _harmless(text: str) -> str:
+    """A spreadsheet takes what begins like this for a formula."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+# -- hand over ------------------------------------------------------------------------------------------------------
+
+
+def make_link(*, workspace_id: int, request_id: int, by: str, now: datetime) -> tuple[str, DataPackage]:
+    """The token of a new link, which is stored nowhere. The link before it ends."""
+    secret = secrets.token_urlsafe(32)
+    with changing(workspace_id, request_id) as request:
+        package = DataPackage.objects.select_for_update().filter(request=request).first()
+        if package is None or package.built_at is None or not package.stored_as:
+            raise PackageNotBuiltError
+        package.link_digest, package.link_expires_at = _digest(secret), now + LINK_LASTS
+        package.downloads_left = DOWNLOADS
+        package.save()
+        request.step, request.stepped_at, request.stepped_by, request.note = "package.linked", now, by, ""
+    return f"{workspace_id}.{secret}", package
+
+
+def package_of(*, workspace_id: int, request_id: int) -> DataPackage:
+    with workspace_scope(workspace_id):
+        package = DataPackage.objects.filter(workspace=workspace_id, request=request_id).first()
+    if package is None:
+        raise UnknownRequestError(request=request_id)
+    return package
+
+
+def open_package(token: str, *, now: datetime) -> Iterator[bytes]:
+    """The zip behind a link, piece by piece; counted before the first piece. Raises `NoSuchLinkError`."""
+    workspace, _, secret = token.partition(".")
+    if not (workspace.isdecimal() and len(workspace) < 19 and secret):
+        raise NoSuchLinkError
+    with workspace_scope(int(workspace)):
+        rows = DataPackage.objects.select_for_update(of=("self",)).filter(
+            workspace=int(workspace), link_digest=_digest(secret), link_expires_at__gt=now, downloads_left__gt=0
+        )
+        package = rows.select_related("request").exclude(stored_as="").first()
+        if package is None:
+            raise NoSuchLinkError
+        DataPackage.objects.filter(pk=package.pk).update(downloads_left=F("downloads_left") - 1)
+        with changing(int(workspace), package.request_id) as request:
+            request.step, request.stepped_at, request.stepped_by, request.note = "package.downloaded", now, "link", ""
+    return _content(package)
+
+
+def _content(package: DataPackage) -> Iterator[bytes]:
+    with package_path(package.stored_as).open("rb") as file:
+        yield from unsealed(file, decrypted(package.secrets)["key"])
+
+
+def forget_old(*, workspace_id: int, now: datetime) -> int:
+    """Delete the files of packages that are older than 30 days. The keys go too: no copy of a file can be read."""
+    with workspace_scope(workspace_id):
+        rows = DataPackage.objects.filter(workspace=workspace_id, built_at__lt=now - KEPT).exclude(stored_as="")
+        old = list(rows[:ROWS_AT_ONCE])
+        for package in old:
+            package_path(package.stored_as).unlink(missing_ok=True)
+            package.stored_as, package.link_digest, package.secrets = "", "", encrypted({"key": new_key()})
+            package.downloads_left = 0
+            package.save()
+        return len(old)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

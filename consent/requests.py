@@ -1,0 +1,355 @@
+"""What may be done with a request of a person. Every change is one transaction, and leaves its step.
+
+What a person is told never depends on whether anything is known about them: nobody looks until they are verified.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.db import IntegrityError, transaction
+
+from cdp.kernel.errors import TesseraError
+from cdp.kernel.identifiers import Identifier
+from cdp.models import Workspace
+from cdp.models.digests import identifier_digest
+from cdp.models.secrets import decrypted, encrypted
+from cdp.models.tenancy import workspace_scope
+from consent.deadlines import Deadlines, Doubt, deadlines
+from consent.models import DataPackage, DataRequest, IdentityDoubt, PurposePolicy
+from consent.request_states import OPEN, WITHOUT_VERIFICATION, RequestState, Verification, may_follow
+from consent.rights import Offer, Right, offers
+from consent.sealed import new_key
+
+MOST_IDENTIFIERS: Final = 20
+ANSWERED_BY_PACKAGE: Final = frozenset({Right.ACCESS, Right.PORTABILITY})
+
+
+class UnknownRequestError(TesseraError):
+    """There is no such request in this workspace."""
+
+    code = "unknown_data_request"
+
+
+class RightNotOfferedError(TesseraError):
+    """The legal bases on which the workspace uses data do not give this right: `details` says why."""
+
+    code = "right_not_offered"
+
+
+class RequestKeyReusedError(TesseraError):
+    """A key stands for one request for ever, and this one was given to another: nothing was recorded."""
+
+    code = "request_key_reused"
+
+
+class InvalidRequestError(TesseraError):
+    """A request names between 1 and 20 identifiers of the person, and was not received in the future."""
+
+    code = "invalid_data_request"
+
+
+class NotVerifiedError(TesseraError):
+    """It is not known yet that the person asks themselves: verify them first."""
+
+    code = "not_verified"
+
+
+class VerifiedAlreadyError(TesseraError):
+    """The person is verified already, and that is never changed."""
+
+    code = "verified_already"
+
+
+class WrongStateError(TesseraError):
+    """A request in this state cannot take this step: `details` names the state."""
+
+    code = "wrong_request_state"
+
+
+class ReasonMissingError(TesseraError):
+    """Say why: the reason is part of what the person is told, or of the proof."""
+
+    code = "reason_missing"
+
+
+class TooLateError(TesseraError):
+    """A refusal and the notice of an extension must reach the person by the first date, which has passed: answer."""
+
+    code = "first_date_passed"
+
+
+class NoPackageError(TesseraError):
+    """The package with the data of the person is not built yet: complete the request when it is."""
+
+    code = "package_not_built"
+
+
+# -- receive --------------------------------------------------------------------------------------------------------
+
+
+def receive_request(
+    *,
+    workspace_id: int,
+    kind: Right,
+    identifiers: Sequence[Identifier],
+    received_at: datetime,
+    by: str,
+    now: datetime,
+    key: str = "",
+    is_logged_in: bool = False,
+) -> DataRequest:
+    """Keep what a person asks for; the clock runs from `received_at`. With the same `key` again: the same request.
+
+    The first identifier is the one that a code is sent to. `is_logged_in` says that the caller knows all of them to be
+    the person's. Raises `RightNotOfferedError`, `InvalidRequestError` and `RequestKeyReusedError`.
+    """
+    if not 1 <= len(identifiers) <= MOST_IDENTIFIERS or received_at > now:
+        raise InvalidRequestError
+    made = DataRequest(
+        workspace_id=workspace_id,
+        kind=kind,
+        key=key,
+        identifiers=encrypted({str(place): f"{one.type}:{one.value}" for place, one in enumerate(identifiers)}),
+        digests=[identifier_digest(one.type, one.value) for one in identifiers],
+        received_at=received_at,
+        **_verified(Verification.LOGGED_IN, now) if is_logged_in else {},
+    )
+    with workspace_scope(workspace_id):
+        _refuse_right_not_offered(workspace_id, kind)
+        _redate(made, [], now)
+        _step(made, "request.received", by, now)
+        return _kept(made)
+
+
+def offered_rights(*, workspace_id: int) -> dict[Right, Offer]:
+    """Called in the scope of the workspace."""
+    bases = PurposePolicy.objects.filter(workspace=workspace_id).values_list("legal_basis", flat=True)
+    return offers(set(bases))
+
+
+def identifiers_of(request: DataRequest) -> list[Identifier]:
+    """Who asks, in clear."""
+    kept = decrypted(request.identifiers)
+    return [Identifier.parse(kept[str(place)]) for place in range(len(kept))]
+
+
+def _refuse_right_not_offered(workspace_id: int, kind: Right) -> None:
+    offer = offered_rights(workspace_id=workspace_id)[kind]
+    if not offer.is_offered:
+        raise RightNotOfferedError(kind=kind.value, reason=offer.reason)
+
+
+def _kept(made: DataRequest) -> DataRequest:
+    """Two that come with the same key at once are told apart by the unique key."""
+    try:
+        with transaction.atomic():
+            made.save(force_insert=True)
+    except IntegrityError:
+        earlier = DataRequest.objects.filter(workspace=made.workspace_id).exclude(key="").filter(key=made.key).first()
+        if earlier is None:
+            raise
+        if (earlier.kind, [bytes(each) for each in earlier.digests]) != (made.kind, made.digests):
+            raise RequestKeyReusedError(key=made.key) from None
+        return earlier
+    return made
+
+
+# -- verify and doubt -----------------------------------------------------------------------------------------------
+
+
+def verify_by_hand(*, workspace_id: int, request_id: int, how: str, by: str, now: datetime) -> DataRequest:
+    """Somebody made sure who asks; `how` is kept. Never ask for more data than is held."""
+    _demand_reason(how)
+    with changing(workspace_id, request_id) as request:
+        mark_verified(request, Verification.MANUAL, by=by, now=now, note=how)
+    return request
+
+
+def verify_by_login(*, workspace_id: int, request_id: int, by: str, now: datetime) -> DataRequest:
+    """The caller knows the person by their login, and all identifiers of the request to be theirs."""
+    with changing(workspace_id, request_id) as request:
+        mark_verified(request, Verification.LOGGED_IN, by=by, now=now)
+    return request
+
+
+def mark_verified(request: DataRequest, level: Verification, *, by: str, now: datetime, note: str = "") -> None:
+    """Within `changing`. A doubt ends with it, and the clock runs again."""
+    _demand_open(request)
+    if request.verification:
+        raise VerifiedAlreadyError
+    _end_doubt(request, now)
+    for name, value in _verified(level, now).items():
+        setattr(request, name, value)
+    _step(request, "request.verified", by, now, note or level.value)
+
+
+def doubt_identity(*, workspace_id: int, request_id: int, reason: str, by: str, now: datetime) -> DataRequest:
+    """It is reasonably doubted who asks, and the person was asked for more (Art. 12(6)): the clock stands still."""
+    _demand_reason(reason)
+    with changing(workspace_id, request_id) as request:
+        _demand_open(request)
+        if request.verification or request.doubts.filter(ended_at=None).exists():
+            raise WrongStateError(state=request.state)
+        IdentityDoubt.objects.create(workspace_id=workspace_id, request=request, started_at=now, reason=reason)
+        _step(request, "request.doubted", by, now, reason)
+    return request
+
+
+def settle_doubt(*, workspace_id: int, request_id: int, by: str, now: datetime) -> DataRequest:
+    """The doubt is over: both dates move by as long as it lasted."""
+    with changing(workspace_id, request_id) as request:
+        _demand_open(request)
+        if not _end_doubt(request, now):
+            raise WrongStateError(state=request.state)
+        _step(request, "request.doubt_settled", by, now)
+    return request
+
+
+def _end_doubt(request: DataRequest, now: datetime) -> bool:
+    ended = request.doubts.filter(ended_at=None).update(ended_at=now)
+    _redate(request, _doubts_of(request), now)
+    return bool(ended)
+
+
+# -- work on it -----------------------------------------------------------------------------------------------------
+
+
+def start_request(*, workspace_id: int, request_id: int, by: str, now: datetime) -> DataRequest:
+    """Begin to answer. For access and portability this orders the package; erasure and the rest are done elsewhere."""
+    with changing(workspace_id, request_id) as request:
+        _move(request, RequestState.IN_PROGRESS, "request.started", by, now)
+        if request.kind in ANSWERED_BY_PACKAGE:
+            DataPackage.objects.create(
+                workspace_id=workspace_id, request=request, secrets=encrypted({"key": new_key()}), ordered_at=now
+            )
+    return request
+
+
+def extend_request(*, workspace_id: int, request_id: int, reason: str, by: str, now: datetime) -> DataRequest:
+    """Two more months, because it is complex or there are many. The person was told so, with this reason, at `now`."""
+    _demand_reason(reason)
+    with changing(workspace_id, request_id) as request:
+        _demand_open(request)
+        if request.notified_at is not None:
+            raise WrongStateError(state=request.state)
+        _demand_first_date(request, now)
+        request.notified_at, request.extension_reason = now, reason
+        _redate(request, _doubts_of(request), now)
+        _step(request, "request.extended", by, now, reason)
+    return request
+
+
+def refuse_request(*, workspace_id: int, request_id: int, reason: str, by: str, now: datetime) -> DataRequest:
+    """The person was told why nothing is done, and that they may complain (Art. 12(4)), within the first month."""
+    _demand_reason(reason)
+    with changing(workspace_id, request_id) as request:
+        _demand_open(request)
+        _end_doubt(request, now)
+        _demand_first_date(request, now)
+        request.refusal_reason = reason
+        _move(request, RequestState.REFUSED, "request.refused", by, now, reason)
+    return request
+
+
+def complete_request(*, workspace_id: int, request_id: int, by: str, now: datetime, note: str = "") -> DataRequest:
+    """What was asked for is done and the person was told. A package must be built before."""
+    with changing(workspace_id, request_id) as request:
+        if request.state == RequestState.IN_PROGRESS and request.kind in ANSWERED_BY_PACKAGE:
+            _demand_package(request)
+        _move(request, RequestState.COMPLETED, "request.completed", by, now, note)
+    return request
+
+
+def mark_duplicate(*, workspace_id: int, request_id: int, of: int, by: str, now: datetime) -> DataRequest:
+    """The same person asked for the same before. They are verified here as well: the other request could be theirs only
+    by their word.
+    """
+    with changing(workspace_id, request_id) as request:
+        other = DataRequest.objects.filter(workspace=workspace_id, pk=of, kind=request.kind).exclude(pk=request_id)
+        request.duplicate_of = other.filter(duplicate_of=None).first()
+        if request.duplicate_of is None:
+            raise UnknownRequestError(request=of)
+        _move(request, RequestState.DUPLICATE, "request.duplicate", by, now, f"#{of}")
+    return request
+
+
+def take_back(*, workspace_id: int, request_id: int, by: str, now: datetime) -> DataRequest:
+    """The person no longer asks."""
+    with changing(workspace_id, request_id) as request:
+        _move(request, RequestState.TAKEN_BACK, "request.taken_back", by, now)
+    return request
+
+
+# -- the parts of a step --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def changing(workspace_id: int, request_id: int) -> Iterator[DataRequest]:
+    """The request, locked for this transaction and saved at its end."""
+    with workspace_scope(workspace_id):
+        rows = DataRequest.objects.select_for_update(of=("self",)).filter(workspace=workspace_id, pk=request_id)
+        request = rows.first()
+        if request is None:
+            raise UnknownRequestError(request=request_id)
+        yield request
+        request.save()
+
+
+def _move(request: DataRequest, state: RequestState, step: str, by: str, now: datetime, note: str = "") -> None:
+    if not may_follow(request.state, state):
+        raise WrongStateError(state=request.state)
+    if not request.verification and state not in WITHOUT_VERIFICATION:
+        raise NotVerifiedError
+    if state not in OPEN:
+        _end_doubt(request, now)
+        request.closed_at = now
+    request.state = state.value
+    _step(request, step, by, now, note)
+
+
+def _step(request: DataRequest, step: str, by: str, now: datetime, note: str = "") -> None:
+    request.step, request.stepped_at, request.stepped_by, request.note = step, now, by, note
+
+
+def _redate(request: DataRequest, doubts: Sequence[Doubt], now: datetime) -> None:
+    dates = dates_of(request, doubts, now)
+    request.first_due_at, request.due_at = dates.first_due_at, dates.due_at
+
+
+def dates_of(request: DataRequest, doubts: Sequence[Doubt], now: datetime) -> Deadlines:
+    zone = ZoneInfo(Workspace.objects.values_list("time_zone", flat=True).get(pk=request.workspace_id))
+    is_extended = request.notified_at is not None
+    return deadlines(request.received_at, is_extended=is_extended, doubts=doubts, now=now, zone=zone)
+
+
+def _doubts_of(request: DataRequest) -> list[Doubt]:
+    return [Doubt(row.started_at, row.ended_at) for row in request.doubts.order_by("pk")]
+
+
+def _verified(level: Verification, now: datetime) -> dict[str, Any]:
+    return {"verification": level.value, "verified_at": now}
+
+
+def _demand_reason(reason: str) -> None:
+    if not reason.strip():
+        raise ReasonMissingError
+
+
+def _demand_open(request: DataRequest) -> None:
+    if request.state not in OPEN:
+        raise WrongStateError(state=request.state)
+
+
+def _demand_first_date(request: DataRequest, now: datetime) -> None:
+    dates = dates_of(request, _doubts_of(request), now)
+    if now > dates.first_due_at:
+        raise TooLateError(first_due_at=dates.first_due_at.isoformat())
+    request.first_due_at = dates.first_due_at
+
+
+def _demand_package(request: DataRequest) -> None:
+    if not DataPackage.objects.filter(request=request).exclude(built_at=None).exists():
+        raise NoPackageError

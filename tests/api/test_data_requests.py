@@ -1,0 +1,141 @@
+"""A person's request by the API, from its reception to the package behind a link."""
+
+import io
+import json
+import zipfile
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from consent import packaging
+from consent.models import DataRequest, LegalBasis, PurposePolicy
+
+YESTERDAY = (timezone.now() - timedelta(days=1)).isoformat()
+
+
+def asked(**changes):
+    return {"kind": "ACCESS", "identifiers": ["email:ADA@example.com"], "received_at": YESTERDAY, **changes}
+
+
+@pytest.fixture(autouse=True)
+def package_dir(settings, tmp_path):
+    settings.PACKAGE_DIR = tmp_path / "packages"
+
+
+@pytest.fixture
+def as_web(as_login):
+    as_login("web")
+
+
+def test_request__from_reception_to_download(owner, ada, workspace, client, as_login, as_web):
+    number = owner.post("data-requests", asked()).json()["id"]
+    here = f"data-requests/{number}"
+    code = owner.post(f"{here}/code", {}).json()
+    verified = owner.post(f"{here}/verify", {"code": code["code"]}).json()
+    started = owner.post(f"{here}/start", {}).json()
+    building = owner.get(f"{here}/results").json()
+    as_login("rights")
+    packaging.build_next(workspace_id=workspace.pk, now=timezone.now())
+    as_login("web")
+    built = owner.get(f"{here}/results").json()
+    link = owner.post(f"{here}/results", {}).json()
+    done = owner.post(f"{here}/complete", {}).json()
+
+    answer = client.get(link["path"])
+
+    assert (verified["verification"], started["state"], done["state"]) == ("CODE", "IN_PROGRESS", "COMPLETED")
+    assert (code["valid_seconds"], building["state"], built["state"]) == (900, "BUILDING", "BUILT")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/zip")
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))
+    assert len(json.loads(archive.read("json/observed/events.json"))) == 3
+    steps = [step["step"] for step in owner.get(here).json()["steps"]]
+    assert steps == [
+        "request.received", "request.code_sent", "request.verified", "request.started", "package.read", "package.built",
+        "package.linked", "request.completed", "package.downloaded",
+    ]  # fmt: skip
+    assert client.get(link["path"][:-1] + "x").json()["code"] == "no_such_link"
+
+
+def test_receive__of_an_unknown_person__answers_like_that_of_a_known_one(owner, ada, as_web):
+    known = owner.post("data-requests", asked()).json()
+    unknown = owner.post("data-requests", asked(identifiers=["email:nobody@example.com"])).json()
+
+    assert {**known, "id": 0} == {**unknown, "id": 0}
+
+
+def test_rights__on_the_bases_of_the_workspace__say_what_a_form_shows(owner, workspace, as_login):
+    PurposePolicy.objects.filter(workspace=workspace).update(legal_basis=LegalBasis.CONTRACT)
+    as_login("web")
+
+    offered = {each["kind"]: each for each in owner.get("data-requests/rights").json()["rights"]}
+    refused = owner.post("data-requests", asked(kind="OBJECTION"))
+
+    assert offered["PORTABILITY"]["bases"] == ["CONTRACT"]
+    assert offered["OBJECTION"] == {
+        "kind": "OBJECTION", "is_offered": False, "is_limited": False, "bases": [], "reason": "withdraw_instead_or_bound",
+    }  # fmt: skip
+    assert (refused.status_code, refused.json()["code"]) == (400, "right_not_offered")
+    assert DataRequest.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "body", "status", "code"),
+    [
+        ("start", {}, 409, "not_verified"),
+        ("complete", {}, 409, "wrong_request_state"),
+        ("duplicate", {"of": 1}, 404, "unknown_data_request"),
+        ("settle", {}, 409, "wrong_request_state"),
+        ("extend", {}, 400, "validation_failed"),
+        ("refuse", {"reason": " "}, 400, "validation_failed"),
+        ("verify", {}, 400, "validation_failed"),
+        ("verify", {"code": "12345678"}, 400, "wrong_code"),
+        ("results", {}, 409, "package_not_built"),
+    ],
+)
+def test_step__that_cannot_be_taken__says_why_and_moves_nothing(step, body, status, code, owner, as_web):
+    number = owner.post("data-requests", asked()).json()["id"]
+
+    answer = owner.post(f"data-requests/{number}/{step}", body)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert DataRequest.objects.get().state == "RECEIVED"
+
+
+def test_steps__of_the_officer__are_all_there(owner, as_web):
+    number = owner.post("data-requests", asked(kind="ERASURE", is_logged_in=True)).json()["id"]
+    doubted = owner.post("data-requests", asked(kind="ERASURE")).json()["id"]
+
+    extended = owner.post(f"data-requests/{number}/extend", {"reason": "many requests"}).json()
+    owner.post(f"data-requests/{doubted}/doubt", {"reason": "shared address"})
+    verified = owner.post(f"data-requests/{doubted}/verify", {"is_logged_in": True}).json()
+    same = owner.post(f"data-requests/{doubted}/duplicate", {"of": number}).json()
+    refused = owner.post(f"data-requests/{number}/refuse", {"reason": "bound by law"}).json()
+
+    assert extended["due_at"] > extended["first_due_at"]
+    assert (verified["verification"], same["state"], same["duplicate_of"]) == ("LOGGED_IN", "DUPLICATE", number)
+    assert (refused["state"], refused["refusal_reason"]) == ("REFUSED", "bound by law")
+    assert [each["id"] for each in owner.get("data-requests").json()["requests"]] == [doubted, number]
+
+
+def test_list__by_pages__ends(owner, as_web):
+    numbers = [owner.post("data-requests", asked()).json()["id"] for _ in range(3)]
+
+    first = owner.get("data-requests", limit=2).json()
+    second = owner.get("data-requests", limit=2, cursor=first["next"]).json()
+
+    assert [[each["id"] for each in page["requests"]] for page in (first, second)] == [numbers[:0:-1], numbers[:1]]
+    assert second["next"] is None
+
+
+def test_request__for_others__is_refused(owner, stranger, anonymous, caller, as_login, as_web):
+    number = owner.post("data-requests", asked()).json()["id"]
+    as_login("none")
+    reader = caller("rights:read")
+    as_login("web")
+
+    assert stranger.get(f"data-requests/{number}").status_code == 404
+    assert anonymous.get(f"data-requests/{number}").status_code == 401
+    assert reader.get(f"data-requests/{number}").status_code == 200
+    assert reader.post(f"data-requests/{number}/code", {}).status_code == 403
+    assert DataRequest.objects.get().step == "request.received"
