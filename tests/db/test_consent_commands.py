@@ -10,6 +10,7 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from consent.models import ConsentRecord, ConsentState
 from consent.services import InvalidStatementError
+from consent.signals.bits import MalformedSignalError
 from tests.factories import IdentifierFactory, say
 
 
@@ -102,3 +103,15 @@ def test_workspaces__with_a_slug_that_is_none__are_refused(run, slug, as_login):
 
     as_login("none")
     assert Workspace.objects.count() == 1
+
+
+def test_decode__of_a_signal__says_what_it_says(run):
+    told = run("consent", "decode", "DBACNY~CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA~1YNN", "--vendor", "7")
+
+    assert (told["kind"], [each["name"] for each in told["sections"]]) == ("gpp", ["tcfeuv2", "uspv1"])
+    assert told["sections"][0]["vendor"] == {"id": 7, "consent": [], "interest": []}
+
+
+def test_decode__of_what_is_no_signal__says_where_and_why(run):
+    with pytest.raises(MalformedSignalError, match="at character 2: not a character of base64url"):
+        run("consent", "decode", "CQ+")

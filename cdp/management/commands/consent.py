@@ -1,4 +1,4 @@
-"""`consent explain`, `consent record`: what a person permits, why, and what they say now."""
+"""`consent explain`, `consent record`, `consent decode`: what a person permits, why, and what they or their signals say."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -17,18 +17,22 @@ from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import queries, services
 from consent.models import ConsentState
+from consent.signals import reading
 
 STATES = [state.value.lower() for state in ConsentState]
 
 
 class Command(TesseraCommand):
-    help = "Explain what a person permits, or record what a person says."
+    help = "Explain what a person permits, record what a person says, or decode a signal."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         actions = self.add_actions(parser)
         explain = actions.add_parser("explain", help="may a person's data be used for a purpose, and why")
         record = actions.add_parser("record", help="record what a person says")
+        decode = actions.add_parser("decode", help="what a TC string, a GPP string or US Privacy says")
+        decode.add_argument("signal", metavar="STRING")
+        decode.add_argument("--vendor", type=int, metavar="ID", help="of the Global Vendor List: what may it do")
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
@@ -39,6 +43,9 @@ class Command(TesseraCommand):
         record.add_argument("--key", default="", help="the same key again records nothing")
 
     def handle(self, *_: Any, **options: Any) -> None:
+        if options["action"] == "decode":
+            self.emit(reading.read(options["signal"], now=timezone.now(), vendor=options["vendor"]))
+            return
         workspace_id = self.workspace_id(options)
         identifier = _identifier(workspace_id, options["identifier"])
         if options["action"] == "explain":
