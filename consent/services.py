@@ -14,12 +14,14 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
-from consent.models import ConsentState, LegalBasis, Notice, PurposePolicy
+from consent import queries
+from consent.models import ConsentState, LegalBasis, Notice, PurposePolicy, SignalKind, SignalMapping
 
 T = TypeVar("T")
 
 MOST_STATEMENTS: Final = 10_000
 LONGEST_KEY: Final = 100
+LONGEST_CATEGORY: Final = 100
 ATTEMPTS: Final = 3
 LOST_A_RACE: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
@@ -52,6 +54,12 @@ class ClosedWorkspaceError(TesseraError):
     """The workspace of this name was closed. Choose another one."""
 
     code = "workspace_closed"
+
+
+class BadCategoryError(TesseraError):
+    """A category has from 1 to 100 characters, as the consent banner writes it."""
+
+    code = "bad_category"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,64 @@ def withdraw(*, workspace_id: int, identifier: Identifier, purpose: Purpose, now
     """The person behind the identifier no longer permits the purpose."""
     said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, is_verified=False, key=key)
     return record_consents(workspace_id=workspace_id, statements=[said], now=now)
+
+
+def record_signals(
+    *, workspace_id: int, statements: Sequence[ConsentStatement], now: datetime, source: int
+) -> Recorded:
+    """Record what signals of events say, as far as it is news: a browser repeats the same choice with each event.
+
+    Of a choice that stands already nothing is recorded; one that runs out is renewed.
+    """
+    with workspace_scope(workspace_id):
+        news = _news(workspace_id, sorted(statements, key=lambda each: each.occurred_at))
+        for start in range(0, len(news), MOST_STATEMENTS):
+            part = news[start : start + MOST_STATEMENTS]
+            record_consents(workspace_id=workspace_id, statements=part, now=now, source=source)
+    return Recorded(recorded=len(news), duplicates=len(statements) - len(news))
+
+
+def _news(workspace_id: int, statements: Sequence[ConsentStatement]) -> list[ConsentStatement]:
+    last = dict(queries.last_words(workspace_id=workspace_id, subjects={_subject(each) for each in statements}))
+    news = []
+    for statement in statements:
+        before = last.get(_subject(statement))
+        if before is None or not _repeats(statement, before):
+            news.append(statement)
+            if before is None or before.occurred_at <= statement.occurred_at:
+                last[_subject(statement)] = queries.LastWord(
+                    statement.state, statement.occurred_at, statement.expires_at
+                )
+    return news
+
+
+def _subject(statement: ConsentStatement) -> queries.Subject:
+    return statement.identifier.type, statement.digest, str(statement.purpose)
+
+
+def _repeats(statement: ConsentStatement, before: queries.LastWord) -> bool:
+    is_same = before.state == statement.state and before.expires_at is None
+    return is_same and before.occurred_at <= statement.occurred_at
+
+
+def map_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
+    """From now on the category of a consent banner speaks of this purpose; None is Global Privacy Control."""
+    with workspace_scope(workspace_id):
+        SignalMapping.objects.get_or_create(workspace_id=workspace_id, purpose=purpose, **_signal(category))
+
+
+def unmap_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
+    """What was recorded stays."""
+    with workspace_scope(workspace_id):
+        SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, **_signal(category)).delete()
+
+
+def _signal(category: str | None) -> dict[str, str]:
+    if category is None:
+        return {"kind": SignalKind.GPC, "category": ""}
+    if not 0 < len(category) <= LONGEST_CATEGORY:
+        raise BadCategoryError
+    return {"kind": SignalKind.CATEGORY, "category": category}
 
 
 def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:

@@ -33,6 +33,12 @@ class Command(TesseraCommand):
         decode = actions.add_parser("decode", help="what a TC string, a GPP string or US Privacy says")
         decode.add_argument("signal", metavar="STRING")
         decode.add_argument("--vendor", type=int, metavar="ID", help="of the Global Vendor List: what may it do")
+        signals = actions.add_parser("signals", help="list what signals in events mean; with --purpose, map one")
+        meant = signals.add_mutually_exclusive_group()
+        meant.add_argument("--category", metavar="NAME", help="of the consent banner, as in context.consent")
+        meant.add_argument("--gpc", action="store_true", help="Global Privacy Control")
+        signals.add_argument("--purpose", choices=[purpose.value for purpose in Purpose])
+        signals.add_argument("--remove", action="store_true", help="it says nothing any more of the purpose")
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
@@ -47,6 +53,9 @@ class Command(TesseraCommand):
             self.emit(reading.read(options["signal"], now=timezone.now(), vendor=options["vendor"]))
             return
         workspace_id = self.workspace_id(options)
+        if options["action"] == "signals":
+            self.emit(_signals(workspace_id, options))
+            return
         identifier = _identifier(workspace_id, options["identifier"])
         if options["action"] == "explain":
             self.emit(_explained(workspace_id, identifier, Purpose(options["purpose"])))
@@ -82,6 +91,23 @@ def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]
         key=options["key"],
     )
     return asdict(services.record_consents(workspace_id=workspace_id, statements=[statement], now=now))
+
+
+def _signals(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
+    category, is_named = options["category"], options["gpc"] or options["category"] is not None
+    if is_named is not bool(options["purpose"]):
+        raise CommandError("Give --category or --gpc, and --purpose with it; or none, to list them.", returncode=2)
+    if is_named:
+        change = services.unmap_signal if options["remove"] else services.map_signal
+        change(workspace_id=workspace_id, category=category, purpose=Purpose(options["purpose"]))
+    with workspace_scope(workspace_id):
+        mapped = queries.purposes_by_signal(workspace_id)
+    return {
+        "signals": [
+            {"kind": kind, "category": category, "purposes": sorted(purpose.value for purpose in purposes)}
+            for (kind, category), purposes in mapped.items()
+        ]
+    }
 
 
 def _identifier(workspace_id: int, text: str) -> Identifier:
