@@ -191,7 +191,7 @@ def unmap_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -
         SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, **_signal(category)).delete()
 
 
-def _signal(category: str | None) -> dict[str, str]:
+def _signal(category: str | None) -> dict[str, Any]:
     if category is None:
         return {"kind": SignalKind.GPC, "category": ""}
     if not 0 < len(category) <= LONGEST_CATEGORY:

@@ -39,7 +39,7 @@ class VendorBody(serializers.Serializer[Any]):
 
 
 class Told(serializers.Serializer[Any]):
-    is_valid = serializers.BooleanField(
+    is_valid = serializers.BooleanField(  # type: ignore[assignment]  # a field of this name is not the method
         required=False, help_text="of TCF; a string with faults permits nobody anything"
     )
     faults = serializers.ListField(child=serializers.CharField(), required=False)
