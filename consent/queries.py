@@ -166,13 +166,13 @@ CROSS JOIN LATERAL (
     SELECT state, occurred_at, expires_at FROM consent_record
     WHERE workspace_id = %s AND identifier_type = asked.type AND identifier_digest = asked.digest
       AND purpose = asked.purpose
-    ORDER BY occurred_at DESC, id DESC LIMIT 1
+    ORDER BY occurred_at DESC, state IN ('GIVEN', 'RENEWED'), id DESC LIMIT 1
 ) AS r
 """
 
 
 def last_words(*, workspace_id: int, subjects: Iterable[Subject]) -> Mapping[Subject, LastWord]:
-    """What the ledger heard last of each. In the scope of the workspace."""
+    """What the ledger heard last of each, of two at the same instant the one that permits less. In the scope of the workspace."""
     columns = [list(column) for column in zip(*subjects, strict=True)] or [[], [], []]
     with connection.cursor() as cursor:
         cursor.execute(_LAST_WORDS, [*columns, workspace_id])

@@ -16,6 +16,7 @@ from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import queries
 from consent.models import ConsentState, LegalBasis, Notice, PurposePolicy, SignalKind, SignalMapping
+from consent.policy import PERMITTING
 
 T = TypeVar("T")
 
@@ -146,37 +147,44 @@ def record_signals(
 ) -> Recorded:
     """Record what signals of events say, as far as it is news: a browser repeats the same choice with each event.
 
-    Of a choice that stands already nothing is recorded; one that runs out is renewed.
+    A grant that stands is not recorded again, unless it runs out. Of refusals in succession the first and the last are:
+    a grant that was given before the last one and arrives after it must find it there.
     """
     with workspace_scope(workspace_id):
-        news = _news(workspace_id, sorted(statements, key=lambda each: each.occurred_at))
+        news = _news(workspace_id, sorted(statements, key=_by_time))
         for start in range(0, len(news), MOST_STATEMENTS):
             part = news[start : start + MOST_STATEMENTS]
             record_consents(workspace_id=workspace_id, statements=part, now=now, source=source)
     return Recorded(recorded=len(news), duplicates=len(statements) - len(news))
 
 
+def _by_time(statement: ConsentStatement) -> tuple[datetime, bool]:
+    """Of two at the same instant the one that permits less comes last, and counts."""
+    return statement.occurred_at, statement.state not in PERMITTING
+
+
 def _news(workspace_id: int, statements: Sequence[ConsentStatement]) -> list[ConsentStatement]:
-    last = dict(queries.last_words(workspace_id=workspace_id, subjects={_subject(each) for each in statements}))
-    news = []
+    kept = queries.last_words(workspace_id=workspace_id, subjects={_subject(each) for each in statements})
+    news: dict[queries.Subject, list[ConsentStatement]] = {}
     for statement in statements:
-        before = last.get(_subject(statement))
-        if before is None or not _repeats(statement, before):
-            news.append(statement)
-            if before is None or before.occurred_at <= statement.occurred_at:
-                last[_subject(statement)] = queries.LastWord(
-                    statement.state, statement.occurred_at, statement.expires_at
-                )
-    return news
+        subject = _subject(statement)
+        said = news.setdefault(subject, [])
+        if statement.state not in PERMITTING and [each.state for each in said[-2:]] == [statement.state] * 2:
+            said[-1] = statement
+        elif not _repeats(statement, [*said[-1:], *([kept[subject]] if subject in kept else [])]):
+            said.append(statement)
+    return [statement for said in news.values() for statement in said]
 
 
 def _subject(statement: ConsentStatement) -> queries.Subject:
     return statement.identifier.type, statement.digest, str(statement.purpose)
 
 
-def _repeats(statement: ConsentStatement, before: queries.LastWord) -> bool:
-    is_same = before.state == statement.state and before.expires_at is None
-    return is_same and before.occurred_at <= statement.occurred_at
+def _repeats(statement: ConsentStatement, heard: Sequence[ConsentStatement | queries.LastWord]) -> bool:
+    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
+    earlier = [each for each in heard if each.occurred_at <= statement.occurred_at]
+    before = max(earlier, key=lambda each: (each.occurred_at, each.state not in PERMITTING), default=None)
+    return before is not None and before.state == statement.state in PERMITTING and before.expires_at is None
 
 
 def map_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:

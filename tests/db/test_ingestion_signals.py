@@ -4,8 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.sources import create_source
@@ -129,6 +131,74 @@ def test_store__of_the_same_choice_with_each_event__records_it_once(workspace, s
     store(workspace)
 
     assert (ledger(), Event.objects.count()) == ([("anonymous_id", "advertising", "GIVEN", "11:10")], 11)
+
+
+def test_store__of_a_refusal_with_each_event__keeps_the_first_and_the_last(workspace, source, mapped):
+    send(source, *(event(f"m{minute}", at=f"11:{minute}", Advertising=False) for minute in range(10, 20)))
+
+    store(workspace)
+
+    assert [row[2:] for row in ledger()] == [("REFUSED", "11:10"), ("REFUSED", "11:19")]
+
+
+def test_store__of_an_older_grant_that_comes_after_a_refusal_was_repeated__opens_nothing(workspace, source, mapped):
+    for message_id, at in (("m1", "11:00"), ("m2", "11:20")):
+        send(source, event(message_id, at=at, Advertising=False))
+        store(workspace)
+
+    send(source, event("m3", at="11:10", Advertising=True))
+    store(workspace)
+
+    assert not permits(Purpose.ADVERTISING)
+    assert [row[2:] for row in ledger()] == [("REFUSED", "11:00"), ("GIVEN", "11:10"), ("REFUSED", "11:20")]
+
+
+def test_store__of_grants_around_an_older_refusal__records_the_later(workspace, source, mapped):
+    send(source, event("m2", at="11:05", Advertising=False))
+    store(workspace)
+
+    send(source, event("m1", at="11:00", Advertising=True), event("m3", at="11:10", Advertising=True))
+    store(workspace)
+
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("REFUSED", "11:05"), ("GIVEN", "11:10")]
+    assert permits(Purpose.ADVERTISING)
+
+
+def test_store__of_two_choices_at_one_instant__refuses_until_a_later_grant(workspace, source, mapped):
+    send(source, event("m1", Advertising=False), event("m2", Advertising=True))
+    store(workspace)
+    assert not permits(Purpose.ADVERTISING)
+
+    send(source, event("m3", at="11:01", Advertising=True))
+    store(workspace)
+
+    assert permits(Purpose.ADVERTISING)
+
+
+choices_in_batches = st.lists(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(10, 19), st.booleans()), min_size=1, max_size=4), max_size=5
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(choices_in_batches)
+def test_store__of_any_choices_in_any_order__never_permits_what_the_last_one_refuses(
+    workspace, source, mapped, batches
+):
+    """Messages come twice and late. The gate may be closed too long, until the next event, and never open too long."""
+    heard = {}
+    with transaction.atomic():
+        for batch in batches:
+            for message, minute, chosen in batch:
+                heard.setdefault(message, (minute, not chosen))
+            send(
+                source,
+                *(event(f"m{message}", at=f"11:{minute}", Advertising=chosen) for message, minute, chosen in batch),
+            )
+            store(workspace)
+            _, refuses = max(heard.values())
+            assert not (permits(Purpose.ADVERTISING) and refuses)
+        transaction.set_rollback(True)
 
 
 def test_store__of_choices_to_and_fro__records_each_change(workspace, source, mapped):
