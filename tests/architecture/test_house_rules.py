@@ -49,7 +49,8 @@ def test_permit__is_made_by_the_gate_alone():
 def test_signals__are_not_used():
     def imports_signals(node):
         return any(
-            name.startswith("django.dispatch") or (".signals" in name and not name.startswith("consent.signals"))
+            name.startswith("django.dispatch")
+            or (".signals" in name and not name.startswith(("consent.signals", "cdp.api.signals")))
             for name in imported_modules(node)
         )
 
