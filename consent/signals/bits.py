@@ -66,9 +66,6 @@ class Bits:
             raise MalformedSignalError("not a character of base64url", self.start + odd.start())
         self.bits = "".join([_BITS[character] for character in self.text])
 
-    def __len__(self) -> int:
-        return len(self.bits)
-
     def refuse(self, reason: str) -> MalformedSignalError:
         return MalformedSignalError(reason, self.start + min(self.at // 6, len(self.text)))
 
