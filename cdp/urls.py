@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, preferences, receipts, webhooks
+from cdp.api import health, preferences, receipts, signals, webhooks
 from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
@@ -12,6 +12,7 @@ urlpatterns = [
     path("console/", admin.site.urls),
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path(".well-known/gpc.json", signals.gpc_support),
     path("metrics", health.metrics),
     path(".well-known/consent-receipts/<slug:workspace>/jwks.json", receipts.public_keys),
     *webhooks.urlpatterns,

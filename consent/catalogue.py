@@ -91,6 +91,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "quarantine_order"): "mends and replays what people ordered",
     (Purpose.COLLECTION, "quarantine_reading"): _WRITES,
     (Purpose.COLLECTION, "event"): "measures what a source sends, without knowing whose it is; keeps types and counts",
+    (Purpose.COLLECTION, "consent_record"): "records what signals in events say; digests",
     (Purpose.IDENTITY, "sighting"): "ids only: which identifiers were seen together",
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",

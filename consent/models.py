@@ -523,3 +523,34 @@ class DataPackage(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.request_id}"
+
+
+class SignalKind(models.TextChoices):
+    CATEGORY = "CATEGORY", _("category of a consent banner")
+    GPC = "GPC", _("Global Privacy Control")
+
+
+class SignalMapping(models.Model):
+    """Which purpose a signal in an event speaks of. A signal that is not here says nothing."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    kind = models.CharField(_("signal"), max_length=8, choices=SignalKind)
+    category = models.CharField(_("category"), max_length=100, blank=True)
+    purpose = models.CharField(_("purpose"), max_length=20, choices=[(p.value, p.value) for p in Purpose])
+
+    class Meta:
+        db_table = "signal_mapping"
+        verbose_name = _("signal")
+        verbose_name_plural = _("signals")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "kind", "category", "purpose"], name="signal_mapping_is_unique"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="GPC", category="") | (models.Q(kind="CATEGORY") & ~models.Q(category="")),
+                name="signal_mapping_names_a_category",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category or self.kind} → {self.purpose}"

@@ -1,6 +1,6 @@
 """What the ledger says about an identifier and the person behind it. Called in the scope of a workspace."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from django.db import connection
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
-from consent.models import PurposePolicy
+from consent.models import PurposePolicy, SignalMapping
 from consent.policy import Decision, Policy, Statement, decide, evidence, regime_in
 
 
@@ -170,3 +170,44 @@ def _person(workspace_id: int, identifier: Identifier) -> tuple[int, int, dateti
         cursor.execute(_PERSON, [workspace_id, identifier.type, digest])
         found: tuple[int, int, datetime | None] | None = cursor.fetchone()
     return found
+
+
+# -- signals --------------------------------------------------------------------------------------------------------
+
+Subject = tuple[str, bytes, str]  # type and digest of an identifier, and a purpose
+
+
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    state: str
+    occurred_at: datetime
+    expires_at: datetime | None
+
+
+def purposes_by_signal(workspace_id: int) -> Mapping[tuple[str, str], frozenset[Purpose]]:
+    """By kind and category. In the scope of the workspace."""
+    found: dict[tuple[str, str], set[Purpose]] = {}
+    rows = SignalMapping.objects.filter(workspace_id=workspace_id).order_by("kind", "category", "purpose")
+    for kind, category, purpose in rows.values_list("kind", "category", "purpose"):
+        found.setdefault((kind, category), set()).add(Purpose(purpose))
+    return {signal: frozenset(purposes) for signal, purposes in found.items()}
+
+
+_LAST_WORDS = """
+SELECT asked.type, asked.digest, asked.purpose, r.state, r.occurred_at, r.expires_at
+FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS asked (type, digest, purpose)
+CROSS JOIN LATERAL (
+    SELECT state, occurred_at, expires_at FROM consent_record
+    WHERE workspace_id = %s AND identifier_type = asked.type AND identifier_digest = asked.digest
+      AND purpose = asked.purpose
+    ORDER BY occurred_at DESC, state IN ('GIVEN', 'RENEWED'), id DESC LIMIT 1
+) AS r
+"""
+
+
+def last_words(*, workspace_id: int, subjects: Iterable[Subject]) -> Mapping[Subject, LastWord]:
+    """What the ledger heard last of each, of two at the same instant the one that permits less. In the scope of the workspace."""
+    columns = [list(column) for column in zip(*subjects, strict=True)] or [[], [], []]
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_WORDS, [*columns, workspace_id])
+        return {(kind, bytes(digest), purpose): LastWord(*rest) for kind, digest, purpose, *rest in cursor.fetchall()}

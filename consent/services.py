@@ -15,13 +15,25 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
-from consent.models import JURISDICTION, ConsentSettings, ConsentState, LegalBasis, Notice, PurposePolicy
+from consent import queries
+from consent.models import (
+    JURISDICTION,
+    ConsentSettings,
+    ConsentState,
+    LegalBasis,
+    Notice,
+    PurposePolicy,
+    SignalKind,
+    SignalMapping,
+)
+from consent.policy import PERMITTING
 
 T = TypeVar("T")
 
 MOST_STATEMENTS: Final = 10_000
 LONGEST_KEY: Final = 100
 RECIPIENT: Final = re.compile(r"^[a-z0-9_-]{0,64}$")
+LONGEST_CATEGORY: Final = 100
 ATTEMPTS: Final = 3
 LOST_A_RACE: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
@@ -54,6 +66,12 @@ class ClosedWorkspaceError(TesseraError):
     """The workspace of this name was closed. Choose another one."""
 
     code = "workspace_closed"
+
+
+class BadCategoryError(TesseraError):
+    """A category has from 1 to 100 characters, as the consent banner writes it."""
+
+    code = "bad_category"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +161,71 @@ def withdraw(
     """The person behind the identifier no longer permits the purpose, or the purpose for one recipient."""
     said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, key=key, recipient=recipient)
     return record_consents(workspace_id=workspace_id, statements=[said], now=now)
+
+
+def record_signals(
+    *, workspace_id: int, statements: Sequence[ConsentStatement], now: datetime, source: int
+) -> Recorded:
+    """Record what signals of events say, as far as it is news: a browser repeats the same choice with each event.
+
+    A grant that stands is not recorded again, unless it runs out. Of refusals in succession the first and the last are:
+    a grant that was given before the last one and arrives after it must find it there.
+    """
+    with workspace_scope(workspace_id):
+        news = _news(workspace_id, sorted(statements, key=_by_time))
+        for start in range(0, len(news), MOST_STATEMENTS):
+            part = news[start : start + MOST_STATEMENTS]
+            record_consents(workspace_id=workspace_id, statements=part, now=now, source=source)
+    return Recorded(recorded=len(news), duplicates=len(statements) - len(news))
+
+
+def _by_time(statement: ConsentStatement) -> tuple[datetime, bool]:
+    """Of two at the same instant the one that permits less comes last, and counts."""
+    return statement.occurred_at, statement.state not in PERMITTING
+
+
+def _news(workspace_id: int, statements: Sequence[ConsentStatement]) -> list[ConsentStatement]:
+    kept = queries.last_words(workspace_id=workspace_id, subjects={_subject(each) for each in statements})
+    news: dict[queries.Subject, list[ConsentStatement]] = {}
+    for statement in statements:
+        subject = _subject(statement)
+        said = news.setdefault(subject, [])
+        if statement.state not in PERMITTING and [each.state for each in said[-2:]] == [statement.state] * 2:
+            said[-1] = statement
+        elif not _repeats(statement, [*said[-1:], *([kept[subject]] if subject in kept else [])]):
+            said.append(statement)
+    return [statement for said in news.values() for statement in said]
+
+
+def _subject(statement: ConsentStatement) -> queries.Subject:
+    return statement.identifier.type, statement.digest, str(statement.purpose)
+
+
+def _repeats(statement: ConsentStatement, heard: Sequence[ConsentStatement | queries.LastWord]) -> bool:
+    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
+    earlier = [each for each in heard if each.occurred_at <= statement.occurred_at]
+    before = max(earlier, key=lambda each: (each.occurred_at, each.state not in PERMITTING), default=None)
+    return before is not None and before.state == statement.state in PERMITTING and before.expires_at is None
+
+
+def map_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
+    """From now on the category of a consent banner speaks of this purpose; None is Global Privacy Control."""
+    with workspace_scope(workspace_id):
+        SignalMapping.objects.get_or_create(workspace_id=workspace_id, purpose=purpose, **_signal(category))
+
+
+def unmap_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
+    """What was recorded stays."""
+    with workspace_scope(workspace_id):
+        SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, **_signal(category)).delete()
+
+
+def _signal(category: str | None) -> dict[str, Any]:
+    if category is None:
+        return {"kind": SignalKind.GPC, "category": ""}
+    if not 0 < len(category) <= LONGEST_CATEGORY:
+        raise BadCategoryError
+    return {"kind": SignalKind.CATEGORY, "category": category}
 
 
 def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:

@@ -18,6 +18,7 @@ from cdp.api import (
     receipts,
     register,
     segments,
+    signals,
 )
 
 PERSON = "profiles/<path:identifier>"
@@ -53,6 +54,7 @@ CONSENT: dict[str, type[APIView]] = {
     "notices": consents.NoticesView,
     "notices/<slug:key>/versions": consents.NoticeVersionsView,
     "preference-links": preferences.LinksView,
+    "signals/decode": signals.DecodeView,
 }
 ACCOUNTABILITY: dict[str, type[APIView]] = {
     "register/art30": register.RegisterView,

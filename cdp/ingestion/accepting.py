@@ -6,7 +6,7 @@ which costs less than writing them anew here, while the sender waits.
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -52,6 +52,13 @@ def nobody_asks() -> None:
 def read_request(*, body: bytes, path_kind: str) -> Envelope:
     """Raises `InvalidJsonError`, `MissingBatchError` or `BodyTooLargeError`: then nothing of it is kept."""
     return read_envelope(body, most_bytes=settings.TRACKING_BODY_BYTES, is_batch=path_kind in {BATCH, IMPORT})
+
+
+def with_gpc(envelope: Envelope) -> Envelope:
+    """The header belongs to all events of its request, as what the envelope says of their context."""
+    context = envelope.shared.get("context")
+    said = {**(context if isinstance(context, dict) else {}), messages.GPC_IN_CONTEXT: True}
+    return replace(envelope, shared={**envelope.shared, "context": said})
 
 
 def keep(

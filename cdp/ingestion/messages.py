@@ -26,6 +26,8 @@ LONGEST_TRAIT_NAME: Final = 128
 LONGEST_NAME: Final = 512  # of an event: it is part of an index entry
 FAR_FUTURE: Final = timedelta(days=1)  # a clock may be that wrong; past it the sender's time is not believed
 
+GPC_IN_CONTEXT: Final = "secGpc"  # the door writes it where the browser sent `Sec-GPC: 1`
+
 _EXTERNAL_TYPE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _NOTHING: Final[Mapping[str, Any]] = {}

@@ -54,15 +54,19 @@ def accept_call(
     query_key: str | None = None,
     token: str | None = None,
     address: Address = nobody_asks,
+    has_gpc: bool = False,
 ) -> Accepted:
     """As `accept`, for the source of the write key in the header, or else in the body, or else in the query.
 
     `address` is asked where an event says that it comes straight from the device of its person. Raises also
     `UnknownWriteKeyError`, `TokenRequiredError`, `InvalidTokenError`, `RateLimitedError` and `OverloadedError`, and
-    then keeps nothing. `token` is asked of sources that hold a public key.
+    then keeps nothing. `token` is asked of sources that hold a public key. With `has_gpc` the browser asserts Global
+    Privacy Control, which is written into the context of the events.
     """
     backpressure.refuse_while_pressed(received_at)
     envelope = accepting.read_request(body=body, path_kind=path_kind)
+    if has_gpc:
+        envelope = accepting.with_gpc(envelope)
     source = source_of([key for key in (header_key, envelope.write_key, query_key) if key])
     if source.seal:
         tokens.check_token(token, source)

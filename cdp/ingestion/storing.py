@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.messages import Fact, Node
+from cdp.ingestion.signalling import record_signals
 from cdp.models import Cause
 from cdp.models.digests import identifier_digest
 from consent.gate import Collection, Permit
@@ -60,6 +61,7 @@ def write_facts(permit: Permit[Collection], facts: Iterable[Fact]) -> Stored:
     known = _with_previous(permit, list(facts))
     if not known:
         return Stored(0, {})
+    record_signals(permit, known)
     ids = resolve(permit, {node for fact in known for node in fact.nodes})
     learnt = set(ids.added)
     learnt |= observe(permit, _observations(known), ids.known)

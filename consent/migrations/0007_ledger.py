@@ -145,7 +145,7 @@ def name_recipients(_: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
 class Migration(migrations.Migration):
     dependencies = [
         ("cdp", "0014_lean_keys"),
-        ("consent", "0005_silent_until_heard"),
+        ("consent", "0006_signals"),
     ]
 
     operations = [

@@ -11,7 +11,8 @@ from cdp.kernel.purposes import Purpose
 from cdp.management.commands.consent import BrokenLedgerError
 from cdp.models import Workspace
 from consent.models import ConsentRecord, ConsentState
-from consent.services import InvalidStatementError
+from consent.services import BadCategoryError, InvalidStatementError
+from consent.signals.bits import MalformedSignalError
 from tests.factories import IdentifierFactory, say
 
 
@@ -141,3 +142,46 @@ def test_workspaces__with_a_slug_that_is_none__are_refused(run, slug, as_login):
 
     as_login("none")
     assert Workspace.objects.count() == 1
+
+
+def test_decode__of_a_signal__says_what_it_says(run):
+    told = run("consent", "decode", "DBACNY~CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA~1YNN", "--vendor", "7")
+
+    assert (told["kind"], [each["name"] for each in told["sections"]]) == ("gpp", ["tcfeuv2", "uspv1"])
+    assert told["sections"][0]["vendor"] == {"id": 7, "consent": [], "interest": []}
+
+
+def test_decode__of_what_is_no_signal__says_where_and_why(run):
+    with pytest.raises(MalformedSignalError, match="at character 2: not a character of base64url"):
+        run("consent", "decode", "CQ+")
+
+
+def test_signals__are_mapped_listed_and_removed(run):
+    run("consent", "signals", "--gpc", "--purpose", "advertising")
+    run("consent", "signals", "--category", "Marketing", "--purpose", "advertising")
+    run("consent", "signals", "--category", "Marketing", "--purpose", "analytics")
+
+    assert run("consent", "signals", "--category", "Marketing", "--purpose", "analytics") == {
+        "signals": [
+            {"kind": "CATEGORY", "category": "Marketing", "purposes": ["advertising", "analytics"]},
+            {"kind": "GPC", "category": "", "purposes": ["advertising"]},
+        ]
+    }
+    run("consent", "signals", "--gpc", "--purpose", "advertising", "--remove")
+    assert [each["kind"] for each in run("consent", "signals")["signals"]] == ["CATEGORY"]
+
+
+@pytest.mark.parametrize("arguments", [("--gpc",), ("--purpose", "analytics"), ("--category", "Marketing")])
+def test_signals__half_said__are_a_wrong_argument(run, arguments):
+    with pytest.raises(CommandError) as refused:
+        run("consent", "signals", *arguments)
+
+    assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize("category", ["", "x" * 101])
+def test_signals__of_a_category_that_cannot_be__are_refused(run, category):
+    with pytest.raises(BadCategoryError):
+        run("consent", "signals", "--category", category, "--purpose", "analytics")
+
+    assert run("consent", "signals") == {"signals": []}

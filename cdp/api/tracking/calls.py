@@ -21,6 +21,7 @@ from cdp.api.wakeups import wake_on_commit
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.accepting import BATCH, Accepted
 from cdp.models import Stage
+from consent.signals import gpc
 
 log = structlog.get_logger()
 
@@ -66,6 +67,7 @@ def accept(environ: Mapping[str, Any], *, body: bytes, path_kind: str, query_key
         path_kind=path_kind,
         received_at=timezone.now(),
         address=partial(address_of, environ),
+        has_gpc=gpc.is_asserted(environ.get(gpc.HEADER)),
     )
     if accepted.accepted:
         wake_on_commit(Stage.INGESTION, workspace_id=accepted.workspace_id)

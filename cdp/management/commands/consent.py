@@ -1,4 +1,4 @@
-"""`consent explain`, `record` and `verify`: what a person permits and why, what they say now, and whether the ledger is whole."""
+"""`consent …`: what a person permits and why, what they or their signals say, and whether the ledger is whole."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -18,6 +18,7 @@ from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import chain, queries, services
 from consent.models import ConsentState
+from consent.signals import reading
 
 STATES = [state.value.lower() for state in ConsentState]
 
@@ -29,7 +30,7 @@ class BrokenLedgerError(TesseraError):
 
 
 class Command(TesseraCommand):
-    help = "Explain what a person permits, record what a person says, or verify the ledger."
+    help = "Explain what a person permits, record what a person says, decode a signal, or verify the ledger."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -45,6 +46,15 @@ class Command(TesseraCommand):
             "--keep-addresses", choices=["yes", "no"], help="the IP addresses of asking and confirming"
         )
         settings.add_argument("--confirmation-hours", type=_hours, help="how long a token can be used")
+        decode = actions.add_parser("decode", help="what a TC string, a GPP string or US Privacy says")
+        decode.add_argument("signal", metavar="STRING")
+        decode.add_argument("--vendor", type=int, metavar="ID", help="of the Global Vendor List: what may it do")
+        signals = actions.add_parser("signals", help="list what signals in events mean; with --purpose, map one")
+        meant = signals.add_mutually_exclusive_group()
+        meant.add_argument("--category", metavar="NAME", help="of the consent banner, as in context.consent")
+        meant.add_argument("--gpc", action="store_true", help="Global Privacy Control")
+        signals.add_argument("--purpose", choices=[purpose.value for purpose in Purpose])
+        signals.add_argument("--remove", action="store_true", help="it says nothing any more of the purpose")
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
@@ -55,12 +65,18 @@ class Command(TesseraCommand):
         record.add_argument("--key", default="", help="the same key again records nothing")
 
     def handle(self, *_: Any, **options: Any) -> None:
+        if options["action"] == "decode":
+            self.emit(reading.read(options["signal"], now=timezone.now(), vendor=options["vendor"]))
+            return
         workspace_id = self.workspace_id(options)
         if options["action"] == "verify":
             self._verify(workspace_id, options["head"])
             return
         if options["action"] == "settings":
             self.emit(_configured(workspace_id, options))
+            return
+        if options["action"] == "signals":
+            self.emit(_signals(workspace_id, options))
             return
         identifier = _identifier(workspace_id, options["identifier"])
         if options["action"] == "explain":
@@ -126,6 +142,23 @@ def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]
         key=options["key"],
     )
     return asdict(services.record_consents(workspace_id=workspace_id, statements=[statement], now=now))
+
+
+def _signals(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
+    category, is_named = options["category"], options["gpc"] or options["category"] is not None
+    if is_named is not bool(options["purpose"]):
+        raise CommandError("Give --category or --gpc, and --purpose with it; or none, to list them.", returncode=2)
+    if is_named:
+        change = services.unmap_signal if options["remove"] else services.map_signal
+        change(workspace_id=workspace_id, category=category, purpose=Purpose(options["purpose"]))
+    with workspace_scope(workspace_id):
+        mapped = queries.purposes_by_signal(workspace_id)
+    return {
+        "signals": [
+            {"kind": kind, "category": category, "purposes": sorted(purpose.value for purpose in purposes)}
+            for (kind, category), purposes in mapped.items()
+        ]
+    }
 
 
 def _identifier(workspace_id: int, text: str) -> Identifier:

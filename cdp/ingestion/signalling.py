@@ -1,0 +1,95 @@
+"""What events say of consent becomes rows of the ledger, in the transaction that stores the events.
+
+A workspace declares which purpose a signal speaks of; a signal that it did not declare says nothing. Two are heard: the
+categories of Segment's consent wrapper in `context.consent`, and Global Privacy Control, which the door writes into the
+context. Of several that speak of one purpose the one that permits less counts.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from django.db import connection
+
+from cdp.ingestion.messages import GPC_IN_CONTEXT, Fact
+from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
+from consent import queries
+from consent import services as consent
+from consent.gate import Collection, Permit
+from consent.models import ConsentState, SignalKind
+from consent.services import ConsentStatement
+from consent.signals.preferences import category_preferences
+
+CONSENT_IN_CONTEXT: Final = "consent"
+
+Purposes = Mapping[tuple[str, str], frozenset[Purpose]]
+
+_KNOWN_MESSAGES = """
+SELECT m.source_id, m.message_id
+FROM unnest(%s::bigint[], %s::text[]) AS asked (source_id, message_id) JOIN message m USING (source_id, message_id)
+"""
+
+
+def record_signals(permit: Permit[Collection], facts: Sequence[Fact]) -> None:
+    """Before the events are stored: an identifier that is new gets its permission with what it says.
+
+    Of a message that is known nothing counts, nor of the second of its name: a repetition that comes late would undo
+    what was said in the meantime.
+    """
+    speaking = {(fact.source_id, fact.message_id): fact for fact in reversed(facts) if speaks(fact)}
+    purposes = queries.purposes_by_signal(permit.workspace_id) if speaking else {}
+    if not purposes:
+        return
+    known = _known(speaking)
+    news = sorted((fact for key, fact in speaking.items() if key not in known), key=attrgetter("source_id"))
+    for source_id, sent in groupby(news, key=attrgetter("source_id")):
+        _record(permit, source_id, list(sent), purposes)
+
+
+def speaks(fact: Fact) -> bool:
+    return CONSENT_IN_CONTEXT in fact.context or GPC_IN_CONTEXT in fact.context
+
+
+def _known(keys: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
+    sources, messages = zip(*keys, strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN_MESSAGES, [list(sources), list(messages)])
+        return set(cursor.fetchall())
+
+
+def _record(permit: Permit[Collection], source_id: int, facts: Sequence[Fact], purposes: Purposes) -> None:
+    statements = [statement for fact in facts for statement in _statements(fact, purposes)]
+    if statements:
+        now = max(fact.received_at for fact in facts)
+        consent.record_signals(workspace_id=permit.workspace_id, statements=statements, now=now, source=source_id)
+
+
+def _statements(fact: Fact, purposes: Purposes) -> Iterator[ConsentStatement]:
+    for purpose, is_permitted in said_of_purposes(fact.context, purposes).items():
+        for kind, value in fact.nodes:
+            yield ConsentStatement(
+                identifier=Identifier(kind, value),
+                purpose=purpose,
+                state=ConsentState.GIVEN if is_permitted else ConsentState.REFUSED,
+                occurred_at=min(fact.occurred_at, fact.received_at),
+                key=_key(fact, purpose, kind, value),
+            )
+
+
+def said_of_purposes(context: Mapping[str, object], purposes: Purposes) -> Mapping[Purpose, bool]:
+    """Which purposes the context speaks of, and whether it permits them."""
+    said: dict[Purpose, bool] = {}
+    for category, is_chosen in category_preferences(context.get(CONSENT_IN_CONTEXT)).items():
+        for purpose in purposes.get((SignalKind.CATEGORY, category), ()):
+            said[purpose] = is_chosen and said.get(purpose, True)
+    if context.get(GPC_IN_CONTEXT) is True:
+        said |= dict.fromkeys(purposes.get((SignalKind.GPC, ""), ()), False)
+    return said
+
+
+def _key(fact: Fact, purpose: Purpose, kind: str, value: str) -> str:
+    content = repr((fact.source_id, fact.message_id, purpose.value, kind, value))
+    return f"signal:{hashlib.sha256(content.encode()).hexdigest()}"
