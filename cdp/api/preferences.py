@@ -51,11 +51,11 @@ WORDS: Final[Mapping[Purpose, tuple[Promise, Promise]]] = {
 }
 
 
-class LinkRequest(serializers.Serializer[Any]):
+class PreferenceLinkRequest(serializers.Serializer[Any]):
     identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`: send the link there and nowhere else")
 
 
-class LinkBody(serializers.Serializer[Any]):
+class PreferenceLinkBody(serializers.Serializer[Any]):
     url = serializers.URLField()
     until = serializers.DateTimeField()
 
@@ -66,18 +66,18 @@ class LinksView(KeyedView):
     @extend_schema(
         operation_id="make_preference_link",
         summary="The address of a person's own page, to be sent to the identifier that it is for",
-        request=LinkRequest,
-        responses={200: LinkBody, **REFUSALS},
+        request=PreferenceLinkRequest,
+        responses={200: PreferenceLinkBody, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
-        asked = LinkRequest(data=request.data)
+        asked = PreferenceLinkRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         named = read_identifier(request, asked.validated_data["identifier"])
         if named.type == PROFILE_TYPE:  # a link is sent to somebody, and a number is no address
             raise InvalidIdentifierError
         token, until = preferences.link_for(named, workspace_id=workspace_of(request), now=timezone.now())
         url = request.build_absolute_uri(reverse("preferences", args=[token]))
-        return Response(LinkBody({"url": url, "until": until}).data)
+        return Response(PreferenceLinkBody({"url": url, "until": until}).data)
 
 
 @csrf_exempt
