@@ -43,6 +43,9 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "identifiers_moved": "trigger: a merge or its undo gets its masks",
     "consent_was_recorded": "trigger: what was said is felt at once",
     "purposes_changed": "trigger: another legal basis is felt at once",
+    "identifiers_are_not_suppressed": "trigger: whoever is suppressed is not stored; the restricted get their mask",
+    "restrictions_changed": "trigger: a restriction or an objection is felt at once",
+    "erase_person": "erases by the rules of `erasure_rule`, which only migrations write, for logins that see nobody",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
 }
 FIXED_PATH: Final = "search_path=core, pg_temp"
@@ -64,9 +67,11 @@ PERSONAL_TABLES: Final = frozenset(
         "quarantine_order",
         "quarantine_reading",
         "record",
+        "restriction",
         "review_pair",
         "score",
         "sighting",
+        "suppression",
         "trait",
     }
 )
@@ -84,6 +89,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "quarantine_order"): "mends and replays what people ordered",
     (Purpose.COLLECTION, "quarantine_reading"): _WRITES,
     (Purpose.COLLECTION, "event"): "measures what a source sends, without knowing whose it is; keeps types and counts",
+    (Purpose.COLLECTION, "suppression"): "stores nobody who is suppressed; digests",
     (Purpose.IDENTITY, "sighting"): "ids only: which identifiers were seen together",
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",
@@ -95,6 +101,8 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (OPERATOR, "quarantine_order"): "mends and replays",
     (OPERATOR, "quarantine_reading"): "mends and replays",
     (OPERATOR, "consent_record"): "records and explains consents",
+    (OPERATOR, "restriction"): "restricts and lifts; digests",
+    (OPERATOR, "suppression"): "suppresses and erases; digests",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
 }
 MAY_READ_PEOPLE: Final = frozenset({WEB, RIGHTS, OWNER})  # the console and the answers to people themselves
