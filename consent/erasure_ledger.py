@@ -25,7 +25,7 @@ Digested = tuple[str, bytes]
 
 
 class RestoredDatabaseError(TesseraError):
-    """This database was restored and still has people who were erased since: run `manage.py reapply_erasures` first."""
+    """The database was restored and still has people who were erased since: run `manage.py reapply_erasures` first."""
 
     code = "restored_database"
 

@@ -149,14 +149,14 @@ BEGIN
     WITH known AS (
         SELECT value FROM identifier WHERE id = ANY(atoms) UNION SELECT unnest(named)
     )
-    SELECT '(?<![[:alnum:]._+-])(' || string_agg(regexp_replace(value, '([^[:alnum:]])', '\', 'g'), '|')
+    SELECT '(?<![[:alnum:]._+-])(' || string_agg(regexp_replace(value, '([^[:alnum:]])', '\\\1', 'g'), '|')
            || ')(?!-?[[:alnum:]]|\.[[:alnum:]])' INTO addresses
     FROM known WHERE length(value) >= 6;
 
     WITH known AS (
         SELECT value FROM identifier WHERE id = ANY(atoms) UNION SELECT unnest(named)
     )
-    SELECT '(' || string_agg(regexp_replace(right(value, 9), '(\d)(?=\d)', '[ ./()-]{0,3}', 'g'), '|') || ')(?!\d)'
+    SELECT '(' || string_agg(regexp_replace(right(value, 9), '(\d)(?=\d)', '\1[ ./()-]{0,3}', 'g'), '|') || ')(?!\d)'
     INTO telephones FROM known WHERE value ~ '^\+\d{9,}$';
 
     -- Those who were seen with the person or compared: without them it may be decided otherwise who is who.

@@ -21,10 +21,10 @@ from cdp.models import (
     Sighting,
     SourceKind,
 )
-from consent import catalogue, erasure, erasure_ledger, gate, suppression
-from consent.models import Erasure, ErasureOrder, SuppressedDay, Suppression
+from consent import catalogue, erasure, erasure_ledger, gate, restriction, suppression
+from consent.models import ConsentState, Erasure, ErasureOrder, SuppressedDay, Suppression
 from identity.models import Judgement
-from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory
+from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, say
 from tests.factories.filled import console_user, fill
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -195,7 +195,7 @@ def test_every_table_of_people__has_a_rule_or_a_reason(db):
         cursor.execute("SELECT table_name FROM erasure_rule")
         ruled = {table for (table,) in cursor.fetchall()}
 
-    assert catalogue.PERSONAL_TABLES <= ruled | erasure.KEPT.keys()
+    assert ruled | erasure.KEPT.keys() >= catalogue.PERSONAL_TABLES
     assert not ruled & erasure.KEPT.keys()
     assert all(erasure.KEPT.values())
 
@@ -325,9 +325,11 @@ def test_erasure__by_a_worker__is_refused(workspace, as_login):
 def test_judgement__outside_of_an_erasure__stays_append_only(workspace, now):
     filled = person(workspace, now)
 
-    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('tessera.erasing', 'yes', true)")
-        cursor.execute("DELETE FROM judgement")
+
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        filled.judgement.delete()
 
     assert Judgement.objects.filter(pk=filled.judgement.pk).exists()
 
@@ -393,3 +395,69 @@ def test_database__that_is_behind_the_ledger__refuses_until_it_is_reapplied(work
     assert not Event.objects.exists()
     assert erasure.reapply_erasures(now=NOW) == 0
     assert erasure.reapply_erasures(now=NOW, since=NOW) == 1
+
+
+def test_ledger__of_a_closed_workspace__is_passed_over(workspace):
+    erasure_ledger_of(workspace.pk + 4711)
+
+    again = erasure.reapply_erasures(now=NOW)
+
+    assert again == 1
+    assert not Erasure.objects.exists()
+    erasure_ledger.refuse_if_behind()
+
+
+def erasure_ledger_of(workspace_id):
+    with erasure_ledger.writing() as ledger:
+        erasure_ledger.append(ledger, workspace_id=workspace_id, digests=[("email", b"0" * 32)], now=NOW)
+
+
+# -- restriction and objection --------------------------------------------------------------------------------------
+
+
+def permitted(identifier):
+    identifier.refresh_from_db()
+    return {purpose for purpose in Purpose if purpose.is_gated and identifier.permitted & purpose.bit}
+
+
+def test_restriction__hides_the_person_from_every_purpose_until_lifted(workspace):
+    ada, bob = IdentifierFactory(workspace=workspace, value=ADA.value), IdentifierFactory(workspace=workspace)
+    before = permitted(ada)
+
+    restriction.restrict(workspace_id=workspace.pk, identifier=ADA, now=NOW)
+    restriction.restrict(workspace_id=workspace.pk, identifier=ADA, now=NOW)
+    hidden = permitted(ada)
+    lifted = restriction.lift(workspace_id=workspace.pk, identifier=ADA, now=NOW)
+
+    assert hidden == set()
+    assert permitted(bob) == before
+    assert lifted == 1
+    assert permitted(ada) == before
+    assert OutboxRow.objects.filter(stage="SEGMENTS", subject_id=ada.profile_id, cause="CONSENT").count() == 2
+
+
+def test_restriction__outlasts_a_consent(workspace):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    restriction.restrict(workspace_id=workspace.pk, identifier=ADA, now=NOW)
+
+    say(ada, Purpose.ADVERTISING, ConsentState.GIVEN, is_verified=True)
+
+    assert permitted(ada) == set()
+
+
+def test_restriction__of_somebody_unknown__holds_when_they_come(workspace):
+    restriction.restrict(workspace_id=workspace.pk, identifier=ADA, now=NOW)
+
+    assert permitted(IdentifierFactory(workspace=workspace, value=ADA.value)) == set()
+
+
+def test_objection__denies_its_purpose_alone(workspace):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    before = permitted(ada)
+
+    restriction.object_to(workspace_id=workspace.pk, identifier=ADA, purpose=Purpose.ANALYTICS, now=NOW)
+    denied = before - permitted(ada)
+    restriction.lift(workspace_id=workspace.pk, identifier=ADA, now=NOW, kind="OBJECTION", purpose=Purpose.ANALYTICS)
+
+    assert denied == {Purpose.ANALYTICS}
+    assert permitted(ada) == before
