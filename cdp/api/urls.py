@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.generic import View
 from rest_framework.views import APIView
 
-from cdp.api import consents, description, plans, profiles, quality, quarantine, segments
+from cdp.api import consents, description, plans, profiles, quality, quarantine, restrictions, segments, suppressions
 
 PERSON = "profiles/<path:identifier>"
 
@@ -30,6 +30,8 @@ CONSENT: dict[str, type[APIView]] = {
     "consents": consents.ConsentsView,
     "purposes": consents.PurposesView,
     "notices": consents.NoticesView,
+    "suppressions": suppressions.SuppressionsView,
+    "restrictions": restrictions.RestrictionsView,
 }
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,

@@ -16,13 +16,12 @@ from cdp.management.times import read_time
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import erasure, queries, restriction, services, suppression
-from consent.models import ConsentState, RestrictionKind
+from consent.models import ConsentState
 
 RIGHTS = {
     "suppress": "store nobody with this identifier any more",
     "unsuppress": "take an identifier off the suppression list",
-    "restrict": "show a person to no purpose (Art. 18)",
-    "object": "do not use a person's data for a purpose, whatever its legal basis (Art. 21)",
+    "restrict": "show a person to no purpose (Art. 18), or object to one of them (Art. 21)",
     "lift": "end a restriction, or with --purpose an objection",
     "erase": "erase a person everywhere, and keep them from coming back (Art. 17)",
 }
@@ -54,9 +53,8 @@ class Command(TesseraCommand):
                 action.add_argument("--until", default="", metavar="TIME", help="ISO 8601; default: for ever")
             if name == "erase":
                 action.add_argument("--key", default="", help="of the request: the same key again erases nothing")
-            if name in {"object", "lift"}:
-                text = "the purpose that is objected to" if name == "object" else "lift the objection to this purpose"
-                action.add_argument("--purpose", required=name == "object", choices=purposes, help=text)
+            if name in {"restrict", "lift"}:
+                action.add_argument("--purpose", choices=purposes, help="the objection to this purpose alone")
 
     def handle(self, *_: Any, **options: Any) -> None:
         workspace_id = self.workspace_id(options)
@@ -118,24 +116,22 @@ def _unsuppressed(workspace_id: int, identifier: Identifier, _: dict[str, Any]) 
     return {"unsuppressed": suppression.unsuppress(workspace_id=workspace_id, identifier=identifier)}
 
 
-def _restricted(workspace_id: int, identifier: Identifier, _: dict[str, Any]) -> dict[str, Any]:
-    kept = restriction.restrict(workspace_id=workspace_id, identifier=identifier, now=timezone.now())
-    return {"restricted": True, "since": kept.created_at}
-
-
-def _objected(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
-    purpose = Purpose(options["purpose"])
-    kept = restriction.object_to(workspace_id=workspace_id, identifier=identifier, purpose=purpose, now=timezone.now())
-    return {"objected": purpose.value, "since": kept.created_at}
+def _restricted(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    kept = restriction.deny(
+        workspace_id=workspace_id, identifier=identifier, purpose=_purpose(options), now=timezone.now()
+    )
+    return {"kind": kept.kind, "since": kept.created_at}
 
 
 def _lifted(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
-    purpose = Purpose(options["purpose"]) if options["purpose"] else None
-    kind = RestrictionKind.OBJECTION if purpose else RestrictionKind.RESTRICTION
     lifted = restriction.lift(
-        workspace_id=workspace_id, identifier=identifier, now=timezone.now(), kind=kind, purpose=purpose
+        workspace_id=workspace_id, identifier=identifier, purpose=_purpose(options), now=timezone.now()
     )
     return {"lifted": lifted}
+
+
+def _purpose(options: dict[str, Any]) -> Purpose | None:
+    return Purpose(options["purpose"]) if options["purpose"] else None
 
 
 def _erased(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +146,6 @@ _RIGHTS: dict[str, Callable[[int, Identifier, dict[str, Any]], dict[str, Any]]] 
     "suppress": _suppressed,
     "unsuppress": _unsuppressed,
     "restrict": _restricted,
-    "object": _objected,
     "lift": _lifted,
     "erase": _erased,
 }
