@@ -75,8 +75,11 @@ def put_on_list(
 _ANYBODY: Final = "SELECT EXISTS (SELECT FROM suppression WHERE workspace_id = %s)"
 _LISTED: Final = """
 SELECT DISTINCT n.type, n.value FROM unnest(%s::text[], %s::text[], %s::bytea[]) AS n (type, value, digest)
-JOIN suppression s ON s.workspace_id = %s AND s.identifier_type = n.type AND s.identifier_digest = n.digest
-WHERE s.until IS NULL OR s.until > clock_timestamp()
+CROSS JOIN LATERAL (
+    SELECT FROM suppression WHERE workspace_id = %s AND identifier_type = n.type AND identifier_digest = n.digest
+      AND (until IS NULL OR until > clock_timestamp())
+    OFFSET 0
+) AS listed
 """
 
 

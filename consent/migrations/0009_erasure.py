@@ -24,17 +24,22 @@ BEGIN
         RETURN NULL;  -- of this workspace, by row-level security
     END IF;
     IF EXISTS (
-        SELECT FROM suppression s JOIN fresh f
-        ON f.workspace_id = s.workspace_id AND f.type = s.identifier_type AND f.digest = s.identifier_digest
-        WHERE s.until IS NULL OR s.until > clock_timestamp()
+        SELECT FROM fresh f CROSS JOIN LATERAL (  -- by the index, however long the list is
+            SELECT FROM suppression
+            WHERE workspace_id = f.workspace_id AND identifier_type = f.type AND identifier_digest = f.digest
+              AND (until IS NULL OR until > clock_timestamp())
+            OFFSET 0
+        ) AS listed
     ) THEN
         RAISE EXCEPTION 'an identifier is suppressed: whoever has it is not stored'
             USING ERRCODE = 'restrict_violation', CONSTRAINT = 'identifier_is_not_suppressed';
     END IF;
     PERFORM core.refresh_permissions(ARRAY(
-        SELECT DISTINCT f.profile_id FROM restriction r JOIN fresh f
-        ON f.workspace_id = r.workspace_id AND f.type = r.identifier_type AND f.digest = r.identifier_digest
-        WHERE r.lifted_at IS NULL
+        SELECT DISTINCT f.profile_id FROM fresh f CROSS JOIN LATERAL (
+            SELECT FROM restriction WHERE lifted_at IS NULL
+              AND workspace_id = f.workspace_id AND identifier_type = f.type AND identifier_digest = f.digest
+            OFFSET 0
+        ) AS restricted
     ), false);
     RETURN NULL;
 END $$;
@@ -53,9 +58,12 @@ DECLARE
 BEGIN
     FOREACH change SLICE 1 IN ARRAY ARRAY[
         ['    decided AS (', $sql$    denied AS MATERIALIZED (  -- restricted, or objected to: whatever was consented to
-        SELECT i.profile_id, bit_or(r.denies) AS bits FROM restriction r JOIN identifier i
-        ON i.workspace_id = r.workspace_id AND i.type = r.identifier_type AND i.digest = r.identifier_digest
-        WHERE r.lifted_at IS NULL AND i.profile_id = ANY(profiles) GROUP BY i.profile_id
+        SELECT i.profile_id, bit_or(r.denies) AS bits FROM identifier i CROSS JOIN LATERAL (
+            SELECT denies FROM restriction WHERE lifted_at IS NULL
+              AND workspace_id = i.workspace_id AND identifier_type = i.type AND identifier_digest = i.digest
+            OFFSET 0
+        ) AS r
+        WHERE i.profile_id = ANY(profiles) GROUP BY i.profile_id
     ),
     decided AS ($sql$],
         ['0::smallint) AS mask', '0::smallint) & ~COALESCE(x.bits, 0::smallint) AS mask'],
@@ -218,7 +226,6 @@ RULES = {
 }
 
 ASKED_BY = (WEB, OPERATOR, RIGHTS)
-PERSONAL = ("suppression", "restriction")
 
 
 class Migration(migrations.Migration):
@@ -433,6 +440,7 @@ class Migration(migrations.Migration):
         *(grant("SELECT", "erasure_mark", to=login) for login in PURPOSES_BY_LOGIN if login not in ASKED_BY),
         grant("SELECT", "suppression", to=Purpose.COLLECTION),
         grant("SELECT (digest)", "identifier", to=Purpose.COLLECTION),
+        grant("SELECT (id, workspace_id, type, digest, profile_id)", "identifier", to=RIGHTS),
         grant("SELECT, INSERT, UPDATE", "suppressed_day", to=Purpose.COLLECTION),
         grant("SELECT, UPDATE (answer, answered_at)", "erasure_order", to=Purpose.ADVERTISING),
         grant("SELECT, UPDATE (completed_at)", "erasure", to=Purpose.ADVERTISING),

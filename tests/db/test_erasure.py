@@ -3,9 +3,13 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from activation import erasing
+from activation.models import AudienceMember
+from cdp import embedded
 from cdp.ingestion import services as ingestion
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
@@ -463,3 +467,67 @@ def test_objection__denies_its_purpose_alone(workspace):
 
     assert denied == {Purpose.ANALYTICS}
     assert permitted(ada) == before
+
+
+# -- at the same moment ---------------------------------------------------------------------------------------------
+
+
+def advisory_locks():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT classid, mode FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        return set(cursor.fetchall())
+
+
+def test_whoever_stores__shares_the_turn_that_erasing_has_alone(workspace):
+    with gate.permit(Purpose.COLLECTION, workspace_id=workspace.pk):
+        storing = advisory_locks()
+
+    erase(workspace)
+
+    assert (gate.ERASING, "ShareLock") in storing
+    assert (gate.ERASING, "ExclusiveLock") in advisory_locks()
+
+
+def test_other_purposes__take_no_turn(workspace):
+    with gate.permit(Purpose.ANALYTICS, workspace_id=workspace.pk):
+        assert advisory_locks() == set()
+
+
+def test_erasure__while_somebody_stores__waits_and_gives_up_without_a_trace(workspace, ledger, monkeypatch):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    monkeypatch.setattr(erasure, "PATIENCE", "20ms")
+    monkeypatch.setattr(erasure, "ATTEMPTS", 2)
+    other = embedded.default_stack().database_url("postgres", connection.settings_dict["NAME"])
+
+    with psycopg.connect(other) as storing:
+        storing.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", [gate.ERASING, workspace.pk])
+        with pytest.raises(erasure.BusyWorkspaceError):
+            erase(workspace)
+
+    assert Identifier.objects.filter(pk=ada.pk).exists()
+    assert not Suppression.objects.exists()
+    assert erasure_ledger.last_number() == 0
+
+
+# -- what destinations answer ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("state", "answer"), [("REMOVED", "UNSUPPORTED"), ("REJECTED", "REFUSED")])
+def test_destination__that_has_removed_a_person_or_will_not__is_in_the_certificate(state, answer, workspace, now):
+    filled = person(workspace, now)
+    done = erase(workspace, Named("email", filled.people[0].value))
+    waiting = erasing.settle_erasures(workspace_id=workspace.pk, now=NOW)
+    theirs = AudienceMember.objects.filter(profile_id=filled.people[0].profile_id)
+    theirs.update(state=state)
+
+    answers = erasing.settle_erasures(workspace_id=workspace.pk, now=NOW)
+
+    done.refresh_from_db()
+    assert waiting == {}
+    assert answers == {answer: 1}
+    assert done.completed_at == NOW
+    assert erasure.certificate(done)["destinations"] == [
+        {"destination": "newsletter", "answer": answer.lower(), "answered_at": NOW}
+    ]
+    assert not theirs.exists()
+    assert AudienceMember.objects.count() == 2
