@@ -167,8 +167,8 @@ def _reapply(line: Line, now: datetime) -> None:
     with workspace_scope(line.workspace_id):
         if _is_here(line.workspace_id):
             _take_turn(line.workspace_id)
-            for place, (profile, digests) in enumerate(_people(line)):
-                key = f"line {line.number}.{place} at {now.isoformat()}"
+            for profile, digests in _people(line):
+                key = f"line {line.number}: {uuid.uuid4()}"
                 erasure = _erase(line.workspace_id, profile, digests, values=[], key=key, now=now)
                 Erasure.objects.filter(pk=erasure.pk).update(number=line.number)
         erasure_ledger.follow(line.number)

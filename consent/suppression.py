@@ -14,7 +14,7 @@ from django.db import connection
 from cdp.kernel.identifiers import Identifier
 from cdp.models.digests import digests_of_all_peppers, identifier_digest, pepper_id
 from cdp.models.tenancy import workspace_scope
-from consent.gate import Collection, Permit
+from consent.gate import ERASING, Collection, Permit
 from consent.models import Suppression, SuppressionReason
 
 log = structlog.get_logger()
@@ -83,21 +83,33 @@ CROSS JOIN LATERAL (
 """
 
 
-def is_in_use(permit: Permit[Collection]) -> bool:
+def is_in_use(workspace_id: int) -> bool:
     """Whether the list has anybody: mostly it has not, and nothing needs to be digested."""
     with connection.cursor() as cursor:
-        cursor.execute(_ANYBODY, [permit.workspace_id])
+        cursor.execute(_ANYBODY, [workspace_id])
         return bool(cursor.fetchone()[0])
 
 
 def suppressed_among(permit: Permit[Collection], nodes: Iterable[Node]) -> frozenset[Node]:
     """Those that are on the list. The permit holds the turn: who is erased meanwhile is so after this transaction."""
-    if not is_in_use(permit):
-        return frozenset()
+    return suppressed_in(permit.workspace_id, nodes) if is_in_use(permit.workspace_id) else frozenset()
+
+
+def suppressed_in(workspace_id: int, nodes: Iterable[Node]) -> frozenset[Node]:
+    """As `suppressed_among`, for those who `share_turn` themselves."""
     rows = [(kind, value, digest) for kind, value in set(nodes) for digest in digests_of_all_peppers(kind, value)]
     with connection.cursor() as cursor:
-        cursor.execute(_LISTED, [*([row[place] for row in rows] for place in range(3)), permit.workspace_id])
+        cursor.execute(_LISTED, [*([row[place] for row in rows] for place in range(3)), workspace_id])
         return frozenset(cursor.fetchall())
+
+
+_SHARE_TURN: Final = "SELECT pg_advisory_xact_lock_shared(%s, %s)"
+
+
+def share_turn(workspace_id: int) -> None:
+    """Until the transaction ends nobody is erased. A permit of COLLECTION does so by itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SHARE_TURN, [ERASING, workspace_id])
 
 
 _COUNT: Final = """
@@ -106,8 +118,8 @@ ON CONFLICT (workspace_id, day) DO UPDATE SET dropped = known.dropped + EXCLUDED
 """
 
 
-def count_dropped(permit: Permit[Collection], dropped: int) -> None:
+def count_dropped(workspace_id: int, dropped: int) -> None:
     """That something of suppressed people came, and not whose it was."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, [permit.workspace_id, dropped])
-    log.info("suppression.dropped", workspace=permit.workspace_id, dropped=dropped)
+        cursor.execute(_COUNT, [workspace_id, dropped])
+    log.info("suppression.dropped", workspace=workspace_id, dropped=dropped)

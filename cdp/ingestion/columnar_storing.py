@@ -133,7 +133,7 @@ WHERE i.id IS NULL OR s.id IS NOT NULL
 
 def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, slots: int) -> int:
     """Take out the events that name somebody who is suppressed. Returns how many they were."""
-    if not suppression.is_in_use(permit):
+    if not suppression.is_in_use(permit.workspace_id):
         return 0
     cursor.execute(_NOT_TO_BE_STORED, [permit.workspace_id])
     places = [place for (place,) in cursor.fetchall()]
@@ -143,7 +143,7 @@ def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, slots: i
     cursor.execute(f"DELETE FROM pg_temp.arriving_event WHERE {names_one}", {"places": places})  # noqa: S608  # our own names
     dropped = int(cursor.rowcount)
     if dropped:
-        suppression.count_dropped(permit, dropped)
+        suppression.count_dropped(permit.workspace_id, dropped)
     return dropped
 
 

@@ -86,7 +86,7 @@ def unsuppressed(permit: Permit[Collection], said: Sequence[N]) -> list[N]:
         return list(said)
     kept = [one for one in said if suppressed.isdisjoint(one.nodes)]
     if dropped := len(said) - len(kept):
-        suppression.count_dropped(permit, dropped)
+        suppression.count_dropped(permit.workspace_id, dropped)
     return kept
 
 

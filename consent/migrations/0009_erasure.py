@@ -435,8 +435,11 @@ class Migration(migrations.Migration):
         *(erasure_rule(table, statement, place=place) for place, (table, statement) in enumerate(RULES.items(), 10)),
         row_security("suppression", "suppressed_day", "restriction", "erasure", "erasure_order"),
         *(grant("SELECT, INSERT, UPDATE, DELETE", "suppression", to=login) for login in ASKED_BY),
-        *(grant("SELECT, INSERT, UPDATE", "restriction", "erasure", "erasure_mark", to=login) for login in ASKED_BY),
-        *(grant("SELECT", "erasure_order", "suppressed_day", to=login) for login in ASKED_BY),
+        *(
+            grant("SELECT, INSERT, UPDATE", "restriction", "erasure", "erasure_mark", "suppressed_day", to=login)
+            for login in ASKED_BY
+        ),
+        *(grant("SELECT", "erasure_order", to=login) for login in ASKED_BY),
         *(grant("SELECT", "erasure_mark", to=login) for login in PURPOSES_BY_LOGIN if login not in ASKED_BY),
         grant("SELECT", "suppression", to=Purpose.COLLECTION),
         grant("SELECT (digest)", "identifier", to=Purpose.COLLECTION),

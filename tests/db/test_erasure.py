@@ -531,3 +531,21 @@ def test_destination__that_has_removed_a_person_or_will_not__is_in_the_certifica
     ]
     assert not theirs.exists()
     assert AudienceMember.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"type": "?", "mail": "x Ada@Example.com"},
+        {"type": "?", "tel": "06 12 34 56 78"},
+        {"type": "?", "userId": "ada-7"},
+    ],
+)
+def test_what_is_refused__of_somebody_suppressed__is_not_quarantined(refused, workspace, source):
+    for named in (ADA, Named("phone", "+33612345678"), Named("user_id", "ada-7")):
+        suppress(workspace, named)
+
+    send(source, refused, {"type": "?", "mail": BOB.value})
+
+    assert [BOB.value in item.raw for item in QuarantinedItem.objects.all()] == [True]
+    assert dropped() == 1
