@@ -25,7 +25,7 @@ class ConnectedTask(Task[..., Any]):
         close_old_connections()
 
 
-class NobodyIsBack(bootsteps.Step):  # type: ignore[misc]  # Celery has no types for it
+class NobodyIsBack(bootsteps.Step):
     """A worker does not start on a restored database, where people are back who were erased."""
 
     def __init__(self, parent: object, **options: Any) -> None:

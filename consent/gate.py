@@ -90,11 +90,11 @@ def _transaction_of(purpose: Purpose, workspace_id: int) -> Iterator[Permit[Purp
         role, search_path, workspace = cursor.fetchone()
         if role in set(Purpose):
             raise NestedPermitError(held=role, asked=purpose.value)
-        settings: list[object] = [purpose.value, f"{purpose.value}, core", str(workspace_id)]
+        settings: list[str] = [purpose.value, f"{purpose.value}, core", str(workspace_id)]
         if purpose.is_gated:
             cursor.execute(_SET, settings)
         else:
-            cursor.execute(_SHARE_TURN, [*settings, workspace_id])
+            cursor.execute(_SHARE_TURN, (*settings, workspace_id))
         yield Permit(purpose, workspace_id)
         # Within a savepoint the settings would outlive it; a rollback restores them by itself.
         cursor.execute(_SET, [role, search_path, workspace or ""])

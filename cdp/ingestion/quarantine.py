@@ -101,7 +101,10 @@ WHERE q.source_id = %(source)s AND q.digest = new.digest AND q.code = new.code A
 def add(refused: Sequence[Refused], *, source_id: int, workspace_id: int, now: datetime) -> None:
     """Within the caller's transaction, which has a workspace. What names somebody suppressed is counted and not kept."""
     refused = without_suppressed(
-        refused, lambda one: f"{_storable(one.raw)} {one.reading}", source_id=source_id, workspace_id=workspace_id
+        refused,
+        lambda one: _storable(one.raw) + storable_json(one.reading),
+        source_id=source_id,
+        workspace_id=workspace_id,
     )
     rows = _new({(digest_of(one), one.code): one for one in refused}, source_id)
     if not rows:

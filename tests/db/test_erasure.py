@@ -10,9 +10,11 @@ from django.db import DatabaseError, connection, transaction
 from activation import erasing
 from activation.models import AudienceMember
 from cdp import embedded
+from cdp.celery import NobodyIsBack
 from cdp.ingestion import services as ingestion
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
+from cdp.management import doctor
 from cdp.models import (
     Event,
     Identifier,
@@ -549,3 +551,31 @@ def test_what_is_refused__of_somebody_suppressed__is_not_quarantined(refused, wo
 
     assert [BOB.value in item.raw for item in QuarantinedItem.objects.all()] == [True]
     assert dropped() == 1
+
+
+# -- nothing starts on a restored database --------------------------------------------------------------------------
+
+
+def ledger_ahead(workspace):
+    erasure_ledger_of(workspace.pk)
+
+
+def test_worker__on_a_restored_database__does_not_start(workspace):
+    ledger_ahead(workspace)
+
+    with pytest.raises(SystemExit, match="restored_database"):
+        NobodyIsBack(None)
+
+
+def test_worker__on_a_database_that_follows_the_ledger__starts(workspace):
+    erase(workspace)
+
+    assert NobodyIsBack(None)
+
+
+def test_doctor__on_a_restored_database__says_so(workspace):
+    ledger_ahead(workspace)
+
+    (check,) = [check for check in doctor.examine(lambda: NOW) if check.name == "erasures"]
+
+    assert (check.ok, "reapply_erasures" in check.detail) == (False, True)
