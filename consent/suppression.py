@@ -77,7 +77,7 @@ _LISTED: Final = """
 SELECT DISTINCT n.type, n.value FROM unnest(%s::text[], %s::text[], %s::bytea[]) AS n (type, value, digest)
 CROSS JOIN LATERAL (
     SELECT FROM suppression WHERE workspace_id = %s AND identifier_type = n.type AND identifier_digest = n.digest
-      AND (until IS NULL OR until > clock_timestamp())
+      AND core.is_in_force(until)
     OFFSET 0
 ) AS listed
 """
@@ -113,7 +113,7 @@ def share_turn(workspace_id: int) -> None:
 
 
 _COUNT: Final = """
-INSERT INTO suppressed_day AS known (workspace_id, day, dropped) VALUES (%s, (now() AT TIME ZONE 'UTC')::date, %s)
+INSERT INTO suppressed_day AS known (workspace_id, day, dropped) VALUES (%s, core.today(), %s)
 ON CONFLICT (workspace_id, day) DO UPDATE SET dropped = known.dropped + EXCLUDED.dropped
 """
 

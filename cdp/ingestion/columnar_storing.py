@@ -126,7 +126,7 @@ _NOT_TO_BE_STORED: Final = """
 SELECT n.place FROM pg_temp.block_node n LEFT JOIN pg_temp.known_node k ON k.place = n.place
 LEFT JOIN identifier i ON i.id = k.id
 LEFT JOIN suppression s ON s.workspace_id = %s AND s.identifier_type = i.type AND s.identifier_digest = i.digest
-    AND (s.until IS NULL OR s.until > clock_timestamp())
+    AND core.is_in_force(s.until)
 WHERE i.id IS NULL OR s.id IS NOT NULL
 """
 

@@ -17,6 +17,11 @@ from cdp.models.access import erasure_rule, grant, row_security
 # The statement is refused as a whole: ingestion has left out whoever is suppressed, so that this is met only when
 # somebody is suppressed at the same moment, or on a way around ingestion. The batch is then tried again.
 SUPPRESSION = """
+CREATE FUNCTION core.is_in_force(until timestamptz) RETURNS boolean LANGUAGE sql STABLE
+RETURN until IS NULL OR until > statement_timestamp();
+CREATE FUNCTION core.today() RETURNS date LANGUAGE sql STABLE
+RETURN (statement_timestamp() AT TIME ZONE 'UTC')::date;
+
 CREATE FUNCTION core.identifiers_are_not_suppressed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = core, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN

@@ -43,7 +43,7 @@ def test_doctor__names_every_check_once(workspace):
         "catalogue.roles", "catalogue.memberships", "catalogue.ownership", "catalogue.row_security",
         "catalogue.partitions", "catalogue.readers", "catalogue.views", "catalogue.copies",
         "catalogue.definer_functions", "catalogue.creators",
-        "clock", "queue", "set_aside", "pressure",
+        "clock", "queue", "set_aside", "erasures", "pressure",
     ]  # fmt: skip
 
 
