@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from activation import ledger, queries, registry, sync
+from activation import erasing, ledger, queries, registry, sync
 from activation.ledger import Wish
 from activation.models import Audience, Destination
 from cdp.kernel.errors import TesseraError
@@ -42,6 +42,7 @@ def send_due(*, workspace_id: int, now: datetime) -> int:
     A destination that answers slowly holds up none but itself; one that fails is left alone until its rows are due
     again. A call ends after a while, though more may be due: the next wake-up goes on.
     """
+    erasing.settle_erasures(workspace_id=workspace_id, now=now)  # what was sent by now is what was asked
     until = time.monotonic() + SECONDS_PER_CALL
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
         waiting = queries.due_destinations(permit, now=now)

@@ -3,10 +3,11 @@
 import os
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, bootsteps
 from celery.schedules import crontab
 from django.db import close_old_connections
 
+from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import RIGHTS_QUEUE, WORKER_BY_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
@@ -25,10 +26,24 @@ class ConnectedTask(Task[..., Any]):
         close_old_connections()
 
 
+class NobodyIsBack(bootsteps.Step):
+    """A worker does not start on a restored database, where people are back who were erased."""
+
+    def __init__(self, parent: object, **options: Any) -> None:
+        super().__init__(parent, **options)
+        from consent import erasure_ledger  # noqa: PLC0415  # needs the apps, which Celery loads after this module
+
+        try:
+            erasure_ledger.refuse_if_behind()
+        except TesseraError as error:
+            raise SystemExit(f"{error.code}: {error.message}") from error
+
+
 app = Celery("tessera", task_cls=ConnectedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = REUSES_CONNECTIONS  # else Celery closes them before and after each task
 app.autodiscover_tasks(["cdp"])
+app.steps["worker"].add(NobodyIsBack)
 app.conf.beat_schedule = {
     f"sweep-{queue}": {
         "task": "cdp.sweep",

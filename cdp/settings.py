@@ -54,7 +54,9 @@ if "DATABASE_URL" in os.environ and not os.environ.get("SECRET_KEY"):
     raise ImproperlyConfigured("SECRET_KEY must be set where DATABASE_URL is: a long random text, the same everywhere")
 FIELD_ENCRYPTION_KEYS = read_list("FIELD_ENCRYPTION_KEYS")  # Fernet keys: the first encrypts, all decrypt
 IDENTIFIER_PEPPER = read_text("IDENTIFIER_PEPPER", SECRET_KEY)  # keys the digests of identifiers in the ledger
+IDENTIFIER_PEPPERS_BEFORE = read_list("IDENTIFIER_PEPPERS_BEFORE")  # suppressions made under them still hold
 DATA_DIR = Path(read_text("DATA_DIR") or BASE_DIR / ".data")
+ERASURE_LEDGER = Path(read_text("ERASURE_LEDGER") or DATA_DIR / "erasures.jsonl")  # outside of what backups restore
 DEBUG = read_flag("DEBUG", default=False)
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = read_list("CSRF_TRUSTED_ORIGINS")

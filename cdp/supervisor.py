@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import TextIO
 
 import psutil
+from django.conf import settings
 
 from cdp.embedded import CHECKOUT, EMBEDDED_MARK, EmbeddedError, Stack, environment_for
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.logins import RIGHTS, RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
+from cdp.kernel.logins import OPERATOR, RIGHTS, RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
 
 HOST = "127.0.0.1"
 FIRST_PORT, PORTS_TRIED = 8000, 100
@@ -170,8 +171,20 @@ def answers(url: str) -> bool:
 EXIT_PORT_IN_USE = 3
 
 
+def _refuse_restored() -> None:
+    """Asked of a process of its own, which has the environment of the others."""
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "reapply_erasures", "--check"],
+        env=environment_for(OPERATOR), cwd=CHECKOUT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if checked.returncode:
+        raise ServeError(checked.stderr.strip())
+
+
 def supervise(stack: Stack) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT. On a restored database, where people are back who were erased, nothing is started."""
+    if settings.ERASURE_LEDGER.exists():
+        _refuse_restored()
     port, lock = _take_port(os.environ.get("PORT"))
     with lock, _until_signalled() as signalled:
         children = [Child(program, stack.home / f"{program.name}.log") for program in programs(port, stack.home)]

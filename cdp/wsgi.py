@@ -17,6 +17,7 @@ django.setup(set_prefix=False)
 from cdp.api import browsers, problems  # noqa: E402  # needs the settings
 from cdp.api.tracking import answers, calls  # noqa: E402  # likewise
 from cdp.api.tracking.paths import SHORT_WAY  # noqa: E402  # likewise
+from consent import erasure_ledger  # noqa: E402  # likewise
 
 NEW_OBJECTS_A_COLLECTION: Final = 10_000
 
@@ -61,6 +62,7 @@ def _send(
     return [body]
 
 
+erasure_ledger.refuse_if_behind()  # a restored database has people again who were erased
 application = Application()
 
 # What was made until here stays: no later collection looks through it while requests wait.

@@ -42,6 +42,9 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "consent_is_chained": "trigger: links what was said to the chain, which no login may write",
     "consent_was_recorded": "trigger: what was said is felt at once",
     "purposes_changed": "trigger: another legal basis is felt at once",
+    "identifiers_are_not_suppressed": "trigger: whoever is suppressed is not stored; the restricted get their mask",
+    "restrictions_changed": "trigger: a restriction or an objection is felt at once",
+    "erase_person": "erases by the rules of `erasure_rule`, which only migrations write, for logins that see nobody",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
     "drop_event_partition": "drops a month's partition that is past its period, if no other workspace has rows in it",
 }
@@ -69,10 +72,12 @@ PERSONAL_TABLES: Final = frozenset(
         "quarantine_order",
         "quarantine_reading",
         "record",
+        "restriction",
         "review_pair",
         "score",
         "sighting",
         "source_notice",
+        "suppression",
         "trait",
     }
 )
@@ -92,6 +97,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "quarantine_reading"): _WRITES,
     (Purpose.COLLECTION, "event"): "measures what a source sends, without knowing whose it is; keeps types and counts",
     (Purpose.COLLECTION, "consent_record"): "records what signals in events say; digests",
+    (Purpose.COLLECTION, "suppression"): "stores nobody who is suppressed; digests",
     (Purpose.IDENTITY, "sighting"): "ids only: which identifiers were seen together",
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",
@@ -109,6 +115,8 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (OPERATOR, "breach_evidence"): "shows how many were affected: ids",
     (OPERATOR, "source_notice"): "lists who must still be told: ids",
     (OPERATOR, "consent_record"): "records and explains consents",
+    (OPERATOR, "restriction"): "restricts and lifts; digests",
+    (OPERATOR, "suppression"): "suppresses and erases; digests",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
 }
 MAY_READ_PEOPLE: Final = frozenset({WEB, RIGHTS, OWNER})  # the console and the answers to people themselves

@@ -10,7 +10,7 @@ people who permit it now, and nobody else. Python cannot forget the check, becau
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar, overload
+from typing import Final, Generic, Literal, TypeVar, overload
 
 from django.db import connection, transaction
 
@@ -74,6 +74,13 @@ _READ = "SELECT current_setting('role'), current_setting('search_path'), current
 _SET = """
 SELECT set_config('role', %s, true), set_config('search_path', %s, true), set_config('tessera.workspace', %s, true)
 """
+# Whoever stores people and whoever erases one take turns: what is stored is looked up in the list of suppressed people
+# before and not again after, and events have no foreign key that would tell. Those who store share the turn.
+ERASING: Final = 4712
+_SHARE_TURN = """
+SELECT set_config('role', %s, true), set_config('search_path', %s, true), set_config('tessera.workspace', %s, true),
+       pg_advisory_xact_lock_shared(4712, %s)
+"""
 
 
 @contextmanager
@@ -83,7 +90,11 @@ def _transaction_of(purpose: Purpose, workspace_id: int) -> Iterator[Permit[Purp
         role, search_path, workspace = cursor.fetchone()
         if role in set(Purpose):
             raise NestedPermitError(held=role, asked=purpose.value)
-        cursor.execute(_SET, [purpose.value, f"{purpose.value}, core", str(workspace_id)])
+        settings: list[str] = [purpose.value, f"{purpose.value}, core", str(workspace_id)]
+        if purpose.is_gated:
+            cursor.execute(_SET, settings)
+        else:
+            cursor.execute(_SHARE_TURN, (*settings, workspace_id))
         yield Permit(purpose, workspace_id)
         # Within a savepoint the settings would outlive it; a rollback restores them by itself.
         cursor.execute(_SET, [role, search_path, workspace or ""])

@@ -554,3 +554,149 @@ class SignalMapping(models.Model):
 
     def __str__(self) -> str:
         return f"{self.category or self.kind} → {self.purpose}"
+
+
+class SuppressionReason(models.TextChoices):
+    ERASURE = "ERASURE", _("erased at their request")
+    REQUEST = "REQUEST", _("asked not to be stored")
+    OPERATOR = "OPERATOR", _("entered by an operator")
+
+
+class Suppression(models.Model):
+    """Whoever has this identifier is not stored, whatever brings them: SDK, file, webhook, replay or restored backup.
+
+    It holds the digest and never the value: a list of those who want to be forgotten must not remember them.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    identifier_type = models.CharField(_("identifier type"), max_length=64)
+    identifier_digest = models.BinaryField(max_length=32)
+    pepper_id = models.CharField(max_length=8, help_text="under which pepper the digest was made")
+    reason = models.CharField(_("reason"), max_length=12, choices=SuppressionReason)
+    until = models.DateTimeField(_("until"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    class Meta:
+        db_table = "suppression"
+        verbose_name = _("suppression")
+        verbose_name_plural = _("suppressions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "identifier_type", "identifier_digest"], name="suppression_is_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.identifier_type} {self.reason}"
+
+
+class SuppressedDay(models.Model):
+    """How much of suppressed people arrived and was dropped: a number a day, and nothing about whom."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    day = models.DateField(_("day"))
+    dropped = models.PositiveBigIntegerField(_("dropped"))
+
+    class Meta:
+        db_table = "suppressed_day"
+        constraints = [models.UniqueConstraint(fields=["workspace", "day"], name="suppressed_day_is_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.dropped}"
+
+
+class RestrictionKind(models.TextChoices):
+    RESTRICTION = "RESTRICTION", _("restriction (Art. 18)")
+    OBJECTION = "OBJECTION", _("objection (Art. 21)")
+
+
+class Restriction(models.Model):
+    """The person of this identifier is shown to no purpose of `denies`, whatever they consented to, until it is lifted."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    identifier_type = models.CharField(_("identifier type"), max_length=64)
+    identifier_digest = models.BinaryField(max_length=32)
+    kind = models.CharField(_("kind"), max_length=12, choices=RestrictionKind)
+    denies = models.PositiveSmallIntegerField(help_text="the bits of the purposes")
+    created_at = models.DateTimeField(_("created at"))
+    lifted_at = models.DateTimeField(_("lifted at"), null=True, blank=True)
+
+    class Meta:
+        db_table = "restriction"
+        verbose_name = _("restriction")
+        verbose_name_plural = _("restrictions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "identifier_type", "identifier_digest", "kind", "denies"],
+                condition=models.Q(lifted_at=None),
+                name="restriction_is_open_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.identifier_type}"
+
+
+class Erasure(models.Model):
+    """That a person was erased: the certificate, which says how many rows of which tables and nothing about whom."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    key = models.CharField(max_length=100, help_text="of the one who asked: the same key again erases nothing")
+    number = models.BigIntegerField(help_text="its line in the ledger outside of the database")
+    rows = models.JSONField(_("rows"), help_text="table → rows that were erased or emptied")
+    erased_at = models.DateTimeField(_("erased at"))
+    completed_at = models.DateTimeField(
+        _("completed at"), null=True, blank=True, help_text=_("all destinations answered")
+    )
+
+    class Meta:
+        db_table = "erasure"
+        verbose_name = _("erasure")
+        verbose_name_plural = _("erasures")
+        constraints = [models.UniqueConstraint(fields=["workspace", "key"], name="erasure_key_is_unique")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class ErasureAnswer(models.TextChoices):
+    PENDING = "PENDING", _("pending")
+    ACKNOWLEDGED = "ACKNOWLEDGED", _("acknowledged")
+    REFUSED = "REFUSED", _("refused")
+    UNSUPPORTED = "UNSUPPORTED", _("unsupported")
+
+
+class ErasureOrder(models.Model):
+    """What a destination was told about an erased person, and what it answered. The profile id leads to nobody any more."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    erasure = models.ForeignKey(Erasure, models.CASCADE, related_name="orders")
+    destination_id = models.BigIntegerField()
+    destination = models.CharField(_("destination"), max_length=50, help_text=_("its name at that time"))
+    profile_id = models.BigIntegerField()
+    answer = models.CharField(_("answer"), max_length=12, choices=ErasureAnswer, default=ErasureAnswer.PENDING)
+    answered_at = models.DateTimeField(_("answered at"), null=True, blank=True)
+
+    class Meta:
+        db_table = "erasure_order"
+        constraints = [models.UniqueConstraint(fields=["erasure", "destination_id"], name="erasure_order_is_unique")]
+        indexes = [
+            models.Index(fields=["workspace"], condition=models.Q(answer="PENDING"), name="erasure_order_pending")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.destination}: {self.answer}"
+
+
+class ErasureMark(models.Model):
+    """Up to which line of the ledger of erasures this database has done what it says. One row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    number = models.BigIntegerField()
+
+    class Meta:
+        db_table = "erasure_mark"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="erasure_mark_is_one")]
+
+    def __str__(self) -> str:
+        return str(self.number)

@@ -17,8 +17,10 @@ from cdp.api import (
     quarantine,
     receipts,
     register,
+    restrictions,
     segments,
     signals,
+    suppressions,
 )
 
 PERSON = "profiles/<path:identifier>"
@@ -55,6 +57,8 @@ CONSENT: dict[str, type[APIView]] = {
     "notices/<slug:key>/versions": consents.NoticeVersionsView,
     "preference-links": preferences.LinksView,
     "signals/decode": signals.DecodeView,
+    "suppressions": suppressions.SuppressionsView,
+    "restrictions": restrictions.RestrictionsView,
 }
 ACCOUNTABILITY: dict[str, type[APIView]] = {
     "register/art30": register.RegisterView,

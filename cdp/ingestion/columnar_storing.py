@@ -15,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from cdp.ingestion import storing
 from cdp.ingestion.storing import Form
+from consent import suppression
 from consent.gate import Collection, Permit
 
 Data = Sequence[memoryview | bytes]
@@ -83,7 +84,8 @@ def meet(permit: Permit[Collection], columns: Columns) -> set[int]:
 def _know(permit: Permit[Collection], cursor: CursorWrapper) -> set[int]:
     cursor.execute(_KNOW, [permit.workspace_id])
     cursor.execute(_UNKNOWN)
-    unknown = cursor.fetchall()
+    unknown = set(cursor.fetchall())
+    unknown -= suppression.suppressed_among(permit, unknown)
     if not unknown:
         return set()
     added = storing.add(permit, unknown)
@@ -111,11 +113,38 @@ def store(permit: Permit[Collection], columns: Columns, turn: AbstractContextMan
     with storing.arriving(form) as cursor:
         cursor.execute(_HASH)
         _copy(cursor, f"arriving_event ({_columns(columns.slots)})", columns.events)
+        size = columns.size - _drop_suppressed(permit, cursor, columns.slots)
         with turn:
-            fresh = columns.size if storing.claim_all(permit, cursor) else storing.claim(permit, cursor, columns.size)
+            fresh = size if storing.claim_all(permit, cursor) else storing.claim(permit, cursor, size)
         whose = storing.insert_events(permit, cursor, form)
         cursor.execute("DROP TABLE pg_temp.block_node, pg_temp.known_node")
     return fresh, whose
+
+
+# Also those who were erased since they were met, in the transaction before this one.
+_NOT_TO_BE_STORED: Final = """
+SELECT n.place FROM pg_temp.block_node n LEFT JOIN pg_temp.known_node k ON k.place = n.place
+LEFT JOIN identifier i ON i.id = k.id
+LEFT JOIN suppression s ON s.workspace_id = %s AND s.identifier_type = i.type AND s.identifier_digest = i.digest
+    AND core.is_in_force(s.until)
+WHERE i.id IS NULL OR s.id IS NOT NULL
+"""
+
+
+def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, slots: int) -> int:
+    """Take out the events that name somebody who is suppressed. Returns how many they were."""
+    if not suppression.is_in_use(permit.workspace_id):
+        return 0
+    cursor.execute(_NOT_TO_BE_STORED, [permit.workspace_id])
+    places = [place for (place,) in cursor.fetchall()]
+    if not places:
+        return 0
+    names_one = " OR ".join(f"place{slot} = ANY(%(places)s)" for slot in range(slots))
+    cursor.execute(f"DELETE FROM pg_temp.arriving_event WHERE {names_one}", {"places": places})  # noqa: S608  # our own names
+    dropped = int(cursor.rowcount)
+    if dropped:
+        suppression.count_dropped(permit.workspace_id, dropped)
+    return dropped
 
 
 def _columns(slots: int) -> str:

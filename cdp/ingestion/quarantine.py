@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import Count, QuerySet
 
 from cdp.ingestion.bodies import storable_json
+from cdp.ingestion.mentions import without_suppressed
 from cdp.models import QuarantinedItem
 
 NO_READING: Final[Mapping[str, Any]] = {}
@@ -98,7 +99,13 @@ WHERE q.source_id = %(source)s AND q.digest = new.digest AND q.code = new.code A
 
 
 def add(refused: Sequence[Refused], *, source_id: int, workspace_id: int, now: datetime) -> None:
-    """Within the caller's transaction, which has a workspace."""
+    """Within the caller's transaction, which has a workspace. What names somebody suppressed is counted and not kept."""
+    refused = without_suppressed(
+        refused,
+        lambda one: _storable(one.raw) + storable_json(one.reading),
+        source_id=source_id,
+        workspace_id=workspace_id,
+    )
     rows = _new({(digest_of(one), one.code): one for one in refused}, source_id)
     if not rows:
         return

@@ -39,7 +39,7 @@ def write_records(
     read_by: Reading | None = None,
 ) -> Written:
     """`read_by` is remembered with each record, so that its raw values can be normalised again."""
-    changed, accepted = _changed(source, records)
+    changed, accepted = _changed(source, storing.unsuppressed(permit, records))
     if not changed:
         return Written(accepted, {})
     ids = storing.resolve(permit, {node for record in changed for node in record.nodes}).known

@@ -31,7 +31,7 @@ from cdp.ingestion.storing import Encounter, Observation
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Run, RunState
-from consent import gate
+from consent import gate, suppression
 from consent.gate import Collection, Permit
 
 BATCH: Final = 2_000
@@ -324,6 +324,8 @@ WHERE t.identifier_id = new.identifier AND t.source_id = %s AND t.name = new.nam
 
 
 def _write(permit: Permit[Collection], source: KnownSource, changes: Sequence[_Change]) -> None:
+    suppressed = suppression.suppressed_among(permit, {node for one in changes for node in one.row.nodes})
+    changes = [one for one in changes if suppressed.isdisjoint(one.row.nodes)]
     ids = storing.resolve(permit, {node for one in changes for node in one.row.nodes}).known
     for reading in {one.reading.marks: one.reading for one in changes}.values():
         keep_mapping(permit, reading)

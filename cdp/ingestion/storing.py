@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import combinations, islice
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -21,6 +21,7 @@ from cdp.ingestion.messages import Fact, Node
 from cdp.ingestion.signalling import record_signals
 from cdp.models import Cause
 from cdp.models.digests import identifier_digest
+from consent import suppression
 from consent.gate import Collection, Permit
 
 Ids = Mapping[Node, int]
@@ -58,7 +59,7 @@ class Encounter:
 
 def write_facts(permit: Permit[Collection], facts: Iterable[Fact]) -> Stored:
     """Store what was not stored before, and link what came together. A replay writes nothing and touches nobody."""
-    known = _with_previous(permit, list(facts))
+    known = unsuppressed(permit, _with_previous(permit, list(facts)))
     if not known:
         return Stored(0, {})
     record_signals(permit, known)
@@ -68,6 +69,27 @@ def write_facts(permit: Permit[Collection], facts: Iterable[Fact]) -> Stored:
     learnt |= sight(permit, (Encounter(fact.nodes, fact.source_id, fact.occurred_at) for fact in known), ids.known)
     events, seen = write_arrived(permit, (event_line(fact, ids.known) for fact in known))
     return Stored(events, {**dict.fromkeys(seen, Cause.EVENT), **dict.fromkeys(learnt, Cause.LEARNT)})
+
+
+class Naming(Protocol):
+    """A fact or a row: whoever it names."""
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+
+N = TypeVar("N", bound=Naming)
+
+
+def unsuppressed(permit: Permit[Collection], said: Sequence[N]) -> list[N]:
+    """What names nobody who is suppressed. The rest is dropped and counted: kept anywhere it would be what must not be."""
+    suppressed = suppression.suppressed_among(permit, (node for one in said for node in one.nodes))
+    if not suppressed:
+        return list(said)
+    kept = [one for one in said if suppressed.isdisjoint(one.nodes)]
+    if dropped := len(said) - len(kept):
+        suppression.count_dropped(permit.workspace_id, dropped)
+    return kept
 
 
 def _observations(facts: Iterable[Fact]) -> Iterator[Observation]:

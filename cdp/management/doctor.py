@@ -13,10 +13,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from cdp import tasks
 from cdp.ingestion import backpressure
+from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import OWNER
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
-from consent import breaches, catalogue
+from consent import breaches, catalogue, erasure, erasure_ledger
 from consent.catalogue import Check
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
@@ -38,6 +39,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _clock(now)
     yield _waiting(now())
     yield _set_aside()
+    yield _erasures()
     yield _pressure(now())
     yield _breaches(now())
 
@@ -70,6 +72,17 @@ def _migrations() -> Check:
     executor = MigrationExecutor(connection)
     missing = [str(step) for step, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
     return Check("migrations", not missing, _listed(missing) or "all applied")
+
+
+def _erasures() -> Check:
+    """Is whoever was erased still so, and would the next one be erased everywhere?"""
+    if forgotten := erasure.tables_without_a_rule():
+        return Check("erasures", ok=False, detail=f"no rule of erasure for {_listed(forgotten)}")
+    try:
+        erasure_ledger.refuse_if_behind()
+    except TesseraError as error:
+        return Check("erasures", ok=False, detail=error.message)
+    return Check("erasures", ok=True, detail=f"the database follows the ledger up to line {erasure_ledger.followed()}")
 
 
 def _login() -> Check:

@@ -52,6 +52,22 @@ def append_only(*tables: str) -> RunSQL:
     return RunSQL("\n".join(statements), RunSQL.noop)
 
 
+def erasure_rule(table: str, statement: str, *, place: int = 50) -> RunSQL:
+    """What the erasure of a person does with `table`: one statement, with the parameters of consent/migrations/0009.
+
+    Rules are followed in the order of their places; the identifiers, to which the others lead, go last.
+    """
+    return RunSQL(
+        [
+            (
+                "INSERT INTO core.erasure_rule (table_name, place, statement) VALUES (%s, %s, %s)",
+                [table, place, statement],
+            )
+        ],
+        [("DELETE FROM core.erasure_rule WHERE table_name = %s", [table])],
+    )
+
+
 def _with_gate(query: str, purpose: Purpose) -> str:
     """Replace every {permitted:alias}. Past `permitted_until` nothing is permitted: late means closed."""
     head, *rest = query.split("{permitted:")

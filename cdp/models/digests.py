@@ -2,11 +2,26 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 
 from django.conf import settings
 
 
 def identifier_digest(identifier_type: str, value: str) -> bytes:
     """HMAC-SHA256 of `type:value`, 32 bytes, keyed by IDENTIFIER_PEPPER."""
-    text = f"{identifier_type}:{value}".encode()
-    return hmac.digest(settings.IDENTIFIER_PEPPER.encode(), text, hashlib.sha256)
+    return _keyed(settings.IDENTIFIER_PEPPER, identifier_type, value)
+
+
+def digests_of_all_peppers(identifier_type: str, value: str) -> Iterator[bytes]:
+    """The digest under the pepper of today, then under those before it, newest first."""
+    for pepper in (settings.IDENTIFIER_PEPPER, *settings.IDENTIFIER_PEPPERS_BEFORE):
+        yield _keyed(pepper, identifier_type, value)
+
+
+def pepper_id() -> str:
+    """Names the pepper of today without giving it away."""
+    return hashlib.sha256(b"pepper:" + settings.IDENTIFIER_PEPPER.encode()).hexdigest()[:8]
+
+
+def _keyed(pepper: str, identifier_type: str, value: str) -> bytes:
+    return hmac.digest(pepper.encode(), f"{identifier_type}:{value}".encode(), hashlib.sha256)

@@ -56,7 +56,7 @@ EVIDENCE = ("retention_evidence", "breach_evidence", "source_notice")
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("consent", "0008_requests"),
+        ("consent", "0009_erasure"),
         ("cdp", "0014_lean_keys"),
         ("segments", "0005_lean_keys"),
         ("activation", "0004_one_sender"),

@@ -1,12 +1,11 @@
-"""`consent …`: what a person permits and why, what they or their signals say, and whether the ledger is whole."""
+"""`consent …`: what a person permits, why, and says; is the ledger whole; to suppress, restrict and erase a person."""
 
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.normalise import identifier_value
@@ -14,12 +13,20 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.management.command import TesseraCommand
+from cdp.management.times import read_time
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
-from consent import chain, queries, services
+from consent import chain, erasure, queries, restriction, services, suppression
 from consent.models import ConsentState
 from consent.signals import reading
 
+RIGHTS = {
+    "suppress": "store nobody with this identifier any more",
+    "unsuppress": "take an identifier off the suppression list",
+    "restrict": "show a person to no purpose (Art. 18), or object to one of them (Art. 21)",
+    "lift": "end a restriction, or with --purpose an objection",
+    "erase": "erase a person everywhere, and keep them from coming back (Art. 17)",
+}
 STATES = [state.value.lower() for state in ConsentState]
 
 
@@ -30,7 +37,7 @@ class BrokenLedgerError(TesseraError):
 
 
 class Command(TesseraCommand):
-    help = "Explain what a person permits, record what a person says, decode a signal, or verify the ledger."
+    help = "Explain or record what a person permits, verify the ledger; suppress, restrict or erase a person."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -55,14 +62,25 @@ class Command(TesseraCommand):
         meant.add_argument("--gpc", action="store_true", help="Global Privacy Control")
         signals.add_argument("--purpose", choices=[purpose.value for purpose in Purpose])
         signals.add_argument("--remove", action="store_true", help="it says nothing any more of the purpose")
+        purposes = [purpose.value for purpose in Purpose]
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
-            action.add_argument("--purpose", required=True, choices=[purpose.value for purpose in Purpose])
+            action.add_argument("--purpose", required=True, choices=purposes)
         record.add_argument("--state", required=True, choices=STATES)
         record.add_argument("--at", default="", metavar="TIME", help="when it was said, ISO 8601; default: now")
         record.add_argument("--expires", default="", metavar="TIME", help="ISO 8601")
         record.add_argument("--verified", action="store_true", help="logged in, or confirmed by double opt-in")
         record.add_argument("--key", default="", help="the same key again records nothing")
+
+        for name, does in RIGHTS.items():
+            action = actions.add_parser(name, help=does)
+            action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
+            if name == "suppress":
+                action.add_argument("--until", default="", metavar="TIME", help="ISO 8601; default: for ever")
+            if name == "erase":
+                action.add_argument("--key", default="", help="of the request: the same key again erases nothing")
+            if name in {"restrict", "lift"}:
+                action.add_argument("--purpose", choices=purposes, help="the objection to this purpose alone")
 
     def handle(self, *_: Any, **options: Any) -> None:
         if options["action"] == "decode":
@@ -81,8 +99,10 @@ class Command(TesseraCommand):
         identifier = _identifier(workspace_id, options["identifier"])
         if options["action"] == "explain":
             self.emit(_explained(workspace_id, identifier, Purpose(options["purpose"])))
-        else:
+        elif options["action"] == "record":
             self.emit(_recorded(workspace_id, identifier, options))
+        else:
+            self.emit(_RIGHTS[options["action"]](workspace_id, identifier, options))
 
     def _verify(self, workspace_id: int, noted: chain.Head | None) -> None:
         with workspace_scope(workspace_id):
@@ -136,8 +156,8 @@ def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]
         identifier=identifier,
         purpose=options["purpose"],
         state=options["state"].upper(),
-        occurred_at=_time(options["at"]) or now,
-        expires_at=_time(options["expires"]),
+        occurred_at=read_time(options["at"]) or now,
+        expires_at=read_time(options["expires"]),
         is_verified=options["verified"],
         key=options["key"],
     )
@@ -170,13 +190,46 @@ def _identifier(workspace_id: int, text: str) -> Identifier:
     return Identifier(named.type, value)
 
 
-def _time(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise CommandError("Write times in ISO 8601 with their zone, such as 2026-11-21T12:00:00Z.", returncode=2)
-    return moment
+def _suppressed(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    until = read_time(options["until"])
+    kept = suppression.suppress(workspace_id=workspace_id, identifier=identifier, now=timezone.now(), until=until)
+    return {"suppressed": True, "until": kept.until}
+
+
+def _unsuppressed(workspace_id: int, identifier: Identifier, _: dict[str, Any]) -> dict[str, Any]:
+    return {"unsuppressed": suppression.unsuppress(workspace_id=workspace_id, identifier=identifier)}
+
+
+def _restricted(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    kept = restriction.deny(
+        workspace_id=workspace_id, identifier=identifier, purpose=_purpose(options), now=timezone.now()
+    )
+    return {"kind": kept.kind, "since": kept.created_at}
+
+
+def _lifted(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    lifted = restriction.lift(
+        workspace_id=workspace_id, identifier=identifier, purpose=_purpose(options), now=timezone.now()
+    )
+    return {"lifted": lifted}
+
+
+def _purpose(options: dict[str, Any]) -> Purpose | None:
+    return Purpose(options["purpose"]) if options["purpose"] else None
+
+
+def _erased(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    done = erasure.erase_person(
+        workspace_id=workspace_id, identifier=identifier, now=timezone.now(), key=options["key"]
+    )
+    with workspace_scope(workspace_id):
+        return erasure.certificate(done)
+
+
+_RIGHTS: dict[str, Callable[[int, Identifier, dict[str, Any]], dict[str, Any]]] = {
+    "suppress": _suppressed,
+    "unsuppress": _unsuppressed,
+    "restrict": _restricted,
+    "lift": _lifted,
+    "erase": _erased,
+}

@@ -1,0 +1,48 @@
+"""Restriction and objection: the person is shown to no purpose, or not to one, whatever they consented to.
+
+Triggers decide anew for the person in the same transaction: each purpose's views are empty of them from then on.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
+from cdp.models.digests import digests_of_all_peppers, identifier_digest
+from cdp.models.tenancy import workspace_scope
+from consent.models import Restriction, RestrictionKind
+
+EVERYTHING: Final = sum(purpose.bit for purpose in Purpose if purpose.is_gated)
+
+
+def deny(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: Purpose | None = None) -> Restriction:
+    """Without a purpose Art. 18: kept, and neither read nor changed by any stage. With one Art. 21: no longer used for
+    it, whatever its legal basis. Until it is lifted; again it changes nothing.
+    """
+    kind = RestrictionKind.OBJECTION if purpose else RestrictionKind.RESTRICTION
+    with workspace_scope(workspace_id):
+        kept, _ = Restriction.objects.get_or_create(
+            workspace_id=workspace_id,
+            identifier_type=identifier.type,
+            identifier_digest=identifier_digest(identifier.type, identifier.value),
+            kind=kind,
+            denies=purpose.bit if purpose else EVERYTHING,
+            lifted_at=None,
+            defaults={"created_at": now},
+        )
+    return kept
+
+
+def lift(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: Purpose | None = None) -> int:
+    """End the restriction, or the objection to a purpose. Returns how many there were: 0 or 1."""
+    kind = RestrictionKind.OBJECTION if purpose else RestrictionKind.RESTRICTION
+    denies = purpose.bit if purpose else EVERYTHING
+    digests = list(digests_of_all_peppers(identifier.type, identifier.value))
+    with workspace_scope(workspace_id):
+        return Restriction.objects.filter(
+            identifier_type=identifier.type,
+            identifier_digest__in=digests,
+            kind=kind,
+            denies=denies,
+            lifted_at=None,
+        ).update(lifted_at=now)
