@@ -191,6 +191,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "PurposeEnum": "cdp.api.consents.PURPOSES",
+        "GatedPurposeEnum": "cdp.api.restrictions.GATED",
+    },
 }
 
 # -- languages and time ---------------------------------------------------------------------------------------------

@@ -31,6 +31,11 @@ KEPT: Final[Mapping[str, str]] = {
     "consent_record": "proof of what was permitted and withdrawn (Art. 7(1), 17(3)(e)): digests, without values",
     "suppression": "keeps the person from coming back: digests, without values",
     "restriction": "holds a person of the same identifiers back who comes later: digests, without values",
+    "confirmation": "proof of how consent was asked for and confirmed (Art. 7(1)): digests, without values",
+    "data_request": "proof that the person was answered (Art. 5(2)): who asked is encrypted",
+    "data_request_step": "what was done for the person, and when (Art. 5(2))",
+    "identity_doubt": "why the answer took longer (Art. 12(6))",
+    "breach_evidence": "how many a breach affected (Art. 33(5)): numbers of profiles that are no more",
     "audience_member": "until the destinations have removed the person: hashes, deleted when they answered",
 }
 LEADING_NOWHERE: Final[Mapping[str, str]] = {"erasure_order": "the id of a profile that is no more"}

@@ -147,6 +147,11 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "quarantine_order": "what staff ordered for refused items",
         "quarantine_reading": "what refused items came in",
         "data_request_step": "what staff did and noted about a request; its dates and reasons are in `requests`",
+        "confirmation": "how a consent was asked for and confirmed; the consent itself is in `consents`",
+        "restriction": "what holds the person back; the person ordered it, and its time is in `requests`",
+        "suppression": "of somebody who was erased there is nothing to show: digests, without values",
+        "breach_evidence": "who is affected by a breach is told so by itself (Art. 34)",
+        "source_notice": "that the person was told of a provider; what came of it is in `enriched_values`",
         "identity_doubt": "why staff doubted who asks; the person was told",
     }
 )

@@ -8,18 +8,18 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from cdp.api.consents import PURPOSES
 from cdp.api.identifiers import read_identifier
 from cdp.api.keys import KeyedView, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.wakeups import wake_on_commit
-from cdp.kernel.purposes import Purpose
 from cdp.models import Scope, Stage
 from consent import confirmations
 
 
 class ConsentRequest(serializers.Serializer[Any]):
     identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
-    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    purpose = serializers.ChoiceField(PURPOSES)
     notice = serializers.IntegerField(required=False, allow_null=True, default=None, source="notice_id")
     recipient = serializers.CharField(required=False, max_length=64, default="")
     jurisdiction = serializers.CharField(required=False, max_length=6, default="")

@@ -21,10 +21,12 @@ from cdp.models import Scope, Stage
 from consent import queries, services
 from consent.models import JURISDICTION, ConsentState, Notice, PurposePolicy
 
+PURPOSES = [purpose.value for purpose in Purpose]
+
 
 class Statement(serializers.Serializer[Any]):
     identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
-    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    purpose = serializers.ChoiceField(PURPOSES)
     state = serializers.ChoiceField(ConsentState.values)
     occurred_at = serializers.DateTimeField(help_text="never in the future")
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
@@ -43,7 +45,7 @@ class Statement(serializers.Serializer[Any]):
 
 class Withdrawal(serializers.Serializer[Any]):
     identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
-    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    purpose = serializers.ChoiceField(PURPOSES)
     recipient = serializers.CharField(
         required=False, max_length=64, default="", help_text="for this one alone; empty: the purpose as a whole"
     )
@@ -52,7 +54,7 @@ class Withdrawal(serializers.Serializer[Any]):
 
 class EffectiveParameters(serializers.Serializer[Any]):
     identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
-    purpose = serializers.ChoiceField([purpose.value for purpose in Purpose])
+    purpose = serializers.ChoiceField(PURPOSES)
     at = serializers.DateTimeField(
         required=False, help_text="default: now; later than now: if nobody says anything until then"
     )

@@ -17,13 +17,13 @@ from cdp.models import Scope, Stage
 from consent import restriction
 from consent.models import RestrictionKind
 
-_PURPOSES = [purpose.value for purpose in Purpose if purpose.is_gated]
+GATED = [purpose.value for purpose in Purpose if purpose.is_gated]
 
 
 class RestrictionOrder(serializers.Serializer[Any]):
     identifier = serializers.CharField(max_length=600, help_text="`TYPE:VALUE`")
     purpose = serializers.ChoiceField(
-        _PURPOSES, required=False, allow_null=True, default=None, help_text="an objection to it; without: all of them"
+        GATED, required=False, allow_null=True, default=None, help_text="an objection to it; without: all of them"
     )
 
 
@@ -63,7 +63,7 @@ class RestrictionsView(KeyedView):
         summary="End a restriction, or with `purpose` an objection",
         parameters=[
             OpenApiParameter("identifier", str, required=True, description="`TYPE:VALUE`"),
-            OpenApiParameter("purpose", str, enum=_PURPOSES, description="without: the restriction of all of them"),
+            OpenApiParameter("purpose", str, enum=GATED, description="without: the restriction of all of them"),
         ],
         responses={200: LiftedBody, **REFUSALS},
     )

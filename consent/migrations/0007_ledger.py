@@ -13,6 +13,7 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from cdp.kernel.logins import OPERATOR, WEB
+from cdp.kernel.purposes import Purpose
 from cdp.models.access import append_only, grant, row_security
 
 CHAIN = """
@@ -385,6 +386,7 @@ class Migration(migrations.Migration):
         row_security("purpose_rule", "consent_link", "consent_settings", "confirmation", "signing_key"),
         append_only("purpose_rule", "consent_link", "signing_key"),
         *(grant("SELECT", "consent_link", "consent_settings", to=login) for login in (WEB, OPERATOR)),
+        grant("SELECT (workspace_id, purpose, fingerprint)", "purpose", to=Purpose.COLLECTION),  # hears signals
         *(grant("SELECT, INSERT", "purpose_rule", "signing_key", to=login) for login in (WEB, OPERATOR)),
         *(grant("INSERT, UPDATE", "consent_settings", to=login) for login in (WEB, OPERATOR)),
         grant("SELECT, INSERT, UPDATE (confirmed_at, confirmed_from)", "confirmation", to=WEB),

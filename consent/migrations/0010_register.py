@@ -6,7 +6,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 from cdp.kernel.logins import OPERATOR, RETENTION, WEB, WORKER_BY_QUEUE
-from cdp.models.access import append_only, grant, row_security
+from cdp.models.access import append_only, erasure_rule, grant, row_security
 
 # A month goes whole if all of it belongs to the workspace that asks. Read by its own name a partition has no policy, so
 # the owner sees the rows of the others here. What is younger than a month never goes, whatever was asked.
@@ -245,6 +245,7 @@ class Migration(migrations.Migration):
         ),
         row_security(*CONFIGURED, *EVIDENCE),
         append_only("retention_evidence", "breach_evidence"),
+        erasure_rule("source_notice", "DELETE FROM source_notice WHERE identifier_id = ANY($1)", place=9),
         *(grant("SELECT, INSERT, UPDATE", *CONFIGURED, to=login) for login in (WEB, OPERATOR)),
         *(grant("SELECT, INSERT", "breach_evidence", "source_notice", to=login) for login in (WEB, OPERATOR)),
         *(grant("SELECT", "retention_evidence", to=login) for login in (WEB, OPERATOR)),
