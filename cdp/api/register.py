@@ -30,7 +30,12 @@ class RegisterView(KeyedView):
         operation_id="register_art30",
         summary="The record of processing activities (GDPR Art. 30), from what is declared and enforced",
         parameters=[RegisterParameters],
-        responses={200: OpenApiTypes.OBJECT, **REFUSALS},
+        responses={
+            (200, "application/json"): OpenApiTypes.OBJECT,
+            (200, "text/csv"): OpenApiTypes.STR,
+            (200, "text/html"): OpenApiTypes.STR,
+            **REFUSALS,
+        },
     )
     def get(self, request: Request) -> HttpResponse:
         asked = RegisterParameters(data=request.query_params)

@@ -446,6 +446,7 @@ class Migration(migrations.Migration):
         ),
         *(grant("SELECT", "erasure_order", to=login) for login in ASKED_BY),
         *(grant("SELECT", "erasure_mark", to=login) for login in PURPOSES_BY_LOGIN if login not in ASKED_BY),
+        grant("SELECT (table_name)", "erasure_rule", to=OPERATOR),  # doctor names the tables without one
         grant("SELECT", "suppression", to=Purpose.COLLECTION),
         grant("SELECT (digest)", "identifier", to=Purpose.COLLECTION),
         grant("SELECT (id, workspace_id, type, digest, profile_id)", "identifier", to=RIGHTS),

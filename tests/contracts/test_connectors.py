@@ -581,7 +581,7 @@ def test_missing_library__is_named_with_its_extra(kind, monkeypatch):
     module = {"SALESFORCE": "simple_salesforce", "HUBSPOT": "hubspot"}[kind]
     monkeypatch.setitem(__import__("sys").modules, module, None)
 
-    with pytest.raises(MissingExtraError, match=rf"tessera\[{kind.lower()}\]"):
+    with pytest.raises(MissingExtraError, match=rf"`{kind.lower()}`: `make extras`"):
         registry.connector(kind, FAKES[kind].config, FAKES[kind].secrets)
 
 
