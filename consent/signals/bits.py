@@ -4,9 +4,9 @@ Strings come from strangers: reading costs time in proportion to their length, a
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from cdp.kernel.errors import TesseraError
 
@@ -19,6 +19,7 @@ _ANOTHER: Final = re.compile(r"[^A-Za-z0-9_-]")
 _ONES: Final = re.compile("1+")
 
 Range = tuple[int, int]
+T = TypeVar("T")
 
 
 class MalformedSignalError(TesseraError):
@@ -161,3 +162,17 @@ _FIBONACCI: Final = _fibonacci_numbers(_LONGEST_FIBONACCI + 1)
 def refuse_long(text: str) -> None:
     if len(text) > LONGEST:
         raise MalformedSignalError(f"a signal has at most {LONGEST} characters", LONGEST)
+
+
+def segments(
+    texts: Sequence[str], start: int, read: Callable[["Bits"], tuple[str, T]], *, besides: Container[str]
+) -> dict[str, T]:
+    """What the segments behind the first one say, by name: each once, and none of a name that was said `besides`."""
+    said: dict[str, T] = {}
+    for text in texts:
+        name, value = read(Bits(text, start))
+        if name in said or name in besides:
+            raise MalformedSignalError("a segment comes twice", start)
+        said[name] = value
+        start += len(text) + 1
+    return said

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from consent.signals import gpp_layouts as layouts
 from consent.signals import tc_string
-from consent.signals.bits import Bits, Ids, MalformedSignalError, refuse_long
+from consent.signals.bits import Bits, Ids, MalformedSignalError, refuse_long, segments
 from consent.signals.tc_string import PublisherPurposes, TcString
 
 VERSION: Final = 1
@@ -126,14 +127,7 @@ def _of_states(versions: tuple[layouts.Section, ...], part: str, start: int) -> 
     if section is None:
         return None
     said: dict[str, int | bool | str | tuple[int, ...]] = {"version": version, **_fields(bits, section.core)}
-    start += len(core) + 1
-    for other in others:
-        name, value = _behind(Bits(other, start), section)
-        if name in said:
-            raise MalformedSignalError("a segment comes twice", start)
-        said[name] = value
-        start += len(other) + 1
-    return said
+    return said | segments(others, start + len(core) + 1, partial(_behind, section), besides=said)
 
 
 def _fields(bits: Bits, layout: layouts.Layout) -> dict[str, int | tuple[int, ...]]:
@@ -144,7 +138,7 @@ def _numbers(bits: Bits, count: int) -> tuple[int, ...]:
     return tuple(bits.number(2) for _ in range(count))
 
 
-def _behind(bits: Bits, section: layouts.Section) -> tuple[str, bool | tuple[int, ...]]:
+def _behind(section: layouts.Section, bits: Bits) -> tuple[str, bool | tuple[int, ...]]:
     if section.sensitive:
         return "sensitive_data_processing", _numbers(bits, section.sensitive)
     if section.has_gpc and bits.number(2) == 1:
@@ -158,13 +152,7 @@ def _behind(bits: Bits, section: layouts.Section) -> tuple[str, bool | tuple[int
 def _canadian(part: str, start: int) -> CanadianString:
     core, *others = part.split(".")
     said = _canadian_core(Bits(core, start))
-    start += len(core) + 1
-    for other in others:
-        name, value = _canadian_segment(Bits(other, start))
-        if name in said:
-            raise MalformedSignalError("a segment comes twice", start)
-        said[name] = value
-        start += len(other) + 1
+    said |= segments(others, start + len(core) + 1, _canadian_segment, besides=said)
     return CanadianString(**said)  # type: ignore[arg-type]  # each name is read with its type below
 
 
@@ -172,14 +160,7 @@ def _canadian_core(bits: Bits) -> dict[str, object]:
     if bits.number(6) != VERSION:
         raise MalformedSignalError("it is no Canadian TC string of version 1", bits.start)
     return {
-        "created_at": tc_string.moment(bits),
-        "updated_at": tc_string.moment(bits),
-        "cmp_id": bits.number(12),
-        "cmp_version": bits.number(12),
-        "consent_screen": bits.number(6),
-        "consent_language": bits.letters(2),
-        "vendor_list_version": bits.number(12),
-        "policy_version": bits.number(6),
+        **tc_string.head(bits),
         "has_own_texts": bits.flag(),
         "special_features": bits.set_among(12),
         "express_consents": bits.set_among(24),

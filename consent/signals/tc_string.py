@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from consent.signals.bits import Bits, Ids, MalformedSignalError, refuse_long
+from consent.signals.bits import Bits, Ids, MalformedSignalError, refuse_long, segments
 
 VERSION: Final = 2
 OLDEST_POLICY: Final = 4  # earlier ones ended on 30 September 2023
@@ -130,29 +130,15 @@ def decode(text: str, *, start: int = 0) -> TcString:
     refuse_long(text)
     core, *others = text.split(".")
     said = _core(Bits(core, start))
-    start += len(core) + 1
-    segments: dict[str, object] = {}
-    for other in others:
-        name, value = _segment(Bits(other, start))
-        if name in segments:
-            raise MalformedSignalError("a segment comes twice", start)
-        segments[name] = value
-        start += len(other) + 1
-    return TcString(text=text, **said, **segments)  # type: ignore[arg-type]  # each name is read with its type below
+    said |= segments(others, start + len(core) + 1, _segment, besides=said)
+    return TcString(text=text, **said)  # type: ignore[arg-type]  # each name is read with its type below
 
 
 def _core(bits: Bits) -> dict[str, object]:
     if bits.number(6) != VERSION:
         raise MalformedSignalError("it is no TC string of version 2", bits.start)
     return {
-        "created_at": moment(bits),
-        "updated_at": moment(bits),
-        "cmp_id": bits.number(12),
-        "cmp_version": bits.number(12),
-        "consent_screen": bits.number(6),
-        "consent_language": bits.letters(2),
-        "vendor_list_version": bits.number(12),
-        "policy_version": bits.number(6),
+        **head(bits),
         "is_service_specific": bits.flag(),
         "has_own_texts": bits.flag(),
         "special_features": bits.set_among(12),
@@ -166,7 +152,21 @@ def _core(bits: Bits) -> dict[str, object]:
     }
 
 
-def moment(bits: Bits) -> datetime:
+def head(bits: Bits) -> dict[str, object]:
+    """What every string of the framework begins with, behind its version."""
+    return {
+        "created_at": _moment(bits),
+        "updated_at": _moment(bits),
+        "cmp_id": bits.number(12),
+        "cmp_version": bits.number(12),
+        "consent_screen": bits.number(6),
+        "consent_language": bits.letters(2),
+        "vendor_list_version": bits.number(12),
+        "policy_version": bits.number(6),
+    }
+
+
+def _moment(bits: Bits) -> datetime:
     """Tenths of seconds in 36 bits, which end in 2187."""
     return _EPOCH + timedelta(milliseconds=100 * bits.number(36))
 
