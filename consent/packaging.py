@@ -5,7 +5,6 @@ is written down before it does. A job that is killed leaves a file that nobody c
 """
 
 import csv
-import hashlib
 import html
 import io
 import json
@@ -28,12 +27,13 @@ from psycopg.types.json import JsonbLoader
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import RIGHTS
+from cdp.models.keys import digest_of
 from cdp.models.secrets import decrypted, encrypted
 from cdp.models.tenancy import workspace_scope
 from consent.holdings import WITHHELD, Section, sections_for
 from consent.models import DataPackage, DataRequest
 from consent.request_states import RequestState, Verification
-from consent.requests import UnknownRequestError, changing
+from consent.requests import UnknownRequestError, changing, take_step
 from consent.rights import Right
 from consent.sealed import SealedWriter, new_key, unsealed
 
@@ -131,7 +131,7 @@ def _keep_failure(workspace_id: int, request_id: int, error: Exception) -> None:
 
 
 def _trace(request: DataRequest, step: str, note: str, now: datetime) -> None:
-    request.step, request.stepped_at, request.stepped_by, request.note = step, now, RIGHTS, note
+    take_step(request, step, RIGHTS, now, note)
     request.save(update_fields=["step", "stepped_at", "stepped_by", "note"])
 
 
@@ -306,10 +306,10 @@ def make_link(*, workspace_id: int, request_id: int, by: str, now: datetime) -> 
         package = DataPackage.objects.select_for_update().filter(request=request).first()
         if package is None or package.built_at is None or not package.stored_as:
             raise PackageNotBuiltError
-        package.link_digest, package.link_expires_at = _digest(secret), now + LINK_LASTS
+        package.link_digest, package.link_expires_at = digest_of(secret), now + LINK_LASTS
         package.downloads_left = DOWNLOADS
         package.save()
-        request.step, request.stepped_at, request.stepped_by, request.note = "package.linked", now, by, ""
+        take_step(request, "package.linked", by, now)
     return f"{workspace_id}.{secret}", package
 
 
@@ -328,14 +328,14 @@ def open_package(token: str, *, now: datetime) -> Iterator[bytes]:
         raise NoSuchLinkError
     with workspace_scope(int(workspace)):
         rows = DataPackage.objects.select_for_update(of=("self",)).filter(
-            workspace=int(workspace), link_digest=_digest(secret), link_expires_at__gt=now, downloads_left__gt=0
+            workspace=int(workspace), link_digest=digest_of(secret), link_expires_at__gt=now, downloads_left__gt=0
         )
         package = rows.select_related("request").exclude(stored_as="").first()
         if package is None:
             raise NoSuchLinkError
         DataPackage.objects.filter(pk=package.pk).update(downloads_left=F("downloads_left") - 1)
         with changing(int(workspace), package.request_id) as request:
-            request.step, request.stepped_at, request.stepped_by, request.note = "package.downloaded", now, "link", ""
+            take_step(request, "package.downloaded", "link", now)
     return _content(package)
 
 
@@ -355,7 +355,3 @@ def forget_old(*, workspace_id: int, now: datetime) -> int:
             package.downloads_left = 0
             package.save()
         return len(old)
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -120,7 +120,7 @@ def receive_request(
     with workspace_scope(workspace_id):
         _refuse_right_not_offered(workspace_id, kind)
         _redate(made, [], now)
-        _step(made, "request.received", by, now)
+        take_step(made, "request.received", by, now)
         return _kept(made)
 
 
@@ -183,7 +183,7 @@ def mark_verified(request: DataRequest, level: Verification, *, by: str, now: da
     _end_doubt(request, now)
     for name, value in _verified(level, now).items():
         setattr(request, name, value)
-    _step(request, "request.verified", by, now, note or level.value)
+    take_step(request, "request.verified", by, now, note or level.value)
 
 
 def doubt_identity(*, workspace_id: int, request_id: int, reason: str, by: str, now: datetime) -> DataRequest:
@@ -194,7 +194,7 @@ def doubt_identity(*, workspace_id: int, request_id: int, reason: str, by: str, 
         if request.verification or request.doubts.filter(ended_at=None).exists():
             raise WrongStateError(state=request.state)
         IdentityDoubt.objects.create(workspace_id=workspace_id, request=request, started_at=now, reason=reason)
-        _step(request, "request.doubted", by, now, reason)
+        take_step(request, "request.doubted", by, now, reason)
     return request
 
 
@@ -204,7 +204,7 @@ def settle_doubt(*, workspace_id: int, request_id: int, by: str, now: datetime) 
         _demand_open(request)
         if not _end_doubt(request, now):
             raise WrongStateError(state=request.state)
-        _step(request, "request.doubt_settled", by, now)
+        take_step(request, "request.doubt_settled", by, now)
     return request
 
 
@@ -238,7 +238,7 @@ def extend_request(*, workspace_id: int, request_id: int, reason: str, by: str, 
         _demand_first_date(request, now)
         request.notified_at, request.extension_reason = now, reason
         _redate(request, _doubts_of(request), now)
-        _step(request, "request.extended", by, now, reason)
+        take_step(request, "request.extended", by, now, reason)
     return request
 
 
@@ -307,10 +307,11 @@ def _move(request: DataRequest, state: RequestState, step: str, by: str, now: da
         _end_doubt(request, now)
         request.closed_at = now
     request.state = state.value
-    _step(request, step, by, now, note)
+    take_step(request, step, by, now, note)
 
 
-def _step(request: DataRequest, step: str, by: str, now: datetime, note: str = "") -> None:
+def take_step(request: DataRequest, step: str, by: str, now: datetime, note: str = "") -> None:
+    """What the trace tells of the change that is saved next."""
     request.step, request.stepped_at, request.stepped_by, request.note = step, now, by, note
 
 

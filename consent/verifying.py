@@ -18,7 +18,7 @@ from cdp.models import Identifier as KnownIdentifier
 from cdp.models.digests import identifier_digest
 from consent.models import DataRequest, VerificationCode
 from consent.request_states import OPEN, Verification
-from consent.requests import VerifiedAlreadyError, WrongStateError, changing, mark_verified
+from consent.requests import VerifiedAlreadyError, WrongStateError, changing, mark_verified, take_step
 
 DIGITS: Final = 8
 VALID: Final = timedelta(minutes=15)
@@ -48,7 +48,7 @@ def issue_code(*, workspace_id: int, request_id: int, by: str, now: datetime) ->
             raise CodeLockedError(codes_sent=sent)
         fields = {"digest": _digest(request_id, code), "expires_at": now + VALID, "tries": 0, "codes_sent": sent + 1}
         VerificationCode.objects.update_or_create(request=request, defaults={"workspace_id": workspace_id, **fields})
-        request.step, request.stepped_at, request.stepped_by, request.note = "request.code_sent", now, by, ""
+        take_step(request, "request.code_sent", by, now)
     return code
 
 
@@ -69,7 +69,7 @@ def verify_by_code(
             mark_verified(request, level, by=by, now=now)
         else:
             VerificationCode.objects.filter(request=request).update(tries=F("tries") + 1)
-            request.step, request.stepped_at, request.stepped_by, request.note = "request.code_wrong", now, by, ""
+            take_step(request, "request.code_wrong", by, now)
     if not is_right:
         raise WrongCodeError
     return request
