@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import Any, Final
 
 import pyarrow as pa
@@ -159,6 +159,7 @@ class _Reading:
         self.now = now
         self.size = len(block.numbers)
         self.slots = [self._slot(kind, block.columns[column]) for kind, column in layout.slots]
+        self.starts = list(accumulate((len(slot.dictionary) for slot in self.slots), initial=0))
         self.keys = self._keys()
         self.names = self._names()
         self.moments, is_odd_time = self._moments()
@@ -176,7 +177,7 @@ class _Reading:
 
     def columns(self, source_id: int, facts: Sequence[Fact]) -> Columns:
         """`facts` are the single rows of the block: whom they name is made with the others."""
-        occurred = self.simple(pc.fill_null(self.moments, self._received()))
+        occurred = self.simple(pc.fill_null(self.moments, _instant(self.now)))
         months = {moment.date() for moment in pc.unique(pc.floor_temporal(occurred, unit="month")).to_pylist()}
         months |= {fact.occurred_at.astimezone(UTC).date().replace(day=1) for fact in facts}
         places = self._places()
@@ -196,25 +197,21 @@ class _Reading:
 
     def _places(self) -> list[Any]:
         """For each slot the numbers of the nodes in the simple rows."""
-        first = 0
-        places = []
-        for slot in self.slots:
-            places.append(pc.add(self.simple(slot.indices), pa.scalar(first, pa.int32())))
-            first += len(slot.dictionary)
-        return places
+        return [
+            pc.add(self.simple(slot.indices), pa.scalar(start, pa.int32()))
+            for slot, start in zip(self.slots, self.starts, strict=False)
+        ]
 
     def _whom(self, places: Sequence[Any], times: Any, facts: Sequence[Fact]) -> tuple[list[Any], list[Any]]:  # noqa: ANN401  # Arrow
         """Nodes and meetings, of columns and of single rows."""
         nodes: list[Any] = []
-        first = 0
-        for (kind, _), slot, place in zip(self.layout.slots, self.slots, places, strict=True):
+        for (kind, _), slot, start, place in zip(self.layout.slots, self.slots, self.starts, places, strict=False):
             used = pc.drop_null(pc.unique(place))
-            values = slot.dictionary.take(pc.subtract(used, pa.scalar(first, pa.int32())))
+            values = slot.dictionary.take(pc.subtract(used, pa.scalar(start, pa.int32())))
             nodes.append(_data(_lines(used.cast(pa.string()), kind, _copied(values))))
-            first += len(slot.dictionary)
         pairs = [_data(_first_of_pairs(one, other, times)) for one, other in combinations(places, 2)]
-        more, met = _whom_facts_name(facts, first)
-        return [*nodes, *more], [*pairs, *met]
+        more, met = _whom_facts_name(facts, self.starts[-1])
+        return [*nodes, more], [piece for piece in (*pairs, met) if len(piece)]
 
     # -- what -------------------------------------------------------------------------------------------------------
 
@@ -272,9 +269,6 @@ class _Reading:
         within = pc.and_(pc.greater_equal(moments, _EARLIEST), pc.less(moments, latest))
         return moments, pc.and_(is_said, pc.invert(pc.fill_null(within, False)))
 
-    def _received(self) -> Any:  # noqa: ANN401  # Arrow
-        return _instant(self.now)
-
 
 def _instant(moment: datetime) -> Any:  # noqa: ANN401  # Arrow
     return pa.scalar(moment.astimezone(UTC).replace(tzinfo=None), _MICROSECONDS)
@@ -304,7 +298,7 @@ def _identifier(kind: str, raw: str, layout: Layout) -> str | None:
     return normalise.identifier_value(kind, raw, region=layout.region, corrections=layout.corrections)
 
 
-def _whom_facts_name(facts: Sequence[Fact], first: int) -> tuple[list[bytes], list[bytes]]:
+def _whom_facts_name(facts: Sequence[Fact], first: int) -> tuple[bytes, bytes]:
     """Nodes from place `first` on, and meetings, of rows that were read singly."""
     nodes: dict[Node, int] = {}
     met: list[str] = []
@@ -312,7 +306,7 @@ def _whom_facts_name(facts: Sequence[Fact], first: int) -> tuple[list[bytes], li
         places = [nodes.setdefault(node, first + len(nodes)) for node in fact.nodes]
         met += [f"{one}\t{other}\t{fact.occurred_at}\n" for one, other in combinations(places, 2)]
     named = [f"{place}\t{copied(kind)}\t{copied(value)}\n" for (kind, value), place in nodes.items()]
-    return ["".join(named).encode()], ["".join(met).encode()]
+    return "".join(named).encode(), "".join(met).encode()
 
 
 # -- columns --------------------------------------------------------------------------------------------------------
