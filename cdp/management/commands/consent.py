@@ -42,6 +42,7 @@ class Command(TesseraCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         actions = self.add_actions(parser)
+        purposes = [purpose.value for purpose in Purpose]
         explain = actions.add_parser("explain", help="may a person's data be used for a purpose, and why")
         record = actions.add_parser("record", help="record what a person says")
         verify = actions.add_parser("verify", help="is every record what was recorded, in its order, and none gone")
@@ -60,9 +61,8 @@ class Command(TesseraCommand):
         meant = signals.add_mutually_exclusive_group()
         meant.add_argument("--category", metavar="NAME", help="of the consent banner, as in context.consent")
         meant.add_argument("--gpc", action="store_true", help="Global Privacy Control")
-        signals.add_argument("--purpose", choices=[purpose.value for purpose in Purpose])
+        signals.add_argument("--purpose", choices=purposes)
         signals.add_argument("--remove", action="store_true", help="it says nothing any more of the purpose")
-        purposes = [purpose.value for purpose in Purpose]
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=purposes)
@@ -90,19 +90,11 @@ class Command(TesseraCommand):
         if options["action"] == "verify":
             self._verify(workspace_id, options["head"])
             return
-        if options["action"] == "settings":
-            self.emit(_configured(workspace_id, options))
-            return
-        if options["action"] == "signals":
-            self.emit(_signals(workspace_id, options))
+        if (answer := _OF_THE_WORKSPACE.get(options["action"])) is not None:
+            self.emit(answer(workspace_id, options))
             return
         identifier = _identifier(workspace_id, options["identifier"])
-        if options["action"] == "explain":
-            self.emit(_explained(workspace_id, identifier, Purpose(options["purpose"])))
-        elif options["action"] == "record":
-            self.emit(_recorded(workspace_id, identifier, options))
-        else:
-            self.emit(_RIGHTS[options["action"]](workspace_id, identifier, options))
+        self.emit(_OF_A_PERSON[options["action"]](workspace_id, identifier, options))
 
     def _verify(self, workspace_id: int, noted: chain.Head | None) -> None:
         with workspace_scope(workspace_id):
@@ -134,7 +126,8 @@ def _configured(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
     return {"keeps_addresses": settings.keeps_addresses, "confirmation_hours": settings.confirmation_hours}
 
 
-def _explained(workspace_id: int, identifier: Identifier, purpose: Purpose) -> dict[str, Any]:
+def _explained(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
+    purpose = Purpose(options["purpose"])
     with workspace_scope(workspace_id):
         answer = queries.explain(workspace_id=workspace_id, identifier=identifier, purpose=purpose, now=timezone.now())
     return {
@@ -226,7 +219,13 @@ def _erased(workspace_id: int, identifier: Identifier, options: dict[str, Any]) 
         return erasure.certificate(done)
 
 
-_RIGHTS: dict[str, Callable[[int, Identifier, dict[str, Any]], dict[str, Any]]] = {
+_OF_THE_WORKSPACE: dict[str, Callable[[int, dict[str, Any]], dict[str, Any]]] = {
+    "settings": _configured,
+    "signals": _signals,
+}
+_OF_A_PERSON: dict[str, Callable[[int, Identifier, dict[str, Any]], dict[str, Any]]] = {
+    "explain": _explained,
+    "record": _recorded,
     "suppress": _suppressed,
     "unsuppress": _unsuppressed,
     "restrict": _restricted,
