@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
-from cdp.models.digests import identifier_digest
 from cdp.models.keys import digest_of, new_secret
 from cdp.models.tenancy import workspace_scope
 from consent import services
@@ -139,7 +138,7 @@ def _grant(confirmed: Confirmation, now: datetime) -> ConsentStatement:
 def _refuse_if_confirmed(asked: ConsentStatement, workspace_id: int, now: datetime) -> None:
     about = Confirmation(
         identifier_type=asked.identifier.type,
-        identifier_digest=identifier_digest(asked.identifier.type, asked.identifier.value),
+        identifier_digest=asked.digest,
         purpose=asked.purpose,
         recipient=asked.recipient,
     )

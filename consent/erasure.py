@@ -17,10 +17,10 @@ from django.db import OperationalError, connection, transaction
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
-from cdp.models.digests import identifier_digest
+from cdp.models.digests import Digested, identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import erasure_ledger, suppression
-from consent.erasure_ledger import Digested, Line
+from consent.erasure_ledger import Line
 from consent.gate import ERASING
 from consent.models import Erasure, SuppressionReason
 

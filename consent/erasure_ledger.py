@@ -19,9 +19,9 @@ from django.conf import settings
 from django.db import connection
 
 from cdp.kernel.errors import TesseraError
+from cdp.models.digests import Digested
 
 _TAIL_BYTES: Final = 1 << 20
-Digested = tuple[str, bytes]
 
 
 class RestoredDatabaseError(TesseraError):

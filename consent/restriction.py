@@ -4,7 +4,7 @@ Triggers decide anew for the person in the same transaction: each purpose's view
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
@@ -19,15 +19,13 @@ def deny(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: P
     """Without a purpose Art. 18: kept, and neither read nor changed by any stage. With one Art. 21: no longer used for
     it, whatever its legal basis. Until it is lifted; again it changes nothing.
     """
-    kind = RestrictionKind.OBJECTION if purpose else RestrictionKind.RESTRICTION
     with workspace_scope(workspace_id):
         kept, _ = Restriction.objects.get_or_create(
             workspace_id=workspace_id,
             identifier_type=identifier.type,
             identifier_digest=identifier_digest(identifier.type, identifier.value),
-            kind=kind,
-            denies=purpose.bit if purpose else EVERYTHING,
             lifted_at=None,
+            **_meant(purpose),
             defaults={"created_at": now},
         )
     return kept
@@ -35,14 +33,17 @@ def deny(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: P
 
 def lift(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: Purpose | None = None) -> int:
     """End the restriction, or the objection to a purpose. Returns how many there were: 0 or 1."""
-    kind = RestrictionKind.OBJECTION if purpose else RestrictionKind.RESTRICTION
-    denies = purpose.bit if purpose else EVERYTHING
     digests = list(digests_of_all_peppers(identifier.type, identifier.value))
     with workspace_scope(workspace_id):
         return Restriction.objects.filter(
             identifier_type=identifier.type,
             identifier_digest__in=digests,
-            kind=kind,
-            denies=denies,
             lifted_at=None,
+            **_meant(purpose),
         ).update(lifted_at=now)
+
+
+def _meant(purpose: Purpose | None) -> dict[str, Any]:
+    if purpose:
+        return {"kind": RestrictionKind.OBJECTION, "denies": purpose.bit}
+    return {"kind": RestrictionKind.RESTRICTION, "denies": EVERYTHING}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
 from cdp.kernel.logins import RETENTION
 from cdp.models.tenancy import workspace_scope
@@ -173,7 +173,7 @@ def _asked(statement: str, cutoff: datetime) -> int:
 @contextmanager
 def _as_retention(workspace_id: int) -> Iterator[None]:
     """The transaction of one deletion. Every process may ask for the role, and Postgres knows whose it is."""
-    with transaction.atomic(), workspace_scope(workspace_id), connection.cursor() as cursor:
+    with workspace_scope(workspace_id), connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('role')")
         (before,) = cursor.fetchone()
         cursor.execute("SELECT set_config('role', %s, true)", [RETENTION])

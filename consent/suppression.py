@@ -12,7 +12,7 @@ import structlog
 from django.db import connection
 
 from cdp.kernel.identifiers import Identifier
-from cdp.models.digests import digests_of_all_peppers, identifier_digest, pepper_id
+from cdp.models.digests import Digested, digests_of_all_peppers, identifier_digest, pepper_id
 from cdp.models.tenancy import workspace_scope
 from consent.gate import ERASING, Collection, Permit
 from consent.models import Suppression, SuppressionReason
@@ -21,10 +21,6 @@ log = structlog.get_logger()
 
 Node = tuple[str, str]
 """type and normal value of an identifier"""
-
-Digested = tuple[str, bytes]
-"""type and digest of an identifier"""
-
 
 # -- the list -------------------------------------------------------------------------------------------------------
 

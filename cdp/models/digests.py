@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
+Digested = tuple[str, bytes]
+"""type and digest of an identifier"""
+
 
 def identifier_digest(identifier_type: str, value: str) -> bytes:
     """HMAC-SHA256 of `type:value`, 32 bytes, keyed by IDENTIFIER_PEPPER."""
