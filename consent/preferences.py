@@ -4,7 +4,7 @@ The link holds whom it is for, encrypted, so that it tells nothing in a log and 
 sent to the identifier that it names: whoever has it speaks for that identifier, and is believed as verified.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,12 +16,13 @@ from cdp.models import secrets
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import queries
-from consent.models import ConsentRecord, ConsentState, LegalBasis, PurposePolicy
+from consent.models import ConsentState, LegalBasis, PurposePolicy
+from consent.policy import DENYING, PERMITTING
+from consent.queries import LastWord
 from consent.services import ConsentStatement, Recorded, record_consents
 
 LINK_LASTS: Final = timedelta(days=30)
 ASKED: Final = (LegalBasis.CONSENT, LegalBasis.LEGITIMATE_INTEREST)  # of other bases there is nothing to choose
-YES: Final = frozenset({ConsentState.GIVEN, ConsentState.RENEWED})
 
 
 class InvalidLinkError(TesseraError):
@@ -77,44 +78,43 @@ def questions(link: Link, *, now: datetime) -> list[Question]:
     with workspace_scope(link.workspace_id):
         policies = PurposePolicy.objects.filter(workspace=link.workspace_id, legal_basis__in=ASKED).order_by("bit")
         answers = queries.explain_all(workspace_id=link.workspace_id, identifier=link.identifier, now=now)
+        asked = [(Purpose(policy.purpose), policy) for policy in policies]
         return [
             Question(
-                Purpose(policy.purpose), policy.legal_basis == LegalBasis.CONSENT, policy.description,
-                answers[Purpose(policy.purpose)].decision.allowed,
+                purpose, policy.legal_basis == LegalBasis.CONSENT, policy.description, answers[purpose].decision.allowed
             )
-            for policy in policies if Purpose(policy.purpose).is_gated
-        ]  # fmt: skip
+            for purpose, policy in asked
+            if purpose.is_gated
+        ]
 
 
 def answer(link: Link, answers: Mapping[Purpose, bool], *, now: datetime) -> Recorded:
     """Record what is news: an answer that holds already is not said again."""
-    said = _last_words(link)
+    said = _last_words(link, answers)
     statements = [
         ConsentStatement(link.identifier, purpose, _state(is_yes, said.get(purpose)), now, is_verified=True)
         for purpose, is_yes in answers.items()
-        if not _holds(is_yes, said.get(purpose))
+        if not _holds(is_yes, said.get(purpose), now)
     ]
     return record_consents(workspace_id=link.workspace_id, statements=statements, now=now)
 
 
-def _last_words(link: Link) -> dict[str, ConsentRecord]:
-    """Of this identifier alone, for each purpose: what another one of the same person said stays as it is."""
+def _last_words(link: Link, purposes: Iterable[Purpose]) -> dict[str, LastWord]:
+    """Of this identifier alone: what another one of the same person said stays as it is."""
+    digest = identifier_digest(link.identifier.type, link.identifier.value)
+    subjects = [(link.identifier.type, digest, purpose.value) for purpose in purposes]
     with workspace_scope(link.workspace_id):
-        records = ConsentRecord.objects.filter(
-            workspace=link.workspace_id,
-            identifier_type=link.identifier.type,
-            identifier_digest=identifier_digest(link.identifier.type, link.identifier.value),
-        )
-        return {record.purpose: record for record in records.order_by("occurred_at", "pk")}
+        heard = queries.last_words(workspace_id=link.workspace_id, subjects=subjects)
+    return {purpose: word for (_, _, purpose), word in heard.items()}
 
 
-def _holds(is_yes: bool, last: ConsentRecord | None) -> bool:  # noqa: FBT001  # an answer is yes or no
-    if last is None or not last.is_verified:
+def _holds(is_yes: bool, last: LastWord | None, now: datetime) -> bool:  # noqa: FBT001  # an answer is yes or no
+    if last is None or not last.is_verified or (last.expires_at is not None and last.expires_at <= now):
         return False
-    return last.state in YES if is_yes else last.state in {ConsentState.REFUSED, ConsentState.WITHDRAWN}
+    return last.state in (PERMITTING if is_yes else DENYING)
 
 
-def _state(is_yes: bool, last: ConsentRecord | None) -> ConsentState:  # noqa: FBT001  # likewise
+def _state(is_yes: bool, last: LastWord | None) -> ConsentState:  # noqa: FBT001  # likewise
     if is_yes:
         return ConsentState.GIVEN
-    return ConsentState.WITHDRAWN if last and last.state in YES else ConsentState.REFUSED
+    return ConsentState.WITHDRAWN if last and last.state in PERMITTING else ConsentState.REFUSED

@@ -182,6 +182,7 @@ class LastWord:
     state: str
     occurred_at: datetime
     expires_at: datetime | None
+    is_verified: bool
 
 
 def purposes_by_signal(workspace_id: int) -> Mapping[tuple[str, str], frozenset[Purpose]]:
@@ -194,19 +195,21 @@ def purposes_by_signal(workspace_id: int) -> Mapping[tuple[str, str], frozenset[
 
 
 _LAST_WORDS = """
-SELECT asked.type, asked.digest, asked.purpose, r.state, r.occurred_at, r.expires_at
+SELECT asked.type, asked.digest, asked.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified
 FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS asked (type, digest, purpose)
 CROSS JOIN LATERAL (
-    SELECT state, occurred_at, expires_at FROM consent_record
+    SELECT state, occurred_at, expires_at, is_verified FROM consent_record
     WHERE workspace_id = %s AND identifier_type = asked.type AND identifier_digest = asked.digest
-      AND purpose = asked.purpose
+      AND purpose = asked.purpose AND recipient = ''
     ORDER BY occurred_at DESC, state IN ('GIVEN', 'RENEWED'), id DESC LIMIT 1
 ) AS r
 """
 
 
 def last_words(*, workspace_id: int, subjects: Iterable[Subject]) -> Mapping[Subject, LastWord]:
-    """What the ledger heard last of each, of two at the same instant the one that permits less. In the scope of the workspace."""
+    """What the ledger heard last of each, of two at the same instant the one that permits less. What names a recipient
+    speaks of that one alone, and is no word on the purpose. In the scope of the workspace.
+    """
     columns = [list(column) for column in zip(*subjects, strict=True)] or [[], [], []]
     with connection.cursor() as cursor:
         cursor.execute(_LAST_WORDS, [*columns, workspace_id])

@@ -186,6 +186,26 @@ def test_answer__of_one_address__is_recorded_whatever_another_of_the_same_person
     ]
 
 
+def test_yes__after_the_one_before_ran_out__is_recorded_anew(client, address, workspace, now):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    past = now - timedelta(days=2)
+    say(ada, Purpose.ADVERTISING, ConsentState.GIVEN, past, is_verified=True, expires_at=now - timedelta(days=1))
+
+    client.post(address, {"choose": "these", "advertising": "yes"})
+
+    assert "advertising" in allowed(workspace, now)
+
+
+def test_answer__beside_a_consent_for_one_recipient__is_recorded_as_one_for_all(client, address, workspace, now):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    say(ada, Purpose.ADVERTISING, ConsentState.GIVEN, is_verified=True, recipient="meta")
+    assert "advertising" not in allowed(workspace, now)
+
+    client.post(address, {"choose": "these", "advertising": "yes"})
+
+    assert "advertising" in allowed(workspace, now)
+
+
 def test_answers__of_one_workspace__are_none_of_another(client, address, workspace, now):
     client.post(address, {"choose": "all"})
 
