@@ -7,9 +7,11 @@ import pytest
 import pytest_django
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
+from cdp.models.closing import close_workspace
 from tests import databases
 from tests.factories import WorkspaceFactory
 
@@ -39,6 +41,15 @@ def workspace(db: None) -> Workspace:
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(made.pk)])
     return made
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Workspace]:
+    """A workspace whose rows other connections see. Afterwards it is closed, so nothing of it stays."""
+    with django_db_blocker.unblock():
+        made = WorkspaceFactory(slug="committed")
+        yield made
+        close_workspace(slug=made.slug, now=timezone.now())
 
 
 @pytest.fixture

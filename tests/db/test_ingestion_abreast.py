@@ -27,12 +27,8 @@ class BlockFailedError(Exception):
 
 
 @pytest.fixture
-def shop(django_db_setup, django_db_blocker):
-    """A source whose rows other connections see; closed afterwards."""
-    with django_db_blocker.unblock():
-        source = SourceFactory(workspace=WorkspaceFactory(slug="abreast"), name="shop")
-        yield source
-        close_workspace(slug="abreast", now=timezone.now())
+def shop(committed):
+    return SourceFactory(workspace=committed, name="shop")
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +79,9 @@ def test_file__stored_by_two_connections__is_stored_as_by_one(shop, tmp_path, mo
     path = write(tmp_path, [row(number) for number in range(ROWS)])
     counts = load(shop, path)
     by_two = stored(shop)
-    close_workspace(slug="abreast", now=timezone.now())
-    again = SourceFactory(workspace=WorkspaceFactory(slug="abreast"), name="shop")
+    slug = shop.workspace.slug
+    close_workspace(slug=slug, now=timezone.now())
+    again = SourceFactory(workspace=WorkspaceFactory(slug=slug), name="shop")
     monkeypatch.setattr(loading, "_is_large", lambda _: False)
 
     assert load(again, path) == counts == Counts(read=ROWS, accepted=ROWS)

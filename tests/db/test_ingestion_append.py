@@ -6,25 +6,19 @@ from datetime import UTC, datetime
 
 import pytest
 from django.db import DatabaseError, connection
-from django.utils import timezone
 
 from cdp.ingestion import appending
 from cdp.models import InboxBatch, OutboxRow
-from cdp.models.closing import close_workspace
 from cdp.models.tenancy import workspace_scope
-from tests.factories import SourceFactory, WorkspaceFactory
+from tests.factories import SourceFactory
 
 RECEIVED = datetime(2026, 11, 21, 12, tzinfo=UTC)
 THREADS, EACH = 8, 25
 
 
 @pytest.fixture
-def committed(django_db_setup, django_db_blocker):
-    """A source whose rows other connections see; closed afterwards."""
-    with django_db_blocker.unblock():
-        source = SourceFactory(workspace=WorkspaceFactory(slug="appending"), name="shop")
-        yield source
-        close_workspace(slug="appending", now=timezone.now())
+def source(committed):
+    return SourceFactory(workspace=committed, name="shop")
 
 
 def append(source, body):
@@ -54,43 +48,43 @@ def bodies_in_the_inbox(source):
         return Counter(bytes(body) for body in InboxBatch.objects.filter(source=source).values_list("body", flat=True))
 
 
-def test_append__by_many_at_once__keeps_each_body_once_with_its_work(committed, monkeypatch):
+def test_append__by_many_at_once__keeps_each_body_once_with_its_work(source, monkeypatch):
     together = []
     execute = appending._execute
     monkeypatch.setattr(appending, "_execute", lambda rows, on: (together.append(len(rows)), execute(rows, on)))
 
-    at_once(lambda number: [append(committed, f"{number}-{turn}".encode()) for turn in range(EACH)])
+    at_once(lambda number: [append(source, f"{number}-{turn}".encode()) for turn in range(EACH)])
 
-    assert bodies_in_the_inbox(committed) == Counter(
+    assert bodies_in_the_inbox(source) == Counter(
         f"{number}-{turn}".encode() for number in range(THREADS) for turn in range(EACH)
     )
-    assert OutboxRow.objects.filter(workspace=committed.workspace_id, stage="INGESTION").count() == THREADS * EACH
+    assert OutboxRow.objects.filter(workspace=source.workspace_id, stage="INGESTION").count() == THREADS * EACH
     assert sum(together) == THREADS * EACH
     assert len(together) < THREADS * EACH, "some went together"
 
 
-def test_append__that_fails__is_told_to_everybody_who_waited_and_the_next_is_written(committed, monkeypatch):
+def test_append__that_fails__is_told_to_everybody_who_waited_and_the_next_is_written(source, monkeypatch):
     refused = []
 
     def fail(number):
         try:
-            append(committed, b"lost")
+            append(source, b"lost")
         except DatabaseError:
             refused.append(number)
 
     monkeypatch.setattr(appending, "_APPEND", b"SELECT core.no_such_function($1, $2, $3, $4)")
     at_once(fail)
     monkeypatch.undo()
-    append(committed, b"kept")
+    append(source, b"kept")
 
     assert sorted(refused) == list(range(THREADS))
-    assert bodies_in_the_inbox(committed) == Counter([b"kept"])
+    assert bodies_in_the_inbox(source) == Counter([b"kept"])
 
 
-def test_append__after_the_connection_died__is_made_on_another(committed):
-    append(committed, b"first")
+def test_append__after_the_connection_died__is_made_on_another(source):
+    append(source, b"first")
     connection.connection.pgconn.finish()
 
-    append(committed, b"second")
+    append(source, b"second")
 
-    assert bodies_in_the_inbox(committed) == Counter([b"first", b"second"])
+    assert bodies_in_the_inbox(source) == Counter([b"first", b"second"])

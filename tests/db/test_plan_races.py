@@ -1,34 +1,22 @@
 """Tracking plans when several work at once: no count is lost, no number is given twice."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection
 from django.utils import timezone
-from pytest_django import DjangoDbBlocker
 
 from cdp.ingestion import plan_queries, plans, sources
 from cdp.models import Source, SourceKind, Workspace
-from cdp.models.closing import close_workspace
 from cdp.models.tenancy import workspace_scope
-from consent import services as consent
 
 THREADS, BATCHES = 4, 15
 DOCUMENT = {"rules": [{"kind": "page", "schema": {"required": ["a", "b", "c"]}}]}
 
 
 @pytest.fixture
-def race(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Workspace]:
-    """A workspace for tests that commit. Afterwards it is closed, so nothing of it stays."""
-    with django_db_blocker.unblock():
-        yield consent.open_workspace(slug="plan-race", name="Race", now=timezone.now())
-        close_workspace(slug="plan-race", now=timezone.now())
-
-
-@pytest.fixture
-def source(race: Workspace) -> Source:
-    return sources.create_source(workspace_id=race.pk, name="shop", kind=SourceKind.HTTP)[0]
+def source(committed: Workspace) -> Source:
+    return sources.create_source(workspace_id=committed.pk, name="shop", kind=SourceKind.HTTP)[0]
 
 
 def at_once(work) -> None:
