@@ -94,35 +94,47 @@ def _link(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime
 
 
 # What once was judged is not judged again, so that a replay brings nothing back that was retracted, and a later word
-# of a steward stands.
-_JUDGE_SIGHTINGS = """
-WITH touched AS (SELECT unnest(%(ids)s::bigint[]) AS id),
-seen AS (
-    SELECT s.* FROM sighting s JOIN touched ON touched.id = s.left_id
+# of a steward stands. Asked by key, as in `queries`, and of most batches the answer is: nothing.
+_UNJUDGED = """
+WITH seen AS (
+    SELECT id, left_id, right_id FROM sighting WHERE left_id = ANY(%(ids)s::bigint[])
     UNION
-    SELECT s.* FROM sighting s JOIN touched ON touched.id = s.right_id
+    SELECT id, left_id, right_id FROM sighting WHERE right_id = ANY(%(ids)s::bigint[])
+),
+judged AS (
+    SELECT left_id, right_id, kind FROM judgement WHERE left_id = ANY(%(ids)s::bigint[])
+    UNION
+    SELECT left_id, right_id, kind FROM judgement WHERE right_id = ANY(%(ids)s::bigint[])
+)
+SELECT seen.id, seen.left_id, seen.right_id FROM seen WHERE NOT EXISTS (
+    SELECT FROM judged j
+    WHERE (j.left_id, j.right_id) = (seen.left_id, seen.right_id) AND j.kind IN ('DETERMINISTIC', 'STEWARD')
+)
+"""
+_JUDGE_SIGHTINGS = """
+WITH speaking AS MATERIALIZED (
+    SELECT id FROM identifier WHERE id = ANY(%(ends)s::bigint[]) AND NOT lower(value) = ANY(%(blocked)s)
 )
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, created_at)
 SELECT s.workspace_id, s.left_id, s.right_id, 'SAME', 'DETERMINISTIC', %(weight)s,
        jsonb_build_object('source', source.name, 'seen_at', s.seen_at), %(now)s
-FROM seen s
-JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
-JOIN source ON source.id = s.source_id
-WHERE NOT (lower(l.value) = ANY(%(blocked)s) OR lower(r.value) = ANY(%(blocked)s))
-  AND NOT EXISTS (
-      SELECT 1 FROM judgement j
-      WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.kind IN ('DETERMINISTIC', 'STEWARD')
-  )
+FROM sighting s JOIN source ON source.id = s.source_id
+JOIN speaking l ON l.id = s.left_id JOIN speaking r ON r.id = s.right_id
+WHERE s.id = ANY(%(sightings)s::bigint[])
 ORDER BY s.seen_at, s.id
 """
 
 
 def _judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            _JUDGE_SIGHTINGS,
-            {"ids": list(subjects), "weight": SEEN_TOGETHER, "now": now, "blocked": list(rules.blocked_values)},
-        )
+        cursor.execute(_UNJUDGED, {"ids": bigints(subjects)})
+        unjudged = cursor.fetchall()
+        if not unjudged:
+            return
+        ends = {end for _, *pair in unjudged for end in pair}
+        new = {"sightings": bigints(sighting for sighting, _, _ in unjudged), "ends": bigints(ends)}
+        rest = {"weight": SEEN_TOGETHER, "now": now, "blocked": list(rules.blocked_values)}
+        cursor.execute(_JUDGE_SIGHTINGS, {**new, **rest})
 
 
 # The golden record of a profile that is merged away goes first: once nobody belongs to it, nobody permits anything on
