@@ -5,8 +5,10 @@ from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.schedules import crontab
+from celery.signals import worker_ready
 from django.db import close_old_connections
 
+from cdp.kernel import garbage
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import RIGHTS_QUEUE, WORKER_BY_QUEUE
 
@@ -44,6 +46,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = REUSES_CONNECTIONS  # else Celery closes them before and after each task
 app.autodiscover_tasks(["cdp"])
 app.steps["worker"].add(NobodyIsBack)
+
+
+@worker_ready.connect
+def settle_garbage(**_: object) -> None:
+    garbage.settle()
+
+
 app.conf.beat_schedule = {
     f"sweep-{queue}": {
         "task": "cdp.sweep",

@@ -1,10 +1,9 @@
 """The WSGI application. The busiest calls take a short way: no session, no page and no language concerns them."""
 
-import gc
 import os
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import django
 from django.core.handlers.wsgi import WSGIHandler
@@ -17,9 +16,8 @@ django.setup(set_prefix=False)
 from cdp.api import browsers, problems  # noqa: E402  # needs the settings
 from cdp.api.tracking import answers, calls  # noqa: E402  # likewise
 from cdp.api.tracking.paths import SHORT_WAY  # noqa: E402  # likewise
+from cdp.kernel import garbage  # noqa: E402  # likewise
 from consent import erasure_ledger  # noqa: E402  # likewise
-
-NEW_OBJECTS_A_COLLECTION: Final = 10_000
 
 Start = Callable[..., Any]
 
@@ -64,8 +62,4 @@ def _send(
 
 erasure_ledger.refuse_if_behind()  # a restored database has people again who were erased
 application = Application()
-
-# What was made until here stays: no later collection looks through it while requests wait.
-gc.collect()
-gc.freeze()
-gc.set_threshold(NEW_OBJECTS_A_COLLECTION)
+garbage.settle()

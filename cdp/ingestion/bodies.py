@@ -171,7 +171,7 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
 
 def _mend_escapes(body: bytes) -> bytes:
     r"""Put U+FFFD for \u0000, which Postgres cannot hold, and for half of a surrogate pair, which is no character."""
-    if not _SUSPICIOUS.search(body):
+    if b"\\u" not in body or not _SUSPICIOUS.search(body):
         return body
     return _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], body)
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import combinations, islice
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.messages import Fact, Node
 from cdp.ingestion.signalling import record_signals
+from cdp.kernel.arrays import bigints
 from cdp.models import Cause
 from cdp.models.digests import identifier_digest
 from consent import suppression
@@ -37,8 +39,7 @@ class Stored:
     touched: Mapping[int, Cause]
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """A value that a source gave for an identifier."""
 
     node: Node
@@ -48,8 +49,7 @@ class Observation:
     observed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Encounter:
+class Encounter(NamedTuple):
     """Identifiers that came together."""
 
     nodes: Sequence[Node]
@@ -252,12 +252,16 @@ def claim(permit: Permit[Collection], cursor: CursorWrapper, arrived: int) -> in
     return fresh
 
 
+# A batch was sent and received at one time, and telling a time takes longer than all else of a line.
+_told = lru_cache(256)(str)
+
+
 def event_line(fact: Fact, ids: Ids) -> str:
     keys = ",".join(str(ids[node]) for node in fact.nodes)
     return (
         f"{fact.source_id}\t{copied(fact.message_id)}\t{fact.kind}\t{copied(fact.name)}\t{{{keys}}}\t{fact.occurred_at}"
-        f"\t{fact.original_at or ABSENT}\t{fact.sent_at or ABSENT}\t{fact.received_at}"
-        f"\t{copied(storable_json(fact.properties))}\t{copied(storable_json(fact.context))}\n"
+        f"\t{fact.original_at or ABSENT}\t{_told(fact.sent_at or ABSENT)}"
+        f"\t{_told(fact.received_at)}\t{copied(storable_json(fact.properties))}\t{copied(storable_json(fact.context))}\n"
     )
 
 
@@ -373,19 +377,30 @@ WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE left_id = l AND right_id = r) ORD
 ON CONFLICT DO NOTHING RETURNING left_id, right_id
 """
 
+# Most were seen together before, and of those nothing more needs to be told.
+_UNSEEN = """
+SELECT l, r FROM unnest(%s::bigint[], %s::bigint[]) AS pair (l, r)
+WHERE NOT EXISTS (SELECT FROM sighting WHERE left_id = l AND right_id = r)
+"""
+
 
 def sight(permit: Permit[Collection], encounters: Iterable[Encounter], ids: Ids) -> set[int]:
     """Of each pair the earliest encounter is kept. Returns the identifiers of pairs that nobody saw before."""
     first: dict[tuple[int, int], tuple[datetime, int]] = {}
-    for one in encounters:
-        seen = (one.seen_at, one.source_id)
-        for pair in combinations(sorted({ids[node] for node in one.nodes}), 2):
-            if pair not in first or seen < first[pair]:
-                first[pair] = seen
+    for nodes, source_id, seen_at in encounters:
+        if len(nodes) > 1:
+            seen = (seen_at, source_id)
+            for pair in combinations(sorted({ids[node] for node in nodes}), 2):
+                if pair not in first or seen < first[pair]:
+                    first[pair] = seen
     if not first:
         return set()
-    lines = (f"{left}\t{right}\t{source}\t{at}\n" for (left, right), (at, source) in first.items())
     with connection.cursor() as cursor:
+        cursor.execute(_UNSEEN, [bigints(left for left, _ in first), bigints(right for _, right in first)])
+        unseen = cursor.fetchall()
+        if not unseen:
+            return set()
+        lines = (f"{left}\t{right}\t{source}\t{at}\n" for left, right in unseen for at, source in [first[left, right]])
         cursor.execute(ARRIVING_PAIRS)
         _copy(cursor, "arriving_pair", lines)
         return add_sightings(permit, cursor)
