@@ -44,7 +44,7 @@ class Message(models.Model):
 
 
 class Event(models.Model):
-    """An immutable fact, partitioned by month of `occurred_at` (see cdp/migrations)."""
+    """An immutable fact, partitioned by month of `occurred_at`. Its id is no key to find it by (see cdp/migrations)."""
 
     workspace = models.ForeignKey(Workspace, models.DO_NOTHING, db_constraint=False)
     source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, verbose_name=_("source"))
