@@ -5,7 +5,6 @@ from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.schedules import crontab
-from celery.signals import worker_ready
 from django.db import close_old_connections
 
 from cdp.kernel import garbage
@@ -41,18 +40,18 @@ class NobodyIsBack(bootsteps.Step):
             raise SystemExit(f"{error.code}: {error.message}") from error
 
 
+class SettledGarbage(bootsteps.StartStopStep):
+    """All that a worker is made of is there before its first task."""
+
+    def start(self, parent: object) -> None:  # noqa: ARG002  # Celery gives the worker
+        garbage.settle()
+
+
 app = Celery("tessera", task_cls=ConnectedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = REUSES_CONNECTIONS  # else Celery closes them before and after each task
 app.autodiscover_tasks(["cdp"])
-app.steps["worker"].add(NobodyIsBack)
-
-
-@worker_ready.connect
-def settle_garbage(**_: object) -> None:
-    garbage.settle()
-
-
+app.steps["worker"].update({NobodyIsBack, SettledGarbage})
 app.conf.beat_schedule = {
     f"sweep-{queue}": {
         "task": "cdp.sweep",

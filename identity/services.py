@@ -131,10 +131,16 @@ def _judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetim
         unjudged = cursor.fetchall()
         if not unjudged:
             return
-        ends = {end for _, *pair in unjudged for end in pair}
-        new = {"sightings": bigints(sighting for sighting, _, _ in unjudged), "ends": bigints(ends)}
-        rest = {"weight": SEEN_TOGETHER, "now": now, "blocked": list(rules.blocked_values)}
-        cursor.execute(_JUDGE_SIGHTINGS, {**new, **rest})
+        cursor.execute(
+            _JUDGE_SIGHTINGS,
+            {
+                "sightings": bigints(sighting for sighting, _, _ in unjudged),
+                "ends": bigints({end for _, *pair in unjudged for end in pair}),
+                "weight": SEEN_TOGETHER,
+                "now": now,
+                "blocked": list(rules.blocked_values),
+            },
+        )
 
 
 # The golden record of a profile that is merged away goes first: once nobody belongs to it, nobody permits anything on
