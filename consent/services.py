@@ -111,6 +111,9 @@ class ConsentStatement:
         return replace(self, key=f"content:{hashlib.sha256(repr(self.content).encode()).hexdigest()}")
 
 
+Word = ConsentStatement | queries.LastWord
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     recorded: int
@@ -169,7 +172,8 @@ def record_signals(
     """Record what signals of events say, as far as it is news: a browser repeats the same choice with each event.
 
     A grant that stands is not recorded again, unless it runs out. Of refusals in succession the first and the last are:
-    a grant that was given before the last one and arrives after it must find it there.
+    a grant that was given before the last one and arrives after it must find it there. A refusal of what was granted is
+    a withdrawal.
     """
     with workspace_scope(workspace_id):
         news = _news(workspace_id, sorted(statements, key=_by_time))
@@ -190,22 +194,39 @@ def _news(workspace_id: int, statements: Sequence[ConsentStatement]) -> list[Con
     for statement in statements:
         subject = _subject(statement)
         said = news.setdefault(subject, [])
-        if statement.state not in PERMITTING and [each.state for each in said[-2:]] == [statement.state] * 2:
+        before = _said_before(statement, [*said[-1:], *([kept[subject]] if subject in kept else [])])
+        if _refuses(statement) and len(said) > 1 and all(map(_refuses, said[-2:])):
             said[-1] = statement
-        elif not _repeats(statement, [*said[-1:], *([kept[subject]] if subject in kept else [])]):
-            said.append(statement)
+        elif not _repeats(statement, before):
+            said.append(_named(statement, before))
     return [statement for said in news.values() for statement in said]
+
+
+def _refuses(statement: ConsentStatement) -> bool:
+    return statement.state not in PERMITTING
 
 
 def _subject(statement: ConsentStatement) -> queries.Subject:
     return statement.identifier.type, statement.digest, str(statement.purpose)
 
 
-def _repeats(statement: ConsentStatement, heard: Sequence[ConsentStatement | queries.LastWord]) -> bool:
-    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
+def _said_before(statement: ConsentStatement, heard: Sequence[Word]) -> Word | None:
+    """The last word before it, of two at the same instant the one that permits less."""
     earlier = [each for each in heard if each.occurred_at <= statement.occurred_at]
-    before = max(earlier, key=lambda each: (each.occurred_at, each.state not in PERMITTING), default=None)
+    return max(earlier, key=lambda each: (each.occurred_at, each.state not in PERMITTING), default=None)
+
+
+def _repeats(statement: ConsentStatement, before: Word | None) -> bool:
+    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
     return before is not None and before.state == statement.state in PERMITTING and before.expires_at is None
+
+
+def _named(statement: ConsentStatement, before: Word | None) -> ConsentStatement:
+    """Who refuses what they had granted withdraws it."""
+    is_withdrawal = statement.state == ConsentState.REFUSED and before is not None and before.state in PERMITTING
+    if not is_withdrawal or (before.expires_at is not None and before.expires_at <= statement.occurred_at):
+        return statement
+    return replace(statement, state=ConsentState.WITHDRAWN)
 
 
 def map_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
