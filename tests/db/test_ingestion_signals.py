@@ -88,7 +88,7 @@ def test_store__of_a_refusal__closes_the_gate_for_whoever_is_there(workspace, so
     send(source, event("m2", at="11:30", Advertising=False))
     store(workspace)
 
-    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("REFUSED", "11:30")]
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("WITHDRAWN", "11:30")]
     assert not permits(Purpose.ADVERTISING)
     assert OutboxRow.objects.filter(stage="SEGMENTS", cause=Cause.CONSENT).exists()
 
@@ -211,7 +211,7 @@ def test_store__of_choices_to_and_fro__records_each_change(workspace, source, ma
 
     store(workspace)
 
-    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("REFUSED", "11:10"), ("GIVEN", "11:20")]
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("WITHDRAWN", "11:10"), ("GIVEN", "11:20")]
     assert permits(Purpose.ADVERTISING)
 
 
