@@ -17,13 +17,13 @@ from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import queries
 from consent.models import (
+    CATEGORIES_OF_SIGNALS,
     JURISDICTION,
     ConsentSettings,
     ConsentState,
     LegalBasis,
     Notice,
     PurposePolicy,
-    SignalKind,
     SignalMapping,
 )
 from consent.policy import PERMITTING
@@ -69,7 +69,7 @@ class ClosedWorkspaceError(TesseraError):
 
 
 class BadCategoryError(TesseraError):
-    """A category has from 1 to 100 characters, as the consent banner writes it."""
+    """There is no such signal. A category has from 1 to 100 characters, as the consent banner writes it."""
 
     code = "bad_category"
 
@@ -229,24 +229,27 @@ def _named(statement: ConsentStatement, before: Word | None) -> ConsentStatement
     return replace(statement, state=ConsentState.WITHDRAWN)
 
 
-def map_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
-    """From now on the category of a consent banner speaks of this purpose; None is Global Privacy Control."""
+def map_signal(*, workspace_id: int, kind: str, category: str, purpose: Purpose) -> SignalMapping:
+    """From now on the signal speaks of this purpose. Raises `BadCategoryError`."""
+    _refuse_category(kind, category)
     with workspace_scope(workspace_id):
-        SignalMapping.objects.get_or_create(workspace_id=workspace_id, purpose=purpose, **_signal(category))
+        return SignalMapping.objects.get_or_create(
+            workspace_id=workspace_id, purpose=purpose, kind=kind, category=category
+        )[0]
 
 
-def unmap_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
+def unmap_signal(*, workspace_id: int, kind: str, category: str, purpose: Purpose) -> None:
     """What was recorded stays."""
     with workspace_scope(workspace_id):
-        SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, **_signal(category)).delete()
+        SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, kind=kind, category=category).delete()
 
 
-def _signal(category: str | None) -> dict[str, Any]:
-    if category is None:
-        return {"kind": SignalKind.GPC, "category": ""}
-    if not 0 < len(category) <= LONGEST_CATEGORY:
+def _refuse_category(kind: str, category: str) -> None:
+    known = CATEGORIES_OF_SIGNALS[kind]
+    if known is None and not 0 < len(category) <= LONGEST_CATEGORY:
         raise BadCategoryError
-    return {"kind": SignalKind.CATEGORY, "category": category}
+    if known is not None and category not in known:
+        raise BadCategoryError(known=known)
 
 
 def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:
@@ -368,10 +371,14 @@ def publish_notice(
 
 
 def configure_consent(
-    *, workspace_id: int, keeps_addresses: bool | None = None, confirmation_hours: int | None = None
+    *,
+    workspace_id: int,
+    keeps_addresses: bool | None = None,
+    confirmation_hours: int | None = None,
+    vendor_id: int | None = None,
 ) -> ConsentSettings:
     """Change how the workspace asks, and return how it does now. None leaves a setting as it is."""
-    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours}
+    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours, "vendor_id": vendor_id}
     with workspace_scope(workspace_id):
         changed = {name: value for name, value in given.items() if value is not None}
         return ConsentSettings.objects.update_or_create(workspace_id=workspace_id, defaults=changed)[0]

@@ -17,6 +17,7 @@ from tests.conformance import sdks
 from tests.conformance.browser.driver import QUIET
 from tests.conformance.sdks import CHROMIUM, Sdk, installed_by_npm
 from tests.conformance.server import Origin, Server, running
+from tests.factories.signals import tc_core, tc_vendors
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -29,7 +30,13 @@ MAPPED = (
     ("CATEGORY", "basket", Purpose.LEARNING),
     ("CATEGORY", "ad_storage", Purpose.ADVERTISING),
     ("GPC", "", Purpose.ADVERTISING),
+    ("TCF", "4", Purpose.ADVERTISING),
+    ("OPT_OUT", "sale", Purpose.ADVERTISING),
 )
+VENDOR = 755
+BE_VENDOR = """
+INSERT INTO core.consent_settings (workspace_id, keeps_addresses, confirmation_hours, vendor_id) VALUES (%s, false, 72, %s)
+"""
 MAP = "INSERT INTO core.signal_mapping (workspace_id, kind, category, purpose) VALUES (%s, %s, %s, %s)"
 ASK = """
 INSERT INTO core.purpose (workspace_id, purpose, bit, legal_basis, description) VALUES (%s, %s, %s, 'CONSENT', '')
@@ -100,6 +107,7 @@ def server() -> Iterator[Server]:
     with running("snippet") as server:
         for mapping in MAPPED:
             server.database.execute(MAP, (server.workspace_id, *mapping))
+        server.database.execute(BE_VENDOR, (server.workspace_id, VENDOR))
         for purpose in (Purpose.ADVERTISING, Purpose.ANALYTICS, Purpose.LEARNING):
             server.database.execute(ASK, (server.workspace_id, purpose, purpose.bit))
         yield server
@@ -318,6 +326,44 @@ def test_snippet__of_consent_mode__hears_updates_and_no_defaults(shop):
 
     assert shop.ledger() == [("advertising", "REFUSED")]
     assert len(shop.sent) == 1
+
+
+CMP = """
+window.listeners = [];
+window.%s = (...given) => window.listeners.push(given.find((each) => typeof each === "function"));
+window.hears = (said) => window.listeners.forEach((listener) => listener(said, true));
+"""
+
+
+def test_snippet__of_a_cmp_of_tcf__sends_its_string_once_there_is_an_answer(shop):
+    string = f"{tc_core(consents=(1, 4), vendors=(VENDOR,))}.{tc_vendors(1, (VENDOR,))}"
+    shop.page.add_init_script(CMP % "__tcfapi")
+    shop.open("/tcf")
+    shop.page.wait_for_function("() => listeners.length === 1")
+    for event in ("cmpuishown", "useractioncomplete", "tcloaded"):
+        shop.page.evaluate("(said) => hears(said)", {"eventStatus": event, "gdprApplies": True, "tcString": string})
+        assert shop.page.evaluate(TOLD) is (event != "cmpuishown")
+
+    shop.await_delivery()
+
+    (event,) = shop.server.events_of(shop.origin)
+    assert event["context"]["consent"] == {"tcString": string}
+    assert (len(shop.sent), shop.ledger()) == (1, [("advertising", "GIVEN")])
+
+
+def test_snippet__of_a_cmp_of_gpp__sends_its_string_with_the_sections_in_force(shop):
+    shop.page.add_init_script(CMP % "__gpp")
+    shop.open("/gpp")
+    shop.page.wait_for_function("() => listeners.length === 1")
+    ping = {"gppString": "DBABTA~1YYN", "applicableSections": [6]}
+    for status in ("not ready", "ready", "ready"):
+        shop.page.evaluate("(said) => hears(said)", {"pingData": {**ping, "signalStatus": status}})
+
+    shop.await_delivery()
+
+    (event,) = shop.server.events_of(shop.origin)
+    assert event["context"]["consent"] == ping
+    assert (len(shop.sent), shop.ledger()) == (1, [("advertising", "REFUSED")])
 
 
 def test_snippet__with_a_wrong_key__says_so_and_tells_it_on_the_next_page(shop):

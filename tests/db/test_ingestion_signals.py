@@ -30,13 +30,13 @@ def source(workspace):
 @pytest.fixture
 def mapped(workspace):
     """Advertising is what the banner calls so; analytics are its two categories together; GPC is against advertising."""
-    for category, purpose in (
-        ("Advertising", Purpose.ADVERTISING),
-        ("Statistics", Purpose.ANALYTICS),
-        ("Sharing", Purpose.ANALYTICS),
-        (None, Purpose.ADVERTISING),
+    for kind, category, purpose in (
+        ("CATEGORY", "Advertising", Purpose.ADVERTISING),
+        ("CATEGORY", "Statistics", Purpose.ANALYTICS),
+        ("CATEGORY", "Sharing", Purpose.ANALYTICS),
+        ("GPC", "", Purpose.ADVERTISING),
     ):
-        services.map_signal(workspace_id=workspace.pk, category=category, purpose=purpose)
+        services.map_signal(workspace_id=workspace.pk, kind=kind, category=category, purpose=purpose)
 
 
 def event(message_id="m1", *, at="11:00", context=None, **choices):

@@ -24,7 +24,8 @@
     const last = read(SAID) || {};
     const said = last.subject === subject ? last.said : {};
     const known = said[from] || {};
-    if (!Object.keys(consent).some((name) => known[name] !== consent[name])) return;
+    const isNews = (name) => JSON.stringify(known[name]) !== JSON.stringify(consent[name]);
+    if (!Object.keys(consent).some(isNews)) return;
     const message = messageOf(subject, from, consent);
     write(WAITS + message.messageId, message);
     write(SAID, { subject, said: Object.assign({}, said, { [from]: Object.assign({}, known, consent) }) });
@@ -233,7 +234,7 @@
     window.__gpp("addEventListener", (event, isGood) => {
       const ping = (isGood && event && event.pingData) || {};
       if (ping.signalStatus !== "ready" || !ping.gppString) return;
-      tell("gpp", { gppString: ping.gppString, gppSid: (ping.applicableSections || []).join("_") });
+      tell("gpp", { gppString: ping.gppString, applicableSections: ping.applicableSections });
     });
     return true;
   }
