@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 from psycopg.types.json import Jsonb
@@ -33,13 +33,19 @@ def read_all(permit: Permit[Collection], came: Mapping[Carried, int], *, now: da
     """What each says for the workspace's vendor; noted with how many events it came in."""
     if not came:
         return {}
-    vendor = ConsentSettings.objects.filter(pk=permit.workspace_id).values_list("vendor_id", flat=True).first()
-    read = [_read(string, vendor, now) for string in came]
+    vendor = vendor_of(permit.workspace_id)
+    read = [read_one(string, vendor=vendor, now=now) for string in came]
     _note(permit, read, came, vendor, now)
     return {each.string: each.heard for each in read}
 
 
-def _read(string: Carried, vendor: int | None, now: datetime) -> Read:
+def vendor_of(workspace_id: int) -> int | None:
+    """Its number in the Global Vendor List. In the scope of the workspace."""
+    return ConsentSettings.objects.filter(pk=workspace_id).values_list("vendor_id", flat=True).first()
+
+
+def read_one(string: Carried, *, vendor: int | None, now: datetime) -> Read:
+    """One that cannot be read says nothing."""
     try:
         return Read(string, hear(string, vendor=vendor, now=now))
     except MalformedSignalError as error:
@@ -70,7 +76,7 @@ def _note(
             cursor.execute(_NOTE, {**row, **common})
 
 
-def _row(read: Read, *, times: int) -> dict[str, object]:
+def _row(read: Read, *, times: int) -> dict[str, Any]:
     heard = read.heard
     return {
         "kind": read.string.name,

@@ -223,8 +223,9 @@ def _repeats(statement: ConsentStatement, before: Word | None) -> bool:
 
 def _named(statement: ConsentStatement, before: Word | None) -> ConsentStatement:
     """Who refuses what they had granted withdraws it."""
-    is_withdrawal = statement.state == ConsentState.REFUSED and before is not None and before.state in PERMITTING
-    if not is_withdrawal or (before.expires_at is not None and before.expires_at <= statement.occurred_at):
+    if statement.state != ConsentState.REFUSED or before is None or before.state not in PERMITTING:
+        return statement
+    if before.expires_at is not None and before.expires_at <= statement.occurred_at:
         return statement
     return replace(statement, state=ConsentState.WITHDRAWN)
 

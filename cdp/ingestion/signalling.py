@@ -8,6 +8,8 @@ which the door writes into the context. Of several that speak of one purpose the
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -107,3 +109,26 @@ def _answers(context: Mapping[str, object], strings: Strings) -> Iterator[tuple[
 def _key(fact: Fact, purpose: Purpose, kind: str, value: str) -> str:
     content = repr((fact.source_id, fact.message_id, purpose.value, kind, value))
     return f"signal:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+# -- trying ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an event would say: `said` of purposes to somebody who said nothing yet, and how its strings were read."""
+
+    said: Mapping[Purpose, bool]
+    strings: Sequence[consent_strings.Read]
+
+
+def preview_signals(*, workspace_id: int, event: object, now: datetime) -> Preview:
+    """Of an event, or of its context alone. Records nothing. In the scope of the workspace."""
+    given = event if isinstance(event, dict) else {}
+    context = given["context"] if isinstance(given.get("context"), dict) else given
+    vendor = consent_strings.vendor_of(workspace_id)
+    read = [
+        consent_strings.read_one(string, vendor=vendor, now=now) for string in carried(context.get(CONSENT_IN_CONTEXT))
+    ]
+    heard = {each.string: each.heard for each in read}
+    return Preview(said_of_purposes(context, queries.purposes_by_signal(workspace_id), heard), read)
