@@ -60,7 +60,7 @@ class RestrictionAdmin(TypedPersonAdmin):
         )
         self.log_change(request, kept, reason)
         _wake(workspace_id)
-        return gettext("It is shown to %(denied)s no more, until it is lifted.") % {"denied": self.denied(kept)}
+        return gettext("From now on withheld from: %(denied)s.") % {"denied": self.denied(kept)}
 
     def lift(self, request: HttpRequest, person: Identifier, typed: Mapping[str, Any]) -> str:
         reason, workspace_id, purpose = reason_in(typed), workspace_id_of(request), _purpose(typed)

@@ -30,11 +30,13 @@ class SuppressionAdmin(TypedPersonAdmin):
         listed = suppression.entries_of(workspace_id=workspace_id_of(request), identifier=person)
         if not listed:
             return gettext("It is not on the list.")
-        return gettext("It is on the list since %(since)s, until %(until)s: %(reason)s.") % {
-            "since": f"{listed[0].created_at:%Y-%m-%d}",
-            "until": f"{listed[0].until:%Y-%m-%d}" if listed[0].until else gettext("for ever"),
-            "reason": listed[0].get_reason_display(),
-        }
+        until = (
+            gettext("until %(day)s") % {"day": f"{listed[0].until:%Y-%m-%d}"}
+            if listed[0].until
+            else gettext("for ever")
+        )
+        told = {"since": f"{listed[0].created_at:%Y-%m-%d}", "until": until, "reason": listed[0].get_reason_display()}
+        return gettext("It is on the list since %(since)s, %(until)s: %(reason)s.") % told
 
     def put(self, request: HttpRequest, person: Identifier, typed: Mapping[str, Any]) -> str:
         reason = reason_in(typed)
