@@ -5,7 +5,7 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
-from cdp.kernel.logins import WEB
+from cdp.kernel.logins import RETENTION, WEB
 from cdp.kernel.purposes import Purpose
 from cdp.models.access import grant, row_security
 
@@ -116,5 +116,6 @@ class Migration(migrations.Migration):
         row_security("consent_string"),
         grant("SELECT, INSERT, UPDATE", "consent_string", to=Purpose.COLLECTION),
         grant("SELECT", "consent_string", to=WEB),
+        grant("SELECT (id, workspace_id, last_seen_at), DELETE", "consent_string", to=RETENTION),
         grant("SELECT (workspace_id, vendor_id)", "consent_settings", to=Purpose.COLLECTION),
     ]

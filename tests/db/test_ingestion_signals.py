@@ -141,6 +141,31 @@ def test_store__of_a_refusal_with_each_event__keeps_the_first_and_the_last(works
     assert [row[2:] for row in ledger()] == [("REFUSED", "11:10"), ("REFUSED", "11:19")]
 
 
+def test_store__of_a_refusal_with_each_event_after_a_grant__withdraws_once(workspace, source, mapped):
+    send(
+        source,
+        event("m0", at="11:00", Advertising=True),
+        *(event(f"m{minute}", at=f"11:{minute}", Advertising=False) for minute in range(10, 20)),
+    )
+
+    store(workspace)
+
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("WITHDRAWN", "11:10"), ("REFUSED", "11:19")]
+
+
+def test_store__of_a_refusal_of_what_ran_out__is_no_withdrawal(workspace, source, mapped):
+    ran_out = ConsentStatement(
+        services.Identifier("anonymous_id", "a1"), Purpose.ADVERTISING, ConsentState.GIVEN,
+        RECEIVED - timedelta(days=9), expires_at=RECEIVED - timedelta(days=1),
+    )  # fmt: skip
+    services.record_consents(workspace_id=workspace.pk, statements=[ran_out], now=RECEIVED)
+    send(source, event(Advertising=False))
+
+    store(workspace)
+
+    assert [row[2] for row in ledger()] == ["GIVEN", "REFUSED"]
+
+
 def test_store__of_an_older_grant_that_comes_after_a_refusal_was_repeated__opens_nothing(workspace, source, mapped):
     for message_id, at in (("m1", "11:00"), ("m2", "11:20")):
         send(source, event(message_id, at=at, Advertising=False))

@@ -135,10 +135,11 @@
   const memory = new Map(); // where the browser keeps nothing
 
   function read(key) {
+    if (memory.has(key)) return memory.get(key);
     try {
       return JSON.parse(localStorage.getItem(key));
     } catch (error) {
-      return memory.get(key) || null;
+      return null;
     }
   }
 
@@ -166,7 +167,7 @@
     } catch (error) {
       // likewise
     }
-    const waiting = Array.from(keys).filter((key) => key.startsWith(WAITS)).map((key) => memory.get(key) || read(key));
+    const waiting = Array.from(keys).filter((key) => key.startsWith(WAITS)).map(read);
     return waiting.filter(Boolean).sort((one, other) => (one.timestamp < other.timestamp ? -1 : 1));
   }
 
