@@ -556,7 +556,14 @@ class SignalMapping(models.Model):
 
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     kind = models.CharField(_("signal"), max_length=8, choices=SignalKind)
-    category = models.CharField(_("category"), max_length=100, blank=True)
+    category = models.CharField(
+        _("category"),
+        max_length=100,
+        blank=True,
+        help_text=_(
+            "as the banner writes it; the number of a purpose of TCF; sale, sharing, targeted_advertising or gpc of an opt-out"
+        ),
+    )
     purpose = models.CharField(_("purpose"), max_length=20, choices=[(p.value, p.value) for p in Purpose])
 
     class Meta:

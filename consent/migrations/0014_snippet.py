@@ -113,6 +113,16 @@ class Migration(migrations.Migration):
             model_name="consentstring",
             constraint=models.UniqueConstraint(fields=("workspace", "kind", "digest"), name="consent_string_is_unique"),
         ),
+        migrations.AlterField(
+            model_name="signalmapping",
+            name="category",
+            field=models.CharField(
+                blank=True,
+                help_text="as the banner writes it; the number of a purpose of TCF; sale, sharing, targeted_advertising or gpc of an opt-out",
+                max_length=100,
+                verbose_name="category",
+            ),
+        ),
         row_security("consent_string"),
         grant("SELECT, INSERT, UPDATE", "consent_string", to=Purpose.COLLECTION),
         grant("SELECT", "consent_string", to=WEB),
