@@ -15,7 +15,9 @@ from consent.models import (
     Breach,
     BreachEvidence,
     ConsentRecord,
+    ConsentSettings,
     ConsentState,
+    ConsentString,
     ControllerDetails,
     Notice,
     PurposePolicy,
@@ -92,6 +94,49 @@ class NoticeAdmin(LedgerAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
         kept = services.publish_notice(workspace_id=obj.workspace_id, **form.cleaned_data)
         obj.pk = kept.pk
+
+
+@admin.register(ConsentSettings)
+class ConsentSettingsAdmin(KeptAdmin):
+    """One row."""
+
+    list_display = ("confirmation_hours", "keeps_addresses", "vendor_id")
+    ordering = ("pk",)
+    fields = ("confirmation_hours", "keeps_addresses", "vendor_id")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not self.get_queryset(request).exists()
+
+
+@admin.register(ConsentString)
+class ConsentStringAdmin(LedgerAdmin):
+    """What strings in events said; those that could not be read say why. The strings themselves are in the events."""
+
+    list_display = ("last_seen_at", "kind", "worth", "permitted", "opted_out", "times_seen")
+    list_filter = ("kind", ("unreadable", admin.EmptyFieldListFilter))
+    ordering = ("-last_seen_at",)
+    fields = (
+        "kind", "sha256", "vendor_id", "worth", "permitted", "opted_out", "times_seen", "first_seen_at", "last_seen_at",
+    )  # fmt: skip
+    readonly_fields = ("sha256", "worth", "permitted", "opted_out")
+
+    @column(description=_("worth"), label={"unread": "danger", "faulty": "warning", "valid": "success"})
+    def worth(self, string: ConsentString) -> tuple[str, Any]:
+        if string.unreadable:
+            return "unread", string.unreadable
+        return ("faulty", ", ".join(string.faults)) if string.faults else ("valid", _("valid"))
+
+    @column(description=_("purposes of TCF that the vendor may pursue"))
+    def permitted(self, string: ConsentString) -> str:
+        return ", ".join(purpose for purpose, is_yes in string.purposes.items() if is_yes)
+
+    @column(description=_("opted out of"))
+    def opted_out(self, string: ConsentString) -> str:
+        return ", ".join(name for name, is_out in string.opt_outs.items() if is_out)
+
+    @column(description="SHA-256")
+    def sha256(self, string: ConsentString) -> str:
+        return bytes(string.digest).hex()
 
 
 @admin.register(ControllerDetails)

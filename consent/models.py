@@ -1,11 +1,12 @@
 """The consent ledger, whose rows are never changed, and the requests of people."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -23,6 +24,8 @@ from consent.register_models import (
 )
 from consent.request_states import WITHOUT_VERIFICATION, RequestState, Verification
 from consent.rights import Right
+from consent.signals.bits import LARGEST_ID
+from consent.signals.strings import OPT_OUTS, TCF_PURPOSES
 
 __all__ = [
     "Breach",
@@ -256,6 +259,13 @@ class ConsentSettings(models.Model):
     )
     confirmation_hours = models.PositiveIntegerField(
         _("hours to confirm"), default=72, validators=[MinValueValidator(1)]
+    )
+    vendor_id = models.PositiveIntegerField(
+        _("vendor number"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LARGEST_ID)],
+        help_text=_("of the Global Vendor List: whom TC strings must name; without one they say nothing"),
     )
 
     class Meta:
@@ -528,6 +538,17 @@ class DataPackage(models.Model):
 class SignalKind(models.TextChoices):
     CATEGORY = "CATEGORY", _("category of a consent banner")
     GPC = "GPC", _("Global Privacy Control")
+    TCF = "TCF", _("purpose of TCF, by consent")
+    OPT_OUT = "OPT_OUT", _("opt-out under a law of the United States")
+
+
+# What may stand as the category of each kind; None: any text.
+CATEGORIES_OF_SIGNALS: Final[Mapping[str, tuple[str, ...] | None]] = {
+    SignalKind.CATEGORY: None,
+    SignalKind.GPC: ("",),
+    SignalKind.TCF: tuple(str(purpose) for purpose in TCF_PURPOSES),
+    SignalKind.OPT_OUT: OPT_OUTS,
+}
 
 
 class SignalMapping(models.Model):
@@ -535,7 +556,14 @@ class SignalMapping(models.Model):
 
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     kind = models.CharField(_("signal"), max_length=8, choices=SignalKind)
-    category = models.CharField(_("category"), max_length=100, blank=True)
+    category = models.CharField(
+        _("category"),
+        max_length=100,
+        blank=True,
+        help_text=_(
+            "as the banner writes it; the number of a purpose of TCF; sale, sharing, targeted_advertising or gpc of an opt-out"
+        ),
+    )
     purpose = models.CharField(_("purpose"), max_length=20, choices=[(p.value, p.value) for p in Purpose])
 
     class Meta:
@@ -547,13 +575,52 @@ class SignalMapping(models.Model):
                 fields=["workspace", "kind", "category", "purpose"], name="signal_mapping_is_unique"
             ),
             models.CheckConstraint(
-                condition=models.Q(kind="GPC", category="") | (models.Q(kind="CATEGORY") & ~models.Q(category="")),
+                condition=models.Q(kind="GPC", category="") | (~models.Q(kind="GPC") & ~models.Q(category="")),
                 name="signal_mapping_names_a_category",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.category or self.kind} → {self.purpose}"
+
+    def clean(self) -> None:
+        known = CATEGORIES_OF_SIGNALS.get(self.kind)
+        if self.kind == SignalKind.CATEGORY and not self.category:
+            raise ValidationError({"category": _("Write the category as the consent banner does.")})
+        if known is not None and self.category not in known:
+            told = _("Of this signal it is one of: %(known)s.") % {"known": ", ".join(known) or "–"}
+            raise ValidationError({"category": told})
+
+
+class ConsentString(models.Model):
+    """What a consent string said for the vendor of the workspace, and how often it came. The string itself stays in its
+    events, as it came: here is its SHA-256, so that nobody is remembered by it.
+    """
+
+    class Kind(models.TextChoices):
+        TCF = "tcString", _("TC string")
+        GPP = "gppString", _("GPP string")
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    kind = models.CharField(_("string"), max_length=9, choices=Kind)
+    digest = models.BinaryField(max_length=32, help_text="SHA-256 of the text and of the sections in force")
+    vendor_id = models.PositiveIntegerField(_("vendor number"), null=True)
+    purposes = models.JSONField(_("purposes"), help_text=_("number of the purpose of TCF → may the vendor pursue it"))
+    opt_outs = models.JSONField(_("opt-outs"), help_text=_("name → did the person opt out"))
+    faults = ArrayField(models.CharField(max_length=40), verbose_name=_("faults"), default=list)
+    unreadable = models.CharField(_("unreadable because"), max_length=200, blank=True, default="")
+    times_seen = models.PositiveBigIntegerField(_("events"))
+    first_seen_at = models.DateTimeField(_("first seen at"))
+    last_seen_at = models.DateTimeField(_("last seen at"))
+
+    class Meta:
+        db_table = "consent_string"
+        verbose_name = _("consent string")
+        verbose_name_plural = _("consent strings")
+        constraints = [models.UniqueConstraint(fields=["workspace", "kind", "digest"], name="consent_string_is_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {bytes(self.digest).hex()[:12]}"
 
 
 class SuppressionReason(models.TextChoices):

@@ -8,17 +8,42 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cdp.kernel.errors import TesseraError
+from cdp.kernel.purposes import Purpose
 from cdp.models.secrets import decrypted, encrypted
 from cdp.models.tenancy import workspace_scope
 from consent import chain, jws
-from consent.models import ConsentLink, ConsentRecord, ConsentState, LegalBasis, PurposeRule, SigningKey
+from consent.models import (
+    ConsentLink,
+    ConsentRecord,
+    ConsentState,
+    ControllerDetails,
+    LegalBasis,
+    PurposeRule,
+    SigningKey,
+)
+from consent.policy import PERMITTING
+from consent.rights import ARTICLES, RIGHTS_BY_BASIS
 
 SCHEMA: Final = "https://w3id.org/dpv/schema/dpv-27560"
+# `@vocab` is the vocabulary of whatever has no prefix: DPV has no word for it. Terms are read as terms and not as texts.
 CONTEXT: Final = {
+    "@vocab": "urn:tessera:consent:",
     "dpv": "https://w3id.org/dpv#",
     "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
+    "loc": "https://w3id.org/dpv/loc#",
     "dct": "http://purl.org/dc/terms/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "skos": "http://www.w3.org/2004/02/skos/core#",
+    "schema": "https://schema.org/",
+    "xsd": "http://www.w3.org/2001/XMLSchema#",
+    **{f"dpv:{name}": {"@type": "@id"} for name in ("hasLegalBasis", "hasJurisdiction", "isIndicatedBy")},
+    **{f"dct:{name}": {"@type": "xsd:dateTime"} for name in ("created", "date", "dateAccepted")},
+    "dct:conformsTo": {"@type": "@id"},
+    "skos:broader": {"@type": "@id"},
+    "dpv:isIndicatedAtTime": {"@type": "xsd:dateTime"},
 }
+# The profile writes of ConsentTerminated, which the vocabulary itself does not have: that somebody other than the person
+# ended a consent is ConsentRevoked there.
 STATUS: Final[Mapping[str, str]] = {
     ConsentState.GIVEN: "dpv:ConsentGiven",
     ConsentState.RENEWED: "dpv:RenewedConsentGiven",
@@ -39,6 +64,24 @@ BASIS: Final[Mapping[str, str]] = {
     LegalBasis.PUBLIC_INTEREST: "eu-gdpr:A6-1-e",
     LegalBasis.LEGITIMATE_INTEREST: "eu-gdpr:A6-1-f",
 }
+
+
+EXPLICIT_CONSENT: Final = "eu-gdpr:A9-2-a"
+# What kind of purpose it is, where the vocabulary has a word that says neither more nor less.
+BROADER: Final[Mapping[str, str]] = {
+    Purpose.ADVERTISING: "dpv:TargetedAdvertising",
+    Purpose.ANALYTICS: "dpv:ServiceUsageAnalytics",
+}
+# Whoever asks, defers, lets run out or ends a consent is the controller; all else the person says.
+SAID_BY_THE_CONTROLLER: Final = frozenset(
+    {
+        ConsentState.REQUESTED,
+        ConsentState.DEFERRED,
+        ConsentState.EXPIRED,
+        ConsentState.TERMINATED,
+        ConsentState.INVALIDATED,
+    }
+)
 
 
 class UnknownReceiptError(TesseraError):
@@ -63,7 +106,8 @@ def receipt(*, workspace_id: int, record_id: int, now: datetime) -> Signed:
             workspace_id=workspace_id, purpose=record.purpose, fingerprint=record.rule
         ).first()
         place = ConsentLink.objects.filter(pk=record_id).first()
-        document = _document(record, rule.rule if rule else {}, place)
+        details = ControllerDetails.objects.filter(workspace_id=workspace_id).first()
+        document = _document(record, rule.rule if rule else {}, place, _controller(record, details), now)
     return _signed(workspace_id, document, now)
 
 
@@ -89,59 +133,134 @@ def _record(workspace_id: int, record_id: int) -> ConsentRecord:
     return found
 
 
-def _document(record: ConsentRecord, rule: Mapping[str, Any], place: ConsentLink | None) -> dict[str, Any]:
+Node = dict[str, Any]
+
+
+def _document(
+    record: ConsentRecord, rule: Mapping[str, Any], place: ConsentLink | None, controller: Node, now: datetime
+) -> Node:
     return {
         "@context": CONTEXT,
         "@type": "dpv:ConsentReceipt",
         "dct:conformsTo": SCHEMA,
-        "dct:identifier": f"{record.workspace.slug}/{record.pk}",
-        "dct:hasPart": [_consent_record(record, rule)],
+        "dpv:hasIdentifier": f"{record.workspace.slug}/{record.pk}",
+        "dct:created": now.isoformat(),
+        "dpv:hasRecordOfActivity": [_consent_record(record, rule, controller)],
         "ledger": None if place is None else {"position": place.position, "hash": bytes(place.hash).hex()},
     }
 
 
-def _consent_record(record: ConsentRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
+def _consent_record(record: ConsentRecord, rule: Mapping[str, Any], controller: Node) -> Node:
     return {
         "@type": "dpv:ConsentRecord",
+        "dct:conformsTo": f"{SCHEMA}#record",
         "dct:identifier": str(record.pk),
         "dpv:hasDataSubject": {"@type": "dpv:DataSubject", "dct:identifier": bytes(record.identifier_digest).hex()},
-        "dpv:hasDataController": {"@type": "dpv:DataController", "dct:title": record.workspace.name},
+        "dpv:hasDataController": controller,
         "dpv:hasNotice": _notice(record),
-        "dpv:hasProcess": _process(record, rule),
-        "dpv:hasConsentStatus": {
-            "@type": STATUS[record.state],
-            "dpv:isIndicatedAtTime": record.occurred_at.isoformat(),
-            "dct:valid": record.expires_at and record.expires_at.isoformat(),
-            "verified": record.is_verified,
-        },
+        "dpv:hasProcess": _process(record, rule, controller),
+        "dpv:hasConsentStatus": _status(record),
         "dct:dateAccepted": record.recorded_at.isoformat(),
     }
 
 
-def _notice(record: ConsentRecord) -> dict[str, Any] | None:
+def _controller(record: ConsentRecord, details: ControllerDetails | None) -> Node:
+    return {
+        "@type": "dpv:DataController",
+        "dpv:hasIdentifier": record.workspace.slug,
+        "dpv:hasName": details.controller if details else record.workspace.name,
+        "dpv:hasAddress": details.address or None if details else None,
+        "dpv:hasContact": details.contact or None if details else None,
+    }
+
+
+def _status(record: ConsentRecord) -> Node:
+    said_by = "dpv:DataController" if record.state in SAID_BY_THE_CONTROLLER else "dpv:DataSubject"
+    return {
+        "@type": STATUS[record.state],
+        "dpv:isIndicatedAtTime": record.occurred_at.isoformat(),
+        "dpv:isIndicatedBy": said_by,
+        "dpv:hasDuration": _duration(record),
+        "dpv:hasIndicationMethod": record.source.name if record.source else None,
+        "verified": record.is_verified,
+    }
+
+
+def _duration(record: ConsentRecord) -> Node:
+    if record.expires_at:
+        return {"@type": "dpv:UntilTimeDuration", "rdf:value": record.expires_at.isoformat()}
+    until = "withdrawal" if record.state in PERMITTING else "the next statement"
+    return {"@type": "dpv:UntilEventDuration", "rdf:value": until}
+
+
+def _notice(record: ConsentRecord) -> Node | None:
     if record.notice is None:
         return None
     return {
         "@type": "dpv:ConsentNotice",
         "dct:identifier": f"{record.notice.key}/{record.notice.version}",
+        "dct:date": record.notice.valid_from.isoformat(),
         "dct:language": record.notice.locale,
         "dct:description": record.notice.text,
         "sha256": record.notice.digest,
     }
 
 
-def _process(record: ConsentRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
+def _process(record: ConsentRecord, rule: Mapping[str, Any], controller: Node) -> Node:
+    basis, is_special = rule.get("legal_basis", ""), rule.get("is_special", False)
+    recipient = {"@type": "dpv:Recipient", "dpv:hasName": record.recipient} if record.recipient else controller
     return {
         "@type": "dpv:Process",
-        "dpv:hasPurpose": record.purpose,
-        "dpv:hasLegalBasis": BASIS.get(rule.get("legal_basis", "")),
-        "dpv:hasPersonalData": rule.get("data_categories", []),
-        "specialCategories": rule.get("is_special", False),
-        "dpv:hasStorageCondition": {"@type": "dpv:StorageDuration", "days": rule.get("retention_days")},
-        "dpv:hasRecipient": record.recipient or None,
-        "dpv:hasJurisdiction": record.jurisdiction or None,
+        "dpv:hasPurpose": _purpose(record.purpose),
+        "dpv:hasLegalBasis": _bases(basis, is_special=is_special),
+        "dpv:hasPersonalData": _personal_data(rule.get("data_categories", []), is_special=is_special),
+        "dpv:hasStorageCondition": _storage(rule.get("retention_days")),
+        "dpv:hasRecipient": recipient,
+        "dpv:hasConsentControl": _control(basis, controller),
+        "dpv:hasRight": [_right(article, controller) for article in _articles(basis)],
+        "dpv:hasJurisdiction": f"loc:{record.jurisdiction}" if record.jurisdiction else None,
         "rule": record.rule,
     }
+
+
+def _purpose(purpose: str) -> Node:
+    return {"@type": "dpv:Purpose", "dct:identifier": purpose, "skos:broader": BROADER.get(purpose)}
+
+
+def _bases(basis: str, *, is_special: bool) -> list[str]:
+    bases = [BASIS[basis]] if basis in BASIS else []
+    return [*bases, EXPLICIT_CONSENT] if is_special and basis == LegalBasis.CONSENT else bases
+
+
+def _personal_data(categories: list[str], *, is_special: bool) -> list[Node]:
+    kind = "dpv:SpecialCategoryPersonalData" if is_special else "dpv:PersonalData"
+    return [{"@type": kind, "dct:title": category} for category in categories]
+
+
+def _storage(days: int | None) -> Node:
+    duration: Node = {"@type": "dpv:IndeterminateDuration"}
+    if days is not None:
+        duration = {"@type": "dpv:TemporalDuration", "rdf:value": f"P{days}D"}
+    return {"@type": "dpv:StorageDuration", "dpv:hasDuration": duration}
+
+
+def _control(basis: str, controller: Node) -> Node | None:
+    if basis != LegalBasis.CONSENT:
+        return None
+    return {"@type": "dpv:WithdrawConsent", "dpv:isExercisedAt": controller["dpv:hasContact"]}
+
+
+def _right(article: str, controller: Node) -> Node:
+    return {
+        "@type": ["dpv:DataSubjectRight", f"eu-gdpr:A{article}"],
+        "dpv:isExercisedAt": controller["dpv:hasContact"],
+    }
+
+
+def _articles(basis: str) -> list[str]:
+    """As DPV numbers them: 7(3) is A7-3."""
+    rights = RIGHTS_BY_BASIS.get(basis, frozenset())
+    return [ARTICLES[right].replace("(", "-").rstrip(")") for right in sorted(rights)]
 
 
 def _signed(workspace_id: int, document: dict[str, Any], now: datetime) -> Signed:

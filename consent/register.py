@@ -65,7 +65,7 @@ _REQUIRED: Final = ("controller", "contact", "data_subjects", "security_measures
 
 
 def build(*, workspace_id: int, recipients: Sequence[Recipient], now: datetime) -> Register:
-    details = _details(workspace_id)
+    details = details_of(workspace_id)
     uses = data_map.uses()
     periods = retention.periods(workspace_id=workspace_id)
     policies = PurposePolicy.objects.filter(workspace_id=workspace_id).order_by("bit")
@@ -80,7 +80,8 @@ def build(*, workspace_id: int, recipients: Sequence[Recipient], now: datetime) 
 _OF_EACH_SHEET: Final = frozenset({"data_subjects", "transfers", "security_measures"})
 
 
-def _details(workspace_id: int) -> dict[str, str]:
+def details_of(workspace_id: int) -> dict[str, str]:
+    """What is filled in of the controller; an empty text where it is not. In the scope of the workspace."""
     known = ControllerDetails.objects.filter(workspace_id=workspace_id).values(*_DETAILS).first()
     return {name: (known or {}).get(name, "") for name in _DETAILS}
 
@@ -127,7 +128,7 @@ def as_csv(register: Register) -> str:
     lines.writeheader()
     for activity in register.activities:
         cells = {**register.controller, **asdict(activity), **_joined(activity)}
-        lines.writerow({name: _harmless(str(cells[name])) for name in _COLUMNS})
+        lines.writerow({name: harmless(str(cells[name])) for name in _COLUMNS})
     return written.getvalue()
 
 
@@ -139,7 +140,8 @@ def _joined(activity: Activity) -> dict[str, str]:
     }
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
+    """A spreadsheet computes nothing from it."""
     return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
 
 

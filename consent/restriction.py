@@ -6,6 +6,8 @@ Triggers decide anew for the person in the same transaction: each purpose's view
 from datetime import datetime
 from typing import Any, Final
 
+from django.db.models import QuerySet
+
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import digests_of_all_peppers, identifier_digest
@@ -33,14 +35,19 @@ def deny(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: P
 
 def lift(*, workspace_id: int, identifier: Identifier, now: datetime, purpose: Purpose | None = None) -> int:
     """End the restriction, or the objection to a purpose. Returns how many there were: 0 or 1."""
-    digests = list(digests_of_all_peppers(identifier.type, identifier.value))
     with workspace_scope(workspace_id):
-        return Restriction.objects.filter(
-            identifier_type=identifier.type,
-            identifier_digest__in=digests,
-            lifted_at=None,
-            **_meant(purpose),
-        ).update(lifted_at=now)
+        return _standing(identifier).filter(**_meant(purpose)).update(lifted_at=now)
+
+
+def standing(*, workspace_id: int, identifier: Identifier) -> list[Restriction]:
+    """The restriction and the objections of this identifier that nobody lifted."""
+    with workspace_scope(workspace_id):
+        return list(_standing(identifier).order_by("pk"))
+
+
+def _standing(identifier: Identifier) -> QuerySet[Restriction]:
+    digests = list(digests_of_all_peppers(identifier.type, identifier.value))
+    return Restriction.objects.filter(identifier_type=identifier.type, identifier_digest__in=digests, lifted_at=None)
 
 
 def _meant(purpose: Purpose | None) -> dict[str, Any]:

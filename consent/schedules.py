@@ -50,6 +50,10 @@ _ALL: Final = (
         "audience_removed", "audience_member", Purpose.ADVERTISING, _("was taken back from the destination"), MONTHS_13,
         "changed_at", "state = 'REMOVED'",
     ),
+    Schedule(
+        "consent_strings", "consent_string", Purpose.COLLECTION, _("no event brought the string for that long"), MONTHS_13,
+        "last_seen_at",
+    ),
     Schedule("ledger", "consent_record", Purpose.COLLECTION, _("proof of what people said: for as long as it is needed")),
     Schedule("identifiers", "identifier", Purpose.COLLECTION, _("until erasure: other data hangs on it")),
     Schedule("traits", "trait", Purpose.IDENTITY, _("until erasure, or until its source says otherwise")),

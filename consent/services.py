@@ -17,13 +17,13 @@ from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import queries
 from consent.models import (
+    CATEGORIES_OF_SIGNALS,
     JURISDICTION,
     ConsentSettings,
     ConsentState,
     LegalBasis,
     Notice,
     PurposePolicy,
-    SignalKind,
     SignalMapping,
 )
 from consent.policy import PERMITTING
@@ -69,7 +69,7 @@ class ClosedWorkspaceError(TesseraError):
 
 
 class BadCategoryError(TesseraError):
-    """A category has from 1 to 100 characters, as the consent banner writes it."""
+    """There is no such signal. A category has from 1 to 100 characters, as the consent banner writes it."""
 
     code = "bad_category"
 
@@ -109,6 +109,9 @@ class ConsentStatement:
         if self.key:
             return self
         return replace(self, key=f"content:{hashlib.sha256(repr(self.content).encode()).hexdigest()}")
+
+
+Word = ConsentStatement | queries.LastWord
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,8 @@ def record_signals(
     """Record what signals of events say, as far as it is news: a browser repeats the same choice with each event.
 
     A grant that stands is not recorded again, unless it runs out. Of refusals in succession the first and the last are:
-    a grant that was given before the last one and arrives after it must find it there.
+    a grant that was given before the last one and arrives after it must find it there. A refusal of what was granted is
+    a withdrawal.
     """
     with workspace_scope(workspace_id):
         news = _news(workspace_id, sorted(statements, key=_by_time))
@@ -190,42 +194,63 @@ def _news(workspace_id: int, statements: Sequence[ConsentStatement]) -> list[Con
     for statement in statements:
         subject = _subject(statement)
         said = news.setdefault(subject, [])
-        if statement.state not in PERMITTING and [each.state for each in said[-2:]] == [statement.state] * 2:
+        before = _said_before(statement, [*said[-1:], *([kept[subject]] if subject in kept else [])])
+        if _refuses(statement) and len(said) > 1 and all(map(_refuses, said[-2:])):
             said[-1] = statement
-        elif not _repeats(statement, [*said[-1:], *([kept[subject]] if subject in kept else [])]):
-            said.append(statement)
+        elif not _repeats(statement, before):
+            said.append(_named(statement, before))
     return [statement for said in news.values() for statement in said]
+
+
+def _refuses(statement: ConsentStatement) -> bool:
+    return statement.state not in PERMITTING
 
 
 def _subject(statement: ConsentStatement) -> queries.Subject:
     return statement.identifier.type, statement.digest, str(statement.purpose)
 
 
-def _repeats(statement: ConsentStatement, heard: Sequence[ConsentStatement | queries.LastWord]) -> bool:
-    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
+def _said_before(statement: ConsentStatement, heard: Sequence[Word]) -> Word | None:
+    """The last word before it, of two at the same instant the one that permits less."""
     earlier = [each for each in heard if each.occurred_at <= statement.occurred_at]
-    before = max(earlier, key=lambda each: (each.occurred_at, each.state not in PERMITTING), default=None)
+    return max(earlier, key=lambda each: (each.occurred_at, each.state not in PERMITTING), default=None)
+
+
+def _repeats(statement: ConsentStatement, before: Word | None) -> bool:
+    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
     return before is not None and before.state == statement.state in PERMITTING and before.expires_at is None
 
 
-def map_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
-    """From now on the category of a consent banner speaks of this purpose; None is Global Privacy Control."""
+def _named(statement: ConsentStatement, before: Word | None) -> ConsentStatement:
+    """Who refuses what they had granted withdraws it."""
+    if statement.state != ConsentState.REFUSED or before is None or before.state not in PERMITTING:
+        return statement
+    if before.expires_at is not None and before.expires_at <= statement.occurred_at:
+        return statement
+    return replace(statement, state=ConsentState.WITHDRAWN)
+
+
+def map_signal(*, workspace_id: int, kind: str, category: str, purpose: Purpose) -> SignalMapping:
+    """From now on the signal speaks of this purpose. Raises `BadCategoryError`."""
+    _refuse_category(kind, category)
     with workspace_scope(workspace_id):
-        SignalMapping.objects.get_or_create(workspace_id=workspace_id, purpose=purpose, **_signal(category))
+        return SignalMapping.objects.get_or_create(
+            workspace_id=workspace_id, purpose=purpose, kind=kind, category=category
+        )[0]
 
 
-def unmap_signal(*, workspace_id: int, category: str | None, purpose: Purpose) -> None:
+def unmap_signal(*, workspace_id: int, kind: str, category: str, purpose: Purpose) -> None:
     """What was recorded stays."""
     with workspace_scope(workspace_id):
-        SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, **_signal(category)).delete()
+        SignalMapping.objects.filter(workspace_id=workspace_id, purpose=purpose, kind=kind, category=category).delete()
 
 
-def _signal(category: str | None) -> dict[str, Any]:
-    if category is None:
-        return {"kind": SignalKind.GPC, "category": ""}
-    if not 0 < len(category) <= LONGEST_CATEGORY:
+def _refuse_category(kind: str, category: str) -> None:
+    known = CATEGORIES_OF_SIGNALS[kind]
+    if known is None and not 0 < len(category) <= LONGEST_CATEGORY:
         raise BadCategoryError
-    return {"kind": SignalKind.CATEGORY, "category": category}
+    if known is not None and category not in known:
+        raise BadCategoryError(known=known)
 
 
 def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:
@@ -347,10 +372,14 @@ def publish_notice(
 
 
 def configure_consent(
-    *, workspace_id: int, keeps_addresses: bool | None = None, confirmation_hours: int | None = None
+    *,
+    workspace_id: int,
+    keeps_addresses: bool | None = None,
+    confirmation_hours: int | None = None,
+    vendor_id: int | None = None,
 ) -> ConsentSettings:
     """Change how the workspace asks, and return how it does now. None leaves a setting as it is."""
-    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours}
+    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours, "vendor_id": vendor_id}
     with workspace_scope(workspace_id):
         changed = {name: value for name, value in given.items() if value is not None}
         return ConsentSettings.objects.update_or_create(workspace_id=workspace_id, defaults=changed)[0]

@@ -171,6 +171,7 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     "erasure_order": "which destination was told to remove somebody: the id of a profile that is no more",
     **dict.fromkeys(("signing_key", "verification_code", "data_package"), "keys, digests of codes and counts"),
     "consent_link": "hashes of the ledger",
+    "consent_string": "hashes of consent strings, and what they said of a vendor",
     **dict.fromkeys(("deadline", "lookup", "outbox", "run", "sync_run", "upload"), _WORK),
     **dict.fromkeys(("learned_model", "linkage_model"), "what was learned of many: weights and groups"),
     **dict.fromkeys(("plan_violation", "quality_report"), "counts and shapes of what arrived"),

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 from django.db import connection
+from django.db.models import QuerySet
 
 from cdp.kernel.identifiers import Identifier
 from cdp.models.digests import Digested, digests_of_all_peppers, identifier_digest, pepper_id
@@ -42,10 +43,19 @@ def suppress(
 
 def unsuppress(*, workspace_id: int, identifier: Identifier) -> int:
     """Whoever has this identifier may be stored again. Returns how many rows went."""
-    digests = list(digests_of_all_peppers(identifier.type, identifier.value))
     with workspace_scope(workspace_id):
-        listed = Suppression.objects.filter(identifier_type=identifier.type, identifier_digest__in=digests)
-        return listed.delete()[0]
+        return _listed(identifier).delete()[0]
+
+
+def entries_of(*, workspace_id: int, identifier: Identifier) -> list[Suppression]:
+    """What the list has of this identifier: one row, or one for each pepper that it was put there under; or none."""
+    with workspace_scope(workspace_id):
+        return list(_listed(identifier).order_by("pk"))
+
+
+def _listed(identifier: Identifier) -> QuerySet[Suppression]:
+    digests = list(digests_of_all_peppers(identifier.type, identifier.value))
+    return Suppression.objects.filter(identifier_type=identifier.type, identifier_digest__in=digests)
 
 
 _PUT: Final = """

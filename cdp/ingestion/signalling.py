@@ -1,12 +1,15 @@
 """What events say of consent becomes rows of the ledger, in the transaction that stores the events.
 
-A workspace declares which purpose a signal speaks of; a signal that it did not declare says nothing. Two are heard: the
-categories of Segment's consent wrapper in `context.consent`, and Global Privacy Control, which the door writes into the
-context. Of several that speak of one purpose the one that permits less counts.
+A workspace declares which purpose a signal speaks of; a signal that it did not declare says nothing. These are heard: the
+categories of Segment's consent wrapper and the strings of TCF and GPP in `context.consent`, and Global Privacy Control,
+which the door writes into the context. Of several that speak of one purpose the one that permits less counts.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -16,16 +19,18 @@ from django.db import connection
 from cdp.ingestion.messages import GPC_IN_CONTEXT, Fact
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
-from consent import queries
+from consent import consent_strings, queries
 from consent import services as consent
 from consent.gate import Collection, Permit
 from consent.models import ConsentState, SignalKind
 from consent.services import ConsentStatement
 from consent.signals.preferences import category_preferences
+from consent.signals.strings import Carried, Heard, carried
 
 CONSENT_IN_CONTEXT: Final = "consent"
 
 Purposes = Mapping[tuple[str, str], frozenset[Purpose]]
+Strings = Mapping[Carried, Heard]
 
 _KNOWN_MESSAGES = """
 SELECT m.source_id, m.message_id
@@ -61,14 +66,16 @@ def _known(keys: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
 
 
 def _record(permit: Permit[Collection], source_id: int, facts: Sequence[Fact], purposes: Purposes) -> None:
-    statements = [statement for fact in facts for statement in _statements(fact, purposes)]
+    now = max(fact.received_at for fact in facts)
+    came = Counter(string for fact in facts for string in carried(fact.context.get(CONSENT_IN_CONTEXT)))
+    strings = consent_strings.read_all(permit, came, now=now)
+    statements = [statement for fact in facts for statement in _statements(fact, purposes, strings)]
     if statements:
-        now = max(fact.received_at for fact in facts)
         consent.record_signals(workspace_id=permit.workspace_id, statements=statements, now=now, source=source_id)
 
 
-def _statements(fact: Fact, purposes: Purposes) -> Iterator[ConsentStatement]:
-    for purpose, is_permitted in said_of_purposes(fact.context, purposes).items():
+def _statements(fact: Fact, purposes: Purposes, strings: Strings) -> Iterator[ConsentStatement]:
+    for purpose, is_permitted in said_of_purposes(fact.context, purposes, strings).items():
         for kind, value in fact.nodes:
             yield ConsentStatement(
                 identifier=Identifier(kind, value),
@@ -79,17 +86,49 @@ def _statements(fact: Fact, purposes: Purposes) -> Iterator[ConsentStatement]:
             )
 
 
-def said_of_purposes(context: Mapping[str, object], purposes: Purposes) -> Mapping[Purpose, bool]:
+def said_of_purposes(context: Mapping[str, object], purposes: Purposes, strings: Strings) -> Mapping[Purpose, bool]:
     """Which purposes the context speaks of, and whether it permits them."""
     said: dict[Purpose, bool] = {}
-    for category, is_chosen in category_preferences(context.get(CONSENT_IN_CONTEXT)).items():
-        for purpose in purposes.get((SignalKind.CATEGORY, category), ()):
-            said[purpose] = is_chosen and said.get(purpose, True)
-    if context.get(GPC_IN_CONTEXT) is True:
-        said |= dict.fromkeys(purposes.get((SignalKind.GPC, ""), ()), False)
+    for signal, is_yes in _answers(context, strings):
+        for purpose in purposes.get(signal, ()):
+            said[purpose] = is_yes and said.get(purpose, True)
     return said
+
+
+def _answers(context: Mapping[str, object], strings: Strings) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Kind and category of each signal of an event, and what it answers."""
+    told = context.get(CONSENT_IN_CONTEXT)
+    for category, is_chosen in category_preferences(told).items():
+        yield (SignalKind.CATEGORY, category), is_chosen
+    for string in carried(told):
+        yield from strings[string].answers.items()
+    if context.get(GPC_IN_CONTEXT) is True:
+        yield (SignalKind.GPC, ""), False
 
 
 def _key(fact: Fact, purpose: Purpose, kind: str, value: str) -> str:
     content = repr((fact.source_id, fact.message_id, purpose.value, kind, value))
     return f"signal:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+# -- trying ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an event would say: `said` of purposes to somebody who said nothing yet, and how its strings were read."""
+
+    said: Mapping[Purpose, bool]
+    strings: Sequence[consent_strings.Read]
+
+
+def preview_signals(*, workspace_id: int, event: object, now: datetime) -> Preview:
+    """Of an event, or of its context alone. Records nothing. In the scope of the workspace."""
+    given = event if isinstance(event, dict) else {}
+    context = given["context"] if isinstance(given.get("context"), dict) else given
+    vendor = consent_strings.vendor_of(workspace_id)
+    read = [
+        consent_strings.read_one(string, vendor=vendor, now=now) for string in carried(context.get(CONSENT_IN_CONTEXT))
+    ]
+    heard = {each.string: each.heard for each in read}
+    return Preview(said_of_purposes(context, queries.purposes_by_signal(workspace_id), heard), read)

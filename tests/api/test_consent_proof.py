@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from cdp.models.keys import digest_of
 from consent import confirmations
-from consent.models import Confirmation, ConsentRecord, ConsentSettings, ConsentState
+from consent.models import Confirmation, ConsentRecord, ConsentSettings, ConsentState, ControllerDetails, PurposePolicy
 from consent.receipts import STATUS
 
 ADA = "email:ada@example.com"
@@ -241,16 +241,67 @@ def test_receipt__is_signed_with_a_key_that_everybody_may_read(owner, client, wo
     body = owner.get(f"receipts/{record}").json()
 
     assert verified(body["jws"], keys_of(client, workspace)) == body["receipt"]
-    (kept,) = body["receipt"]["dct:hasPart"]
+    (kept,) = body["receipt"]["dpv:hasRecordOfActivity"]
     assert kept["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert kept["dpv:hasNotice"]["dct:description"] == "Nous…"
     assert kept["dpv:hasNotice"]["sha256"] == hashlib.sha256("Nous…".encode()).hexdigest()
     process = kept["dpv:hasProcess"]
-    assert [process[f"dpv:has{name}"] for name in ("Purpose", "LegalBasis", "Recipient", "Jurisdiction")] == [
-        "advertising", "eu-gdpr:A6-1-a", "meta", "FR",
-    ]  # fmt: skip
+    assert process["dpv:hasPurpose"] == {
+        "@type": "dpv:Purpose", "dct:identifier": "advertising", "skos:broader": "dpv:TargetedAdvertising",
+    }  # fmt: skip
+    assert (process["dpv:hasLegalBasis"], process["dpv:hasJurisdiction"]) == (["eu-gdpr:A6-1-a"], "loc:FR")
+    assert process["dpv:hasRecipient"] == {"@type": "dpv:Recipient", "dpv:hasName": "meta"}
     assert body["receipt"]["ledger"]["position"] == 1
     assert "ada@" not in json.dumps(body)
+
+
+# Of the profile for ISO/IEC TS 27560; what Tessera cannot know stands as null: the notice, and where nobody was told it.
+OF_A_RECORD = {
+    "dct:conformsTo", "dct:identifier", "dpv:hasDataSubject", "dpv:hasDataController", "dpv:hasNotice", "dpv:hasProcess",
+    "dpv:hasConsentStatus",
+}  # fmt: skip
+OF_A_PROCESS = {
+    "dpv:hasPurpose", "dpv:hasPersonalData", "dpv:hasStorageCondition", "dpv:hasRecipient", "dpv:hasConsentControl",
+    "dpv:hasJurisdiction", "dpv:hasRight", "dpv:hasLegalBasis",
+}  # fmt: skip
+OF_A_STATUS = {"dpv:isIndicatedAtTime", "dpv:hasDuration", "dpv:isIndicatedBy"}
+
+
+def test_receipt__has_the_fields_of_the_profile(owner, workspace):
+    ControllerDetails.objects.create(
+        workspace=workspace, controller="Maison SA", address="1 rue X", contact="dpo@maison.example"
+    )
+    PurposePolicy.objects.filter(workspace=workspace, purpose="advertising").update(
+        data_categories=["purchases"], retention_days=90, is_special=True
+    )
+
+    receipt = owner.get(f"receipts/{say(owner, 'GIVEN', timezone.now())}").json()["receipt"]
+
+    (record,) = receipt["dpv:hasRecordOfActivity"]
+    process, status = record["dpv:hasProcess"], record["dpv:hasConsentStatus"]
+    assert {"dct:conformsTo", "dpv:hasIdentifier", "dct:created"} <= receipt.keys()
+    assert (record.keys() >= OF_A_RECORD, process.keys() >= OF_A_PROCESS, status.keys() >= OF_A_STATUS) == (True,) * 3
+    assert record["dpv:hasDataController"]["dpv:hasName"] == "Maison SA"
+    assert process["dpv:hasLegalBasis"] == ["eu-gdpr:A6-1-a", "eu-gdpr:A9-2-a"]
+    assert process["dpv:hasPersonalData"] == [{"@type": "dpv:SpecialCategoryPersonalData", "dct:title": "purchases"}]
+    assert process["dpv:hasStorageCondition"]["dpv:hasDuration"]["rdf:value"] == "P90D"
+    assert process["dpv:hasConsentControl"] == {
+        "@type": "dpv:WithdrawConsent", "dpv:isExercisedAt": "dpo@maison.example",
+    }  # fmt: skip
+    assert "eu-gdpr:A7-3" in {right["@type"][1] for right in process["dpv:hasRight"]}
+    assert (status["dpv:isIndicatedBy"], status["dpv:hasDuration"]["@type"]) == (
+        "dpv:DataSubject", "dpv:UntilEventDuration",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "said_by"),
+    [("REFUSED", "dpv:DataSubject"), ("WITHDRAWN", "dpv:DataSubject"), ("TERMINATED", "dpv:DataController")],
+)
+def test_receipt__says_who_ended_a_consent(owner, state, said_by):
+    receipt = owner.get(f"receipts/{say(owner, state, timezone.now())}").json()["receipt"]
+
+    assert receipt["dpv:hasRecordOfActivity"][0]["dpv:hasConsentStatus"]["dpv:isIndicatedBy"] == said_by
 
 
 def test_receipt__with_one_letter_changed__does_not_verify(owner, client, workspace):

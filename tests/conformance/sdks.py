@@ -105,29 +105,40 @@ def missing_for(sdk: Sdk) -> str | None:
 
 def install(sdk: Sdk) -> Path:
     """Where it lies, after installing it if it does not lie there yet."""
-    lock = HERE / "python" / f"{sdk}.lock" if sdk.language == "python" else HERE / "node" / "package-lock.json"
-    name = str(sdk) if sdk.language == "python" else "node"
+    if sdk.language != "python":
+        return installed_by_npm(HERE / "node")
+    lock = HERE / "python" / f"{sdk}.lock"
+    return _kept(str(sdk), lock, lambda fresh: _install_by_pip(lock, fresh))
+
+
+def installed_by_npm(folder: Path) -> Path:
+    """Where the packages lie that the lock file of `folder` names."""
+    return _kept(folder.name, folder / "package-lock.json", lambda fresh: _install_by_npm(folder, fresh))
+
+
+def _kept(name: str, lock: Path, install_into: Callable[[Path], None]) -> Path:
+    """Installed beside, then renamed: a half-installed one is never taken for a whole one."""
     target = CACHE / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:10]}"
     if not target.exists():
         with _alone():
             if not target.exists():
-                _install(sdk, lock, target)
+                fresh = target.with_suffix(".new")
+                shutil.rmtree(fresh, ignore_errors=True)
+                fresh.mkdir()
+                install_into(fresh)
+                fresh.rename(target)
     return target
 
 
-def _install(sdk: Sdk, lock: Path, target: Path) -> None:
-    """Beside, then renamed: a half-installed one is never taken for a whole one."""
-    fresh = target.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    if sdk.language == "python":
-        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _done([*pip, "--require-hashes", "--no-deps", "--target", str(fresh), "--requirement", str(lock)], CHECKOUT)
-    else:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / "node" / name, fresh)
-        _done(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], fresh)
-    fresh.rename(target)
+def _install_by_pip(lock: Path, fresh: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _done([*pip, "--require-hashes", "--no-deps", "--target", str(fresh), "--requirement", str(lock)], CHECKOUT)
+
+
+def _install_by_npm(folder: Path, fresh: Path) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(folder / name, fresh)
+    _done(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], fresh)
 
 
 def _done(command: Sequence[str], directory: Path) -> None:

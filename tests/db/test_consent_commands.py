@@ -112,12 +112,26 @@ def test_verify__of_a_ledger_that_misses_a_record__fails_and_names_it(run, works
 
 
 def test_settings__change_what_is_named_and_keep_the_rest(run):
-    assert run("consent", "settings") == {"keeps_addresses": False, "confirmation_hours": 72}
-    assert run("consent", "settings", "--keep-addresses", "yes") == {"keeps_addresses": True, "confirmation_hours": 72}
-    assert run("consent", "settings", "--confirmation-hours", "9") == {"keeps_addresses": True, "confirmation_hours": 9}
+    known = {"keeps_addresses": False, "confirmation_hours": 72, "vendor": None}
+
+    assert run("consent", "settings") == known
+    assert run("consent", "settings", "--keep-addresses", "yes") == {**known, "keeps_addresses": True}
+    assert run("consent", "settings", "--confirmation-hours", "9", "--vendor", "755") == {
+        "keeps_addresses": True, "confirmation_hours": 9, "vendor": 755,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [("settings", "--confirmation-hours", "0"), ("verify", "--head", "x")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("settings", "--confirmation-hours", "0"),
+        ("settings", "--vendor", "0"),
+        ("settings", "--vendor", "65536"),
+        ("signals", "--tcf-purpose", "12", "--purpose", "advertising"),
+        ("signals", "--opt-out", "everything", "--purpose", "advertising"),
+        ("verify", "--head", "x"),
+    ],
+)
 def test_consent__with_a_wrong_option__is_a_wrong_argument(wrong, run):
     with pytest.raises(CommandError):
         run("consent", *wrong)
@@ -169,6 +183,19 @@ def test_signals__are_mapped_listed_and_removed(run):
     }
     run("consent", "signals", "--gpc", "--purpose", "advertising", "--remove")
     assert [each["kind"] for each in run("consent", "signals")["signals"]] == ["CATEGORY"]
+
+
+def test_signals__of_consent_strings__are_mapped_and_removed(run):
+    run("consent", "signals", "--tcf-purpose", "4", "--purpose", "advertising")
+
+    assert run("consent", "signals", "--opt-out", "sale", "--purpose", "advertising") == {
+        "signals": [
+            {"kind": "OPT_OUT", "category": "sale", "purposes": ["advertising"]},
+            {"kind": "TCF", "category": "4", "purposes": ["advertising"]},
+        ]
+    }
+    run("consent", "signals", "--tcf-purpose", "4", "--purpose", "advertising", "--remove")
+    assert [each["kind"] for each in run("consent", "signals")["signals"]] == ["OPT_OUT"]
 
 
 @pytest.mark.parametrize("arguments", [("--gpc",), ("--purpose", "analytics"), ("--category", "Marketing")])

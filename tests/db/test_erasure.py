@@ -243,7 +243,7 @@ def test_erasure__of_a_person__leaves_no_row_of_theirs_and_all_of_the_others(wor
     assert Event.objects.count() == 6
     assert not Judgement.objects.exists()
     assert (done.rows["identifier"], done.rows["event"], done.rows["judgement"], done.rows["trait"]) == (2, 3, 1, 4)
-    assert Suppression.objects.count() == 2
+    assert Suppression.objects.filter(reason="ERASURE").count() == 2
     assert OutboxRow.objects.filter(stage="IDENTITY", subject_id=emilie.pk, cause="SPLIT").exists()
 
 

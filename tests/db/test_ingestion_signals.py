@@ -30,13 +30,13 @@ def source(workspace):
 @pytest.fixture
 def mapped(workspace):
     """Advertising is what the banner calls so; analytics are its two categories together; GPC is against advertising."""
-    for category, purpose in (
-        ("Advertising", Purpose.ADVERTISING),
-        ("Statistics", Purpose.ANALYTICS),
-        ("Sharing", Purpose.ANALYTICS),
-        (None, Purpose.ADVERTISING),
+    for kind, category, purpose in (
+        ("CATEGORY", "Advertising", Purpose.ADVERTISING),
+        ("CATEGORY", "Statistics", Purpose.ANALYTICS),
+        ("CATEGORY", "Sharing", Purpose.ANALYTICS),
+        ("GPC", "", Purpose.ADVERTISING),
     ):
-        services.map_signal(workspace_id=workspace.pk, category=category, purpose=purpose)
+        services.map_signal(workspace_id=workspace.pk, kind=kind, category=category, purpose=purpose)
 
 
 def event(message_id="m1", *, at="11:00", context=None, **choices):
@@ -88,7 +88,7 @@ def test_store__of_a_refusal__closes_the_gate_for_whoever_is_there(workspace, so
     send(source, event("m2", at="11:30", Advertising=False))
     store(workspace)
 
-    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("REFUSED", "11:30")]
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("WITHDRAWN", "11:30")]
     assert not permits(Purpose.ADVERTISING)
     assert OutboxRow.objects.filter(stage="SEGMENTS", cause=Cause.CONSENT).exists()
 
@@ -139,6 +139,31 @@ def test_store__of_a_refusal_with_each_event__keeps_the_first_and_the_last(works
     store(workspace)
 
     assert [row[2:] for row in ledger()] == [("REFUSED", "11:10"), ("REFUSED", "11:19")]
+
+
+def test_store__of_a_refusal_with_each_event_after_a_grant__withdraws_once(workspace, source, mapped):
+    send(
+        source,
+        event("m0", at="11:00", Advertising=True),
+        *(event(f"m{minute}", at=f"11:{minute}", Advertising=False) for minute in range(10, 20)),
+    )
+
+    store(workspace)
+
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("WITHDRAWN", "11:10"), ("REFUSED", "11:19")]
+
+
+def test_store__of_a_refusal_of_what_ran_out__is_no_withdrawal(workspace, source, mapped):
+    ran_out = ConsentStatement(
+        services.Identifier("anonymous_id", "a1"), Purpose.ADVERTISING, ConsentState.GIVEN,
+        RECEIVED - timedelta(days=9), expires_at=RECEIVED - timedelta(days=1),
+    )  # fmt: skip
+    services.record_consents(workspace_id=workspace.pk, statements=[ran_out], now=RECEIVED)
+    send(source, event(Advertising=False))
+
+    store(workspace)
+
+    assert [row[2] for row in ledger()] == ["GIVEN", "REFUSED"]
 
 
 def test_store__of_an_older_grant_that_comes_after_a_refusal_was_repeated__opens_nothing(workspace, source, mapped):
@@ -211,7 +236,7 @@ def test_store__of_choices_to_and_fro__records_each_change(workspace, source, ma
 
     store(workspace)
 
-    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("REFUSED", "11:10"), ("GIVEN", "11:20")]
+    assert [row[2:] for row in ledger()] == [("GIVEN", "11:00"), ("WITHDRAWN", "11:10"), ("GIVEN", "11:20")]
     assert permits(Purpose.ADVERTISING)
 
 

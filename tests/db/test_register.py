@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.urls import reverse
 
 from activation.register import register_of
 from cdp.kernel.purposes import Purpose
 from cdp.models import SourceKind
-from consent import catalogue, data_map, register
+from consent import catalogue, data_map, processor_register, register
 from consent.models import ControllerDetails, PurposePolicy, RetentionPeriod
 from tests.db.test_console import client_of
-from tests.factories import SourceFactory
+from tests.factories import SourceFactory, WorkspaceFactory
 from tests.factories.filled import console_user, fill
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -130,3 +130,38 @@ def test_page__is_for_members_who_may_see_it(workspace, as_login):
         kind: f'attachment; filename="register.{kind}"' for kind in ("csv", "json")
     }
     assert client_of(stranger).get(reverse("admin:register")).status_code == 403
+
+
+def test_processor__has_what_is_done_for_each_controller(workspace, now):
+    other = WorkspaceFactory(slug="zoo", name="Zoo")
+    ControllerDetails.objects.create(
+        workspace=workspace, controller="=Maison SA", contact="dpo@maison.example", security_measures="ISO 27001"
+    )
+
+    built = processor_register.build(name="Agence", contact="dpo@agence.example", now=now)
+
+    first, second = (each for each in built.controllers if each.workspace in {workspace.slug, "zoo"})
+    assert (first.controller["controller"], first.missing) == ("=Maison SA", ())
+    assert first.processing == tuple(purpose.value for purpose in Purpose)
+    assert (second.workspace, second.missing) == (other.slug, ("controller", "contact", "security_measures"))
+    lines = list(csv.DictReader(io.StringIO(processor_register.as_csv(built))))
+    line = next(line for line in lines if line["workspace"] == workspace.slug)
+    assert (line["processor"], line["controller"]) == ("Agence", "'=Maison SA")
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("json", "{"), ("csv", "processor,processor_contact,workspace")])
+def test_command__writes_the_record_of_a_processor(kind, begins, workspace, as_login):
+    as_login("operator")
+    written = StringIO()
+
+    call_command("register", "--processor", "Agence", "--format", kind, "--json", stdout=written)
+
+    assert written.getvalue().startswith(begins)
+    assert workspace.slug in written.getvalue()
+
+
+def test_command__of_a_processor_as_a_page__is_a_wrong_argument(workspace):
+    with pytest.raises(CommandError) as refused:
+        call_command("register", "--processor", "Agence", "--format", "html")
+
+    assert refused.value.returncode == 2

@@ -38,11 +38,12 @@ from cdp.models import (
 )  # fmt: skip
 from cdp.models.keys import digest_of
 from cdp.models.secrets import encrypted
-from consent import requests
+from consent import requests, restriction, services, suppression
 from consent.models import (
     Breach,
     BreachEvidence,
     ConsentState,
+    ConsentString,
     ControllerDetails,
     Notice,
     RetentionEvidence,
@@ -95,6 +96,7 @@ def fill(workspace: Workspace, user: User, now: datetime, people: int = 3) -> Fi
     segment = _segment(workspace, persons, user, now)
     destination, audience = _audience(workspace, segment, persons, now)
     _machinery(workspace, shop, provider, persons, user, now)
+    _consent(workspace, now)
     requests.receive_request(
         workspace_id=workspace.pk, kind=Right.ACCESS, identifiers=[Name("email", persons[0].value)], received_at=now,
         by=f"user:{user.pk}", now=now,
@@ -124,6 +126,18 @@ def _person(workspace: Workspace, crm: Source, shop: Source, number: int, now: d
     if number % 2 == 0:
         say(person, Purpose.ADVERTISING, ConsentState.GIVEN)
     return person
+
+
+def _consent(workspace: Workspace, now: datetime) -> None:
+    """How the workspace asks, and people whom it must leave alone and of whom it knows nothing else."""
+    services.configure_consent(workspace_id=workspace.pk, vendor_id=755)
+    services.map_signal(workspace_id=workspace.pk, kind="TCF", category="4", purpose=Purpose.ADVERTISING)
+    suppression.suppress(workspace_id=workspace.pk, identifier=Name("email", "gone@example.org"), now=now)
+    restriction.deny(workspace_id=workspace.pk, identifier=Name("email", "still@example.org"), now=now)
+    ConsentString.objects.create(
+        workspace=workspace, kind="tcString", digest=bytes(32), vendor_id=755, purposes={"1": True, "4": False},
+        opt_outs={}, times_seen=3, first_seen_at=now, last_seen_at=now,
+    )  # fmt: skip
 
 
 def _merge_into(survivor: Identifier, crm: Source, user: User, now: datetime) -> tuple[Identifier, Judgement]:

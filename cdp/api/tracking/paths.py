@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.http import HttpResponse
 from django.urls import path
 
-from cdp.api.tracking import calls, documents, pixels, tokens
+from cdp.api.tracking import calls, documents, pixels, scripts, tokens
 from cdp.ingestion.accepting import BATCH, IMPORT
 from cdp.ingestion.messages import KINDS
 
@@ -24,6 +24,7 @@ _ROUTES: Final[list[tuple[str, View, dict[str, Any]]]] = [
     *((f"v1/{name}", calls.receive, {"path_kind": kind}) for name, kind in KIND_BY_PATH.items()),
     ("v1/m", calls.metrics, {}),
     ("v1/projects/<str:write_key>/settings", documents.browser_settings, {}),
+    ("v1/consent.js", scripts.consent_script, {}),
     ("pixel/v1/track", pixels.pixel, {"path_kind": "track"}),
     ("pixel/v1/page", pixels.pixel, {"path_kind": "page"}),
     ("beacon/v1/batch", calls.beacon, {}),

@@ -17,8 +17,10 @@ from cdp.management.times import read_time
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import chain, erasure, queries, restriction, services, suppression
-from consent.models import ConsentState
+from consent.models import ConsentState, SignalKind
 from consent.signals import reading
+from consent.signals.bits import LARGEST_ID
+from consent.signals.strings import OPT_OUTS, TCF_PURPOSES
 
 RIGHTS = {
     "suppress": "store nobody with this identifier any more",
@@ -54,6 +56,9 @@ class Command(TesseraCommand):
             "--keep-addresses", choices=["yes", "no"], help="the IP addresses of asking and confirming"
         )
         settings.add_argument("--confirmation-hours", type=_hours, help="how long a token can be used")
+        settings.add_argument(
+            "--vendor", type=_vendor, metavar="ID", help="of the Global Vendor List: you, in TC strings"
+        )
         decode = actions.add_parser("decode", help="what a TC string, a GPP string or US Privacy says")
         decode.add_argument("signal", metavar="STRING")
         decode.add_argument("--vendor", type=int, metavar="ID", help="of the Global Vendor List: what may it do")
@@ -61,6 +66,8 @@ class Command(TesseraCommand):
         meant = signals.add_mutually_exclusive_group()
         meant.add_argument("--category", metavar="NAME", help="of the consent banner, as in context.consent")
         meant.add_argument("--gpc", action="store_true", help="Global Privacy Control")
+        meant.add_argument("--tcf-purpose", type=int, choices=TCF_PURPOSES, help="of a TC string, permitted by consent")
+        meant.add_argument("--opt-out", choices=OPT_OUTS, help="of a GPP string, under a law of the United States")
         signals.add_argument("--purpose", choices=purposes)
         signals.add_argument("--remove", action="store_true", help="it says nothing any more of the purpose")
         for action in (explain, record):
@@ -116,14 +123,26 @@ def _hours(text: str) -> int:
     return hours
 
 
+def _vendor(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= LARGEST_ID:
+        raise ValueError
+    return number
+
+
 def _configured(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
     keeps = options["keep_addresses"]
     settings = services.configure_consent(
         workspace_id=workspace_id,
         keeps_addresses=None if keeps is None else keeps == "yes",
         confirmation_hours=options["confirmation_hours"],
+        vendor_id=options["vendor"],
     )
-    return {"keeps_addresses": settings.keeps_addresses, "confirmation_hours": settings.confirmation_hours}
+    return {
+        "keeps_addresses": settings.keeps_addresses,
+        "confirmation_hours": settings.confirmation_hours,
+        "vendor": settings.vendor_id,
+    }
 
 
 def _explained(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
@@ -158,12 +177,13 @@ def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]
 
 
 def _signals(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
-    category, is_named = options["category"], options["gpc"] or options["category"] is not None
-    if is_named is not bool(options["purpose"]):
-        raise CommandError("Give --category or --gpc, and --purpose with it; or none, to list them.", returncode=2)
-    if is_named:
+    signal = _signal(options)
+    if (signal is None) is bool(options["purpose"]):
+        raise CommandError("Give a signal, and --purpose with it; or none, to list them.", returncode=2)
+    if signal is not None:
+        kind, category = signal
         change = services.unmap_signal if options["remove"] else services.map_signal
-        change(workspace_id=workspace_id, category=category, purpose=Purpose(options["purpose"]))
+        change(workspace_id=workspace_id, kind=kind, category=category, purpose=Purpose(options["purpose"]))
     with workspace_scope(workspace_id):
         mapped = queries.purposes_by_signal(workspace_id)
     return {
@@ -172,6 +192,17 @@ def _signals(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
             for (kind, category), purposes in mapped.items()
         ]
     }
+
+
+def _signal(options: dict[str, Any]) -> tuple[str, str] | None:
+    """Kind and category; None where none is named."""
+    named = {
+        SignalKind.CATEGORY: options["category"],
+        SignalKind.TCF: options["tcf_purpose"],
+        SignalKind.OPT_OUT: options["opt_out"],
+        SignalKind.GPC: "" if options["gpc"] else None,
+    }
+    return next(((kind.value, str(category)) for kind, category in named.items() if category is not None), None)
 
 
 def _identifier(workspace_id: int, text: str) -> Identifier:

@@ -1,5 +1,7 @@
 """What a page of another site may do: ask first, read every answer, and find its settings."""
 
+import gzip
+
 import pytest
 from django.db import DatabaseError
 
@@ -10,6 +12,7 @@ from tests.api.tracking.conftest import GOOD, ORIGIN, basic, post
 
 PATHS = [
     "/v1/batch", "/v1/t", "/v1/identify/", "/v1/m", "/v1/projects/wk_x/settings", "/pixel/v1/page", "/beacon/v1/batch",
+    "/v1/consent.js",
 ]  # fmt: skip
 ASKING = {
     "Origin": ORIGIN, "Access-Control-Request-Method": "POST",
@@ -159,3 +162,37 @@ def test_header__of_a_key__is_no_cookie(client, write_key):
     answer = post(client, "/v1/batch", {"batch": [GOOD]}, {**basic(f"{write_key}:"), "Origin": ORIGIN})
 
     assert not answer.cookies
+
+
+# -- the consent snippet --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v1/consent.js", "/v1/consent.js/"])
+def test_snippet__is_served_to_every_site_without_a_key(path, client):
+    """No database: this test has none."""
+    answer = client.get(path, headers={"Origin": ORIGIN})
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    assert answer.headers["Cache-Control"] == "public, max-age=3600"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert b"window.tessera" in answer.content
+    assert_shared(answer)
+
+
+def test_snippet__is_small(client):
+    assert len(gzip.compress(client.get("/v1/consent.js").content)) < 4_000
+
+
+def test_snippet__that_the_browser_has__is_not_sent_again(client):
+    etag = client.get("/v1/consent.js").headers["ETag"]
+
+    answer = client.get("/v1/consent.js", headers={"If-None-Match": etag})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_snippet__that_is_written_to__says_how_to_ask(client):
+    answer = client.post("/v1/consent.js", headers={"Origin": ORIGIN})
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+    assert_shared(answer)
