@@ -40,9 +40,15 @@ def send_due(*, workspace_id: int, now: datetime) -> int:
     """Send what is due, to all destinations at once. Returns how many members were in the requests.
 
     A destination that answers slowly holds up none but itself; one that fails is left alone until its rows are due
-    again. A call ends after a while, though more may be due: the next wake-up goes on.
+    again. A call ends after a while, though more may be due: the next wake-up goes on. Destinations that must be told
+    of people who were erased are told meanwhile.
     """
     erasing.settle_erasures(workspace_id=workspace_id, now=now)  # what was sent by now is what was asked
+    with erasing.telling(workspace_id=workspace_id, now=now):
+        return _send_audiences(workspace_id, now)
+
+
+def _send_audiences(workspace_id: int, now: datetime) -> int:
     until = time.monotonic() + SECONDS_PER_CALL
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
         waiting = queries.due_destinations(permit, now=now)
@@ -74,10 +80,15 @@ def create_destination(
     now: datetime,  # noqa: ARG001  # every service takes it
 ) -> Destination:
     """Connect a platform. Raises `UnknownKindError` or `DestinationConfigError` before anything is stored."""
-    registry.destination(kind, config, secrets)
+    erases = registry.destination(kind, config, secrets).erases
     with workspace_scope(workspace_id):
         return Destination.objects.create(
-            workspace_id=workspace_id, slug=slug, kind=kind, config=dict(config), secrets=encrypted(secrets)
+            workspace_id=workspace_id,
+            slug=slug,
+            kind=kind,
+            config=dict(config),
+            secrets=encrypted(secrets),
+            erases=erases.value,
         )
 
 

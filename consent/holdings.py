@@ -150,6 +150,8 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "confirmation": "how a consent was asked for and confirmed; the consent itself is in `consents`",
         "restriction": "what holds the person back; the person ordered it, and its time is in `requests`",
         "suppression": "of somebody who was erased there is nothing to show: digests, without values",
+        "request_work": "how a request was carried out; its kind and its end are in `requests`",
+        "erasure_subject": "of somebody who was erased, until the destinations have answered",
         "breach_evidence": "who is affected by a breach is told so by itself (Art. 34)",
         "source_notice": "that the person was told of a provider; what came of it is in `enriched_values`",
         "identity_doubt": "why staff doubted who asks; the person was told",

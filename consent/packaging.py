@@ -32,8 +32,8 @@ from cdp.models.secrets import decrypted, encrypted
 from cdp.models.tenancy import workspace_scope
 from consent.holdings import WITHHELD, Section, sections_for
 from consent.models import DataPackage, DataRequest
-from consent.request_states import RequestState, Verification
-from consent.requests import UnknownRequestError, changing, take_step
+from consent.request_states import RequestState
+from consent.requests import UnknownRequestError, changing, take_step, vouched_for
 from consent.rights import Right
 from consent.sealed import SealedWriter, new_key, unsealed
 
@@ -44,7 +44,6 @@ MOST_FAILURES: Final = 5
 LINK_LASTS: Final = timedelta(days=7)
 DOWNLOADS: Final = 3
 KEPT: Final = timedelta(days=30)
-VOUCHED_FOR: Final = frozenset({Verification.LOGGED_IN.value, Verification.MANUAL.value})
 
 
 class NoSuchLinkError(TesseraError):
@@ -195,11 +194,8 @@ WHERE i.workspace_id = %(workspace)s AND i.profile_id IN (
 
 
 def _person(request: DataRequest) -> Person:
-    """Who has the identifiers that were shown to be the person's. A code shows it of the first one alone: whoever adds
-    somebody else's address to their own request gets nothing of it.
-    """
-    digests = [bytes(digest) for digest in request.digests]
-    shown = digests if request.verification in VOUCHED_FOR else digests[:1]
+    """Who has the identifiers that were shown to be the person's."""
+    shown = [bytes(digest) for digest in request.digests[: vouched_for(request)]]
     with connection.cursor() as cursor:
         cursor.execute(_PERSON, {"workspace": request.workspace_id, "digests": shown})
         identifiers, profiles, known = cursor.fetchone()
