@@ -8,7 +8,8 @@ already, a withdrawal has its key in the ledger, a corrected value replaces itse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from enum import StrEnum
+from typing import Any, Final
 
 import structlog
 from django.db import Error as DatabaseError
@@ -34,6 +35,33 @@ SOONEST_AGAIN: Final = timedelta(seconds=10)
 LATEST_AGAIN: Final = timedelta(hours=1)
 
 
+class NoWorkError(TesseraError):
+    """There is no work on this request: it was not begun, or a package answers it."""
+
+    code = "no_work"
+
+
+class WorkState(StrEnum):
+    WAITING = "WAITING"
+    UNDER_WAY = "UNDER_WAY"
+    FAILED = "FAILED"  # and is tried again
+    BY_HAND = "BY_HAND"  # waits for what a human decides
+    DONE = "DONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How far it is. `certificate` is that of an erasure."""
+
+    state: WorkState
+    done: Mapping[str, int]
+    outcome: str
+    failures: int
+    error: str
+    done_at: datetime | None
+    certificate: Mapping[str, Any] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What was done how often, for the history; nothing in it says about whom."""
@@ -56,6 +84,27 @@ def carry_out_next(*, workspace_id: int, now: datetime) -> int | None:
         log.warning("request.failed", workspace=workspace_id, request=request.pk, error=type(error).__name__)
         _keep_failure(request, error, now)
     return request.pk
+
+
+def work_of(*, workspace_id: int, request_id: int, now: datetime) -> Work:
+    """Raises `NoWorkError`."""
+    with workspace_scope(workspace_id):
+        rows = RequestWork.objects.filter(workspace=workspace_id, request=request_id).select_related("erasure")
+        if (work := rows.first()) is None:
+            raise NoWorkError
+        certificate = erasure.certificate(work.erasure) if work.erasure else None
+    state = _state_of(work, now)
+    return Work(state, work.counts, work.outcome, work.failures, work.error, work.done_at, certificate)
+
+
+def _state_of(work: RequestWork, now: datetime) -> WorkState:
+    if work.done_at:
+        return WorkState.DONE
+    if work.is_by_hand:
+        return WorkState.BY_HAND
+    if work.claimed_until and work.claimed_until > now:
+        return WorkState.UNDER_WAY
+    return WorkState.FAILED if work.failures else WorkState.WAITING
 
 
 def waiting_works(workspace_id: int) -> QuerySet[RequestWork]:
