@@ -141,13 +141,14 @@ def telling(*, workspace_id: int, now: datetime) -> Iterator[None]:
 # Once nothing of the person is left in an audience. A destination that is disabled is told when it is enabled again.
 _DUE: Final = """
 SELECT o.id FROM erasure_order o JOIN destination d ON d.id = o.destination_id
-WHERE o.workspace_id = %s AND o.answer = 'PENDING' AND o.promised_at IS NULL AND o.due_at <= %s AND d.is_enabled
+WHERE o.workspace_id = %s AND o.answer = 'PENDING' AND o.promised_at IS NULL AND d.is_enabled
+  AND (o.due_at IS NULL OR o.due_at <= %s)
   AND EXISTS (SELECT FROM erasure_subject s WHERE s.order_id = o.id)
   AND NOT EXISTS (
     SELECT FROM audience a JOIN audience_member m ON m.audience_id = a.id
     WHERE a.destination_id = d.id AND m.profile_id = o.profile_id AND m.state IN ('ADDING', 'PRESENT', 'REMOVING')
   )
-ORDER BY o.due_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
+ORDER BY o.due_at NULLS FIRST, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
 """
 
 

@@ -744,7 +744,7 @@ class ErasureOrder(models.Model):
         default=uuid.uuid4, db_default=RandomUUID(), help_text="by which the destination knows it"
     )
     tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
-    due_at = models.DateTimeField(db_default=Now(), help_text="when it may be told; also the lease of a try under way")
+    due_at = models.DateTimeField(null=True, help_text="when it may be told again; also the lease of a try under way")
     promised_at = models.DateTimeField(null=True, help_text="it took the notice and answers later")
 
     class Meta:

@@ -31,7 +31,7 @@ def correct_values(
     *, workspace_id: int, digests: Sequence[Digested], corrections: Mapping[str, Any], now: datetime
 ) -> int:
     """In the scope of the workspace. Returns how many values were written; profiles follow by the pipeline."""
-    values = {
+    values: dict[str, Any] = {
         "workspace": workspace_id,
         "source": _source(workspace_id),
         "types": [kind for kind, _ in digests],

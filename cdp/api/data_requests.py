@@ -360,7 +360,7 @@ class StartView(KeyedView):
         return Response(RequestBody(begun).data)
 
 
-STEPS: Final = {
+STEPS: Final[dict[str, type[KeyedView]]] = {
     "start": StartView,
     "try-again": _step(
         "try_data_request_again",

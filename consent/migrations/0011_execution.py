@@ -7,7 +7,6 @@ import uuid
 
 import django.contrib.postgres.functions
 import django.db.models.deletion
-import django.db.models.functions.datetime
 from django.db import migrations, models
 
 from cdp.kernel.logins import OPERATOR, RIGHTS, WEB
@@ -192,8 +191,7 @@ class Migration(migrations.Migration):
             model_name="erasureorder",
             name="due_at",
             field=models.DateTimeField(
-                db_default=django.db.models.functions.datetime.Now(),
-                help_text="when it may be told; also the lease of a try under way",
+                help_text="when it may be told again; also the lease of a try under way", null=True
             ),
         ),
         migrations.AddField(
