@@ -5,8 +5,8 @@ destination that erases is told whom to erase. Each try is written down before i
 of any transaction: a sender that dies leaves its lease, and the same notice goes out again under the same reference.
 """
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +37,7 @@ SOONEST_AGAIN: Final = timedelta(minutes=1)
 LATEST_AGAIN: Final = timedelta(hours=6)
 MOST_TRIES: Final = 15  # a day and a half, then it counts as refused
 MOST_AT_ONCE: Final = 16
+PATIENCE_SECONDS: Final = 0.5  # then something else may be done
 PROMISES_LAST: Final = timedelta(days=45)
 COMES_AGAIN: Final = frozenset({408, 425, 429})
 
@@ -123,8 +124,10 @@ class Notification:
 
 
 @contextmanager
-def telling(*, workspace_id: int, now: datetime) -> Iterator[None]:
-    """Tell destinations of those who were erased while something else is done. A slow one holds up no other."""
+def telling(*, workspace_id: int, now: datetime, meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Tell destinations of those who were erased while something else is done, and then `meanwhile` again and again. A
+    slow one holds up no other.
+    """
     due = list(_claimed(workspace_id, now))
     if not due:
         yield
@@ -134,6 +137,8 @@ def telling(*, workspace_id: int, now: datetime) -> Iterator[None]:
             (one, senders.submit(_tell, one, now)) for one in due
         ]
         yield
+        while wait([answered for _, answered in under_way], timeout=PATIENCE_SECONDS).not_done:
+            meanwhile()
         for one, answered in under_way:
             _record(workspace_id, one, answered.result(), now)
 

@@ -185,4 +185,10 @@ def _run(stage: Stage, workspace_id: int) -> None:
         for heir in pipeline.heirs(stage):
             wake(heir, workspace_id=workspace_id)
     if stage is Stage.ACTIVATION:
-        activation.send_due(workspace_id=workspace_id, now=timezone.now())
+        activation.send_due(workspace_id=workspace_id, now=timezone.now(), meanwhile=_reconcile_everywhere)
+
+
+def _reconcile_everywhere() -> None:
+    """While a destination is waited for: who withdraws leaves the queues of audiences all the same."""
+    for workspace_id in pipeline.open_workspaces():
+        pipeline.run_until_idle(Stage.ACTIVATION, workspace_id=workspace_id, now=timezone.now, seconds=1)

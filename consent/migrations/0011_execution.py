@@ -77,6 +77,15 @@ $sql$    INSERT INTO erasure_order (workspace_id, erasure_id, destination_id, de
     ));$sql$]""",
 )
 
+# Whoever no longer permits advertising (bit 32) is told to the audiences at once, and not after what waits for the segments.
+AT_ONCE = CHANGE.format(
+    function="core.refresh_permissions(bigint[],boolean)",
+    changes="""
+        ['        RETURNING p.workspace_id, p.id,', '        RETURNING p.workspace_id, p.id, old.permitted & ~new.permitted AS lost,'],
+        [$sql$'CONSENT' FROM on_profiles WHERE tells;$sql$, $sql$'CONSENT' FROM on_profiles WHERE tells
+    UNION ALL SELECT workspace_id, 'ACTIVATION', id, 'CONSENT' FROM on_profiles WHERE tells AND lost & 32 <> 0;$sql$]""",
+)
+
 # For processes of the former version: they erase as well, and only the removal from audiences is told.
 FORMER = """
 REVOKE ALL ON FUNCTION core.erase_and_name FROM PUBLIC;
@@ -297,6 +306,7 @@ class Migration(migrations.Migration):
                 name="request_work_of_a_machine_is_not_by_hand",
             ),
         ),
+        migrations.RunSQL(AT_ONCE, migrations.RunSQL.noop),
         migrations.RunSQL(DONE_FIRST, migrations.RunSQL.noop),
         migrations.RunSQL(ERASE_AND_NAME, migrations.RunSQL.noop),
         migrations.RunSQL(FORMER, migrations.RunSQL.noop),
