@@ -3,16 +3,19 @@
 A destination says what to send and what an answer means. It neither sends nor stores: it is pure, so that what would
 be sent can be looked at (`manage.py activation preview`) and every destination passes the same suite of tests.
 Adding and removing are operations on a set: sending twice is harmless, and nothing is ever replaced as a whole.
+To erase may take more than one request: there the way to send is handed in.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from cdp.kernel.errors import TesseraError
+from cdp.kernel.identifiers import Identifier
 
 
 class Operation(StrEnum):
@@ -33,6 +36,21 @@ class RowStatus(StrEnum):
     SENT = "SENT"
     REJECTED = "REJECTED"  # this row is bad: abort-row
     UNKNOWN = "UNKNOWN"  # counts as present: when the profile leaves, the remove is sent
+
+
+class Erases(StrEnum):
+    """Whom a destination erases when it is told that a person was erased here."""
+
+    NOBODY = "NOBODY"  # it knows its audiences alone: who was removed from them is gone
+    MEMBERS = "MEMBERS"  # who was ever sent to it
+    EVERYBODY = "EVERYBODY"  # whoever is erased here: it may have them by other ways than audiences
+
+
+class ErasureReply(StrEnum):
+    ACKNOWLEDGED = "ACKNOWLEDGED"  # it has erased the person, or answers for it that it will
+    REFUSED = "REFUSED"
+    UNSUPPORTED = "UNSUPPORTED"
+    PROMISED = "PROMISED"  # it took the request and says later what became of it: `erasing.hear_answer`
 
 
 class DestinationConfigError(TesseraError):
@@ -92,8 +110,36 @@ class Outcome:
     rows: Sequence[RowResult] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureNotice:
+    """A person was erased at `erased_at`. `reference` is the same for every try of the same notice, and of no other.
+
+    `identifiers` have canonical values in clear: nobody else has them any more, and they are forgotten with the answer.
+    """
+
+    reference: uuid.UUID
+    identifiers: Sequence[Identifier]
+    erased_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureOutcome:
+    """`code` is in lower case with underscores and says why, for whoever reads the tries; nothing personal."""
+
+    reply: ErasureReply
+    code: str = ""
+
+
+UNSUPPORTED: Final = ErasureOutcome(ErasureReply.UNSUPPORTED)
+
+# Sends one request with the proof of `authorise`, whose idempotency key is the reference of the notice. Gives the answer,
+# be it 2xx or a refusal. What another try may mend (408, 425, 429, 5xx, time-outs) never comes back: it ends the call.
+Send = Callable[[PreparedRequest], Answer]
+
+
 class Destination(Protocol):
     kind: ClassVar[str]
+    erases: ClassVar[Erases]
     limits: ClassVar[Limits]
     example: ClassVar[Mapping[str, Any]]  # a configuration, for previews and documentation
 
@@ -111,6 +157,12 @@ class Destination(Protocol):
 
     def parse(self, request: PreparedRequest, answer: Answer) -> Outcome:
         """What the answer says, whatever its status. Time-outs and broken connections never come here: they retry."""
+
+    def erase(self, notice: ErasureNotice, send: Send) -> ErasureOutcome:
+        """Have the person erased. It may be called again for the same notice, and asks for the same then.
+
+        Called after the person was removed from all audiences there. One that erases `NOBODY` returns `UNSUPPORTED`.
+        """
 
 
 def sha256_hex(canonical: str) -> str | None:

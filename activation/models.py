@@ -4,8 +4,12 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from activation.destination import Erases
 from cdp.models import Profile, Workspace
+from consent.models import ErasureOrder
 from segments.models import Segment
+
+ERASES = [(each.value, each.value) for each in Erases]
 
 
 class Destination(models.Model):
@@ -14,6 +18,13 @@ class Destination(models.Model):
     kind = models.CharField(_("kind"), max_length=40)
     config = models.JSONField(_("configuration"), default=dict, help_text=_("what is not secret"))
     secrets = models.BinaryField(help_text="JSON, encrypted with FIELD_ENCRYPTION_KEYS")
+    erases = models.CharField(
+        max_length=9,
+        choices=ERASES,
+        default=Erases.NOBODY.value,
+        db_default=Erases.NOBODY.value,
+        help_text="whom it is told of when somebody is erased: as its kind says",
+    )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     failure = models.TextField(_("last failure"), blank=True)
@@ -119,3 +130,25 @@ class AudienceMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key[:8]} {self.state}"
+
+
+class ErasureAttempt(models.Model):
+    """One time that a destination was told of somebody erased. Without a reply it is under way, or its sender died."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    order = models.ForeignKey(ErasureOrder, models.CASCADE, related_name="attempts", db_index=False)
+    number = models.PositiveSmallIntegerField(_("try"))
+    tried_at = models.DateTimeField(_("at"))
+    reply = models.CharField(
+        _("reply"), max_length=12, blank=True, default="", help_text="empty: none, or to come again"
+    )
+    code = models.CharField(_("code"), max_length=64, blank=True, default="")
+
+    class Meta:
+        db_table = "erasure_attempt"
+        verbose_name = _("notice of an erasure")
+        verbose_name_plural = _("notices of erasures")
+        constraints = [models.UniqueConstraint(fields=["order", "number"], name="erasure_attempt_is_unique")]
+
+    def __str__(self) -> str:
+        return f"#{self.order_id}: {self.number}"

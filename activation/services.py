@@ -1,7 +1,7 @@
 """Keep audiences: what destinations should hold is written into the ledger, and what is due is sent."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import Any, Final
@@ -22,6 +22,7 @@ from segments.models import Segment
 
 MOST_SENDERS: Final = 16
 SECONDS_PER_CALL: Final = 20.0
+PATIENCE_SECONDS: Final = erasing.PATIENCE_SECONDS
 NOTHING: Final[Mapping[int, Cause]] = {}
 
 
@@ -36,13 +37,20 @@ def reconcile(permit: Permit[Advertising], subjects: Mapping[int, Cause], *, now
     return NOTHING
 
 
-def send_due(*, workspace_id: int, now: datetime) -> int:
+def send_due(*, workspace_id: int, now: datetime, meanwhile: Callable[[], object] = lambda: None) -> int:
     """Send what is due, to all destinations at once. Returns how many members were in the requests.
 
     A destination that answers slowly holds up none but itself; one that fails is left alone until its rows are due
-    again. A call ends after a while, though more may be due: the next wake-up goes on.
+    again. A call ends after a while, though more may be due: the next wake-up goes on. Destinations that must be told
+    of people who were erased are told at the same time. While all are waited for, `meanwhile` is called again and again:
+    who withdraws is not kept waiting by a destination.
     """
     erasing.settle_erasures(workspace_id=workspace_id, now=now)  # what was sent by now is what was asked
+    with erasing.telling(workspace_id=workspace_id, now=now, meanwhile=meanwhile):
+        return _send_audiences(workspace_id, now, meanwhile)
+
+
+def _send_audiences(workspace_id: int, now: datetime, meanwhile: Callable[[], object]) -> int:
     until = time.monotonic() + SECONDS_PER_CALL
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
         waiting = queries.due_destinations(permit, now=now)
@@ -56,12 +64,23 @@ def send_due(*, workspace_id: int, now: datetime) -> int:
                 if assignment := _claim(workspace_id, destination_id, now):
                     under_way[senders.submit(sync.send, assignment, now=now)] = assignment
             waiting = []
-            for answered in wait(under_way, return_when=FIRST_COMPLETED).done:
+            for answered in _answered(under_way, meanwhile):
                 assignment = under_way.pop(answered)
                 sent += len(assignment.members)
                 if _record(workspace_id, assignment, answered.result(), now) and time.monotonic() < until:
                     waiting.append(assignment.destination_id)
     return sent
+
+
+def _answered(
+    under_way: Collection[Future[sync.Report]], meanwhile: Callable[[], object]
+) -> Collection[Future[sync.Report]]:
+    """Those of which it is known by now what became of them; at least one, if any is under way."""
+    while under_way:
+        if done := wait(under_way, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED).done:
+            return done
+        meanwhile()
+    return ()
 
 
 def create_destination(
@@ -74,10 +93,15 @@ def create_destination(
     now: datetime,  # noqa: ARG001  # every service takes it
 ) -> Destination:
     """Connect a platform. Raises `UnknownKindError` or `DestinationConfigError` before anything is stored."""
-    registry.destination(kind, config, secrets)
+    erases = registry.destination(kind, config, secrets).erases
     with workspace_scope(workspace_id):
         return Destination.objects.create(
-            workspace_id=workspace_id, slug=slug, kind=kind, config=dict(config), secrets=encrypted(secrets)
+            workspace_id=workspace_id,
+            slug=slug,
+            kind=kind,
+            config=dict(config),
+            secrets=encrypted(secrets),
+            erases=erases.value,
         )
 
 

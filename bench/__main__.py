@@ -14,7 +14,19 @@ from typing import Any
 
 from bench import harness
 
-NAMES = ("door", "files", "gate", "ingest", "stream", "linkage", "normalise", "plans", "segments", "webserver")
+NAMES = (
+    "door",
+    "files",
+    "gate",
+    "ingest",
+    "stream",
+    "linkage",
+    "normalise",
+    "plans",
+    "segments",
+    "webserver",
+    "withdrawal",
+)
 RESULTS = Path(__file__).with_name("results.json")
 
 

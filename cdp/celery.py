@@ -91,6 +91,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
     },
+    "carry-out-requests": {
+        "task": "cdp.carry_out_requests",
+        "schedule": 5.0,
+        "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
+    },
     "tell-due-requests": {
         "task": "cdp.tell_due_requests",
         "schedule": 3600.0,

@@ -149,6 +149,13 @@ def open_workspaces() -> list[int]:
 # One worker at a time for each stage of a workspace: what two would do to one person at once need never be asked.
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(%s, %s)"
 
+# What people said comes before all that waits longer: each by an index of its own, however much waits.
+_CLAIM_CONSENTS = """
+DELETE FROM outbox WHERE id IN (
+    SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL AND cause = 'CONSENT'
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+) RETURNING subject_id, cause
+"""
 _CLAIM = """
 DELETE FROM outbox WHERE id IN (
     SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
@@ -165,7 +172,7 @@ WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL AND subject_id = AN
 _SET_ASIDE = """
 UPDATE outbox SET failed_at = %s, error = %s WHERE id = (
     SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
-    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+    ORDER BY cause = 'CONSENT' DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 """
 
@@ -196,8 +203,11 @@ def _takes_turn(stage: Stage, workspace_id: int) -> bool:
 
 def _claim(stage: Stage, most: int, workspace_id: int) -> dict[int, Cause]:
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [stage, workspace_id, most])
+        cursor.execute(_CLAIM_CONSENTS, [stage, workspace_id, most])
         rows: list[Any] = cursor.fetchall()
+        if len(rows) < most:
+            cursor.execute(_CLAIM, [stage, workspace_id, most - len(rows)])
+            rows += cursor.fetchall()
     lightest_first = sorted(rows, key=lambda row: -_WEIGHTIEST.index(row[1]))
     return {subject: Cause(cause) for subject, cause in lightest_first}
 

@@ -14,7 +14,7 @@ from cdp import pipeline
 from cdp.ingestion import fetching, reading, replaying, uploads
 from cdp.kernel.logins import RIGHTS_QUEUE
 from cdp.models import RunState, Stage
-from consent import due_requests, packaging, retention
+from consent import due_requests, execution, packaging, retention
 
 log = structlog.get_logger()
 
@@ -22,6 +22,7 @@ SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find 
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 UPLOAD_SECONDS = 2.0  # likewise
+FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
 
@@ -155,6 +156,21 @@ def build_packages(**_: Any) -> None:
         packaging.forget_old(workspace_id=workspace_id, now=timezone.now())
 
 
+def wake_rights() -> None:
+    """Tell the worker of rights that a request was begun: its package is to be built, or it is to be carried out."""
+    carry_out_requests.apply_async(queue=RIGHTS_QUEUE, expires=60, retry=False)
+    wake_packages()
+
+
+@shared_task(name="cdp.carry_out_requests", acks_late=True, time_limit=3600)
+def carry_out_requests(**_: Any) -> None:
+    """What people asked for, request by request. What fails is due again later, and the schedule finds it."""
+    for workspace_id in pipeline.open_workspaces():
+        while execution.carry_out_next(workspace_id=workspace_id, now=timezone.now()) is not None:
+            for stage in FELT_BY:
+                wake(stage, workspace_id=workspace_id)
+
+
 @shared_task(name="cdp.tell_due_requests", acks_late=True, time_limit=600)
 def tell_due_requests(**_: Any) -> None:
     """A warning in the log for each workspace that has requests due within a week; ids only."""
@@ -169,4 +185,10 @@ def _run(stage: Stage, workspace_id: int) -> None:
         for heir in pipeline.heirs(stage):
             wake(heir, workspace_id=workspace_id)
     if stage is Stage.ACTIVATION:
-        activation.send_due(workspace_id=workspace_id, now=timezone.now())
+        activation.send_due(workspace_id=workspace_id, now=timezone.now(), meanwhile=_reconcile_everywhere)
+
+
+def _reconcile_everywhere() -> None:
+    """While a destination is waited for: who withdraws leaves the queues of audiences all the same."""
+    for workspace_id in pipeline.open_workspaces():
+        pipeline.run_until_idle(Stage.ACTIVATION, workspace_id=workspace_id, now=timezone.now, seconds=1)

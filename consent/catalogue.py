@@ -45,6 +45,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "identifiers_are_not_suppressed": "trigger: whoever is suppressed is not stored; the restricted get their mask",
     "restrictions_changed": "trigger: a restriction or an objection is felt at once",
     "erase_person": "erases by the rules of `erasure_rule`, which only migrations write, for logins that see nobody",
+    "erase_and_name": "likewise, and names the person to destinations that must be told: it is called by `erase_person`",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
     "drop_event_partition": "drops a month's partition that is past its period, if no other workspace has rows in it",
 }
@@ -59,6 +60,7 @@ PERSONAL_TABLES: Final = frozenset(
         "consent_record",
         "data_request",
         "data_request_step",
+        "erasure_subject",
         "event",
         "identifier",
         "identifier_trait",
@@ -72,6 +74,7 @@ PERSONAL_TABLES: Final = frozenset(
         "quarantine_order",
         "quarantine_reading",
         "record",
+        "request_work",
         "restriction",
         "review_pair",
         "score",
@@ -103,6 +106,10 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "judgement"): "ids and weights",
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
+    (
+        Purpose.ADVERTISING,
+        "erasure_subject",
+    ): "tells destinations whom to erase; encrypted, and gone when they answered",
     (Purpose.ADVERTISING, "audience_member"): "removes people who withdrew from where they were sent; hashes",
     **{
         (RETENTION, table): _IDS_AND_TIMES
@@ -114,6 +121,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (OPERATOR, "quarantine_reading"): "mends and replays",
     (OPERATOR, "breach_evidence"): "shows how many were affected: ids",
     (OPERATOR, "source_notice"): "lists who must still be told: ids",
+    (OPERATOR, "erasure_subject"): "numbers of rows that it has written",
     (OPERATOR, "consent_record"): "records and explains consents",
     (OPERATOR, "restriction"): "restricts and lifts; digests",
     (OPERATOR, "suppression"): "suppresses and erases; digests",

@@ -19,6 +19,8 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "consent_record": _("what people permitted and refused"),
     "data_request": _("what people asked for under the GDPR"),
     "data_request_step": _("what was done about their requests"),
+    "request_work": _("how their requests were carried out"),
+    "erasure_subject": _("who was erased, until the destinations have answered"),
     "event": _("behaviour: what people did, when and where"),
     "identifier": _("identifiers: e-mail addresses, telephone numbers, ids of systems and devices"),
     "identifier_trait": _("attributes as sources and providers told them: names, addresses, interests"),

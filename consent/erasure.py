@@ -8,7 +8,9 @@ the database, and then all of it is committed at once. Killed before that, nothi
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,7 +24,8 @@ from cdp.models.tenancy import workspace_scope
 from consent import erasure_ledger, suppression
 from consent.erasure_ledger import Line
 from consent.gate import ERASING
-from consent.models import Erasure, SuppressionReason
+from consent.identities import sealed_identifiers
+from consent.models import Erasure, ErasureSubject, SuppressionReason
 
 log = structlog.get_logger()
 
@@ -34,9 +37,11 @@ KEPT: Final[Mapping[str, str]] = {
     "confirmation": "proof of how consent was asked for and confirmed (Art. 7(1)): digests, without values",
     "data_request": "proof that the person was answered (Art. 5(2)): who asked is encrypted",
     "data_request_step": "what was done for the person, and when (Art. 5(2))",
+    "request_work": "what was done for the person, and what a human decided (Art. 5(2))",
     "identity_doubt": "why the answer took longer (Art. 12(6))",
     "breach_evidence": "how many a breach affected (Art. 33(5)): numbers of profiles that are no more",
     "audience_member": "until the destinations have removed the person: hashes, deleted when they answered",
+    "erasure_subject": "until the destinations have erased the person: encrypted, deleted when they answered",
 }
 LEADING_NOWHERE: Final[Mapping[str, str]] = {"erasure_order": "the id of a profile that is no more"}
 
@@ -52,20 +57,22 @@ class BusyWorkspaceError(TesseraError):
     code = "workspace_is_busy"
 
 
-def erase_person(*, workspace_id: int, identifier: Identifier, now: datetime, key: str = "") -> Erasure:
+def erase_person(
+    *, workspace_id: int, identifier: Identifier, now: datetime, key: str = "", others: Sequence[Identifier] = ()
+) -> Erasure:
     """Erase whoever has this identifier, with all identifiers known to be theirs. Destinations are told afterwards.
 
-    The same `key` again erases nothing and returns what was done. Somebody unknown is only kept from coming.
-    Raises `BusyWorkspaceError`, and then nothing was changed.
+    `others` are the same person's, though nobody here knows it. The same `key` again erases nothing and returns what was
+    done. Somebody unknown is only kept from coming. Raises `BusyWorkspaceError`, and then nothing was changed.
     """
     key = key or str(uuid.uuid4())
-    named = (identifier.type, identifier_digest(identifier.type, identifier.value))
     with erasure_ledger.writing() as ledger, workspace_scope(workspace_id):
         if done := Erasure.objects.filter(workspace_id=workspace_id, key=key).first():
             return done
         _take_turn(workspace_id)
-        profile, digests = _person(workspace_id, named)
-        erasure = _erase(workspace_id, profile, digests, values=[identifier.value], key=key, now=now)
+        people = _people_named(workspace_id, (identifier, *others))
+        erasure = _erase(workspace_id, people, key=key, now=now)
+        digests = _digests_of(people)
         erasure.number = erasure_ledger.append(ledger, workspace_id=workspace_id, digests=digests, now=now)
         erasure.save(update_fields=["number"])
         erasure_ledger.follow(erasure.number)
@@ -99,13 +106,26 @@ def certificate(erasure: Erasure) -> dict[str, Any]:
         "rows": erasure.rows,
         "kept": dict(KEPT),
         "destinations": [
-            {"destination": each.destination, "answer": each.answer.lower(), "answered_at": each.answered_at}
+            {
+                "destination": each.destination, "answer": each.answer.lower(), "code": each.code, "tries": each.tries,
+                "answered_at": each.answered_at,
+            }
             for each in answers
         ],
-    }
+    }  # fmt: skip
 
 
 # -- one person -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A profile, 0 where nobody is known, the digests of its identifiers, and those that were named in clear."""
+
+    profile: int
+    digests: Sequence[Digested]
+    named: Sequence[Identifier] = ()
+
 
 _WITHIN: Final = "SELECT set_config('lock_timeout', %s, true)"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s, %s)"
@@ -138,7 +158,7 @@ SELECT DISTINCT i.profile_id, i.type, i.digest FROM identifier i WHERE i.workspa
 """
 
 
-def _person(workspace_id: int, named: Digested) -> tuple[int, list[Digested]]:
+def person_behind(workspace_id: int, named: Digested) -> tuple[int, list[Digested]]:
     """The profile, 0 where nobody is known by that name, and the digests of all its identifiers."""
     with connection.cursor() as cursor:
         cursor.execute(_CLUSTER, {"workspace": workspace_id, "type": named[0], "digest": named[1]})
@@ -147,22 +167,53 @@ def _person(workspace_id: int, named: Digested) -> tuple[int, list[Digested]]:
     return (rows[0][0] if rows else 0), sorted(digests)
 
 
-_ERASE: Final = "SELECT core.erase_person(%s, %s, %s)"
+def _people_named(workspace_id: int, identifiers: Iterable[Identifier]) -> list[_Known]:
+    """Each profile once, whichever of its identifiers are named."""
+    digests: dict[int, set[Digested]] = {}
+    named: dict[int, list[Identifier]] = {}
+    for one in dict.fromkeys(identifiers):
+        profile, theirs = person_behind(workspace_id, (one.type, identifier_digest(one.type, one.value)))
+        digests.setdefault(profile, set()).update(theirs)
+        named.setdefault(profile, []).append(one)
+    return [_Known(profile, sorted(digests[profile]), named[profile]) for profile in sorted(digests)]
 
 
-def _erase(
-    workspace_id: int, profile: int, digests: Sequence[Digested], *, values: list[str], key: str, now: datetime
-) -> Erasure:
+def _digests_of(people: Iterable[_Known]) -> list[Digested]:
+    return sorted({digest for known in people for digest in known.digests})
+
+
+_ERASE: Final = "SELECT core.erase_and_name(%s, %s, %s)"
+
+
+def _erase(workspace_id: int, people: Sequence[_Known], *, key: str, now: datetime) -> Erasure:
     """All but the ledger; the caller has the turn."""
-    suppression.put_on_list(workspace_id, digests, reason=SuppressionReason.ERASURE, now=now)
+    suppression.put_on_list(workspace_id, _digests_of(people), reason=SuppressionReason.ERASURE, now=now)
     erasure = Erasure.objects.create(workspace_id=workspace_id, key=key, number=0, rows={}, erased_at=now)
-    with connection.cursor() as cursor:
-        cursor.execute(_ERASE, [profile, values, erasure.pk])
-        rows = cursor.fetchone()[0]
-    erasure.rows = json.loads(rows) if isinstance(rows, str) else rows
+    rows: Counter[str] = Counter()
+    for known in people:
+        rows.update(_erase_one(erasure, known))
+    erasure.rows = dict(rows)
     erasure.completed_at = None if erasure.orders.exists() else now
     erasure.save(update_fields=["rows", "completed_at"])
     return erasure
+
+
+def _erase_one(erasure: Erasure, known: _Known) -> dict[str, int]:
+    """Returns the rows by table, and leaves to each destination that must be told whom it is told of."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ERASE, [known.profile, [one.value for one in known.named], erasure.pk])
+        said = cursor.fetchone()[0]
+    done = json.loads(said) if isinstance(said, str) else said
+    subjects = []
+    for order in done["orders"]:
+        theirs = [Identifier(kind, value) for kind, value in order["identifiers"]]
+        theirs += known.named if order["is_told_all"] else ()
+        if theirs:
+            sealed = sealed_identifiers(list(dict.fromkeys(theirs)))
+            subjects.append(ErasureSubject(workspace_id=erasure.workspace_id, order_id=order["id"], identifiers=sealed))
+    ErasureSubject.objects.bulk_create(subjects)
+    rows: dict[str, int] = done["rows"]
+    return rows
 
 
 # -- after a restore ------------------------------------------------------------------------------------------------
@@ -174,7 +225,7 @@ def _reapply(line: Line, now: datetime) -> None:
             _take_turn(line.workspace_id)
             for profile, digests in _people(line):
                 key = f"line {line.number}: {uuid.uuid4()}"
-                erasure = _erase(line.workspace_id, profile, digests, values=[], key=key, now=now)
+                erasure = _erase(line.workspace_id, [_Known(profile, digests)], key=key, now=now)
                 Erasure.objects.filter(pk=erasure.pk).update(number=line.number)
         erasure_ledger.follow(line.number)
 
@@ -190,7 +241,7 @@ def _people(line: Line) -> Iterator[tuple[int, Sequence[Digested]]]:
 
     What the backup has of them beyond the line goes too, but is not suppressed: its sources bring it back.
     """
-    found = {profile for digest in line.digests if (profile := _person(line.workspace_id, digest)[0])}
+    found = {profile for digest in line.digests if (profile := person_behind(line.workspace_id, digest)[0])}
     for profile in sorted(found) or [0]:
         yield profile, line.digests
 

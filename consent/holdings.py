@@ -30,7 +30,6 @@ class Section:
     """One file of the package in each format. `query` takes the names identifiers, profiles, digests and workspace."""
 
     name: str
-    title: str
     table: str
     origin: Origin
     query: str
@@ -119,23 +118,23 @@ FROM core.data_request q WHERE q.workspace_id = %(workspace)s AND q.digests && %
 """
 
 SECTIONS: Final = (
-    Section("identifiers", "Identifiers", "identifier", Origin.PROVIDED, IDENTIFIERS),
-    Section("records", "Records from other systems", "record", Origin.PROVIDED, RECORDS),
-    Section("values", "Values, with their sources", "identifier_trait", Origin.PROVIDED, OBSERVED_VALUES),
-    Section("consents", "What you permitted", "consent_record", Origin.PROVIDED, CONSENTS),
-    Section("events", "What you did", "event", Origin.OBSERVED, EVENTS),
-    Section("sightings", "Identifiers seen together", "sighting", Origin.OBSERVED, SIGHTINGS),
-    Section("enriched_values", "Values from providers", "identifier_trait", Origin.OBTAINED, ENRICHED_VALUES),
-    Section("lookups", "Providers that were asked", "lookup", Origin.OBTAINED, LOOKUPS),
-    Section("links", "Why identifiers are taken for yours", "judgement", Origin.DERIVED, LINKS),
-    Section("pairs", "Links that were considered", "review_pair", Origin.DERIVED, PAIRS),
-    Section("profiles", "The profile", "profile", Origin.DERIVED, PROFILES),
-    Section("traits", "The profile's values", "trait", Origin.DERIVED, TRAITS),
-    Section("segments", "Segments", "membership", Origin.DERIVED, MEMBERSHIPS),
-    Section("scores", "Scores and learned groups", "score", Origin.DERIVED, SCORES),
-    Section("recipients", "Who was sent your data", "audience_member", Origin.PROCESSING, RECIPIENTS),
-    Section("purposes", "What data are used for", "purpose", Origin.PROCESSING, PURPOSES),
-    Section("requests", "Your requests", "data_request", Origin.PROCESSING, REQUESTS),
+    Section("identifiers", "identifier", Origin.PROVIDED, IDENTIFIERS),
+    Section("records", "record", Origin.PROVIDED, RECORDS),
+    Section("values", "identifier_trait", Origin.PROVIDED, OBSERVED_VALUES),
+    Section("consents", "consent_record", Origin.PROVIDED, CONSENTS),
+    Section("events", "event", Origin.OBSERVED, EVENTS),
+    Section("sightings", "sighting", Origin.OBSERVED, SIGHTINGS),
+    Section("enriched_values", "identifier_trait", Origin.OBTAINED, ENRICHED_VALUES),
+    Section("lookups", "lookup", Origin.OBTAINED, LOOKUPS),
+    Section("links", "judgement", Origin.DERIVED, LINKS),
+    Section("pairs", "review_pair", Origin.DERIVED, PAIRS),
+    Section("profiles", "profile", Origin.DERIVED, PROFILES),
+    Section("traits", "trait", Origin.DERIVED, TRAITS),
+    Section("segments", "membership", Origin.DERIVED, MEMBERSHIPS),
+    Section("scores", "score", Origin.DERIVED, SCORES),
+    Section("recipients", "audience_member", Origin.PROCESSING, RECIPIENTS),
+    Section("purposes", "purpose", Origin.PROCESSING, PURPOSES),
+    Section("requests", "data_request", Origin.PROCESSING, REQUESTS),
 )
 
 WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
@@ -150,6 +149,8 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "confirmation": "how a consent was asked for and confirmed; the consent itself is in `consents`",
         "restriction": "what holds the person back; the person ordered it, and its time is in `requests`",
         "suppression": "of somebody who was erased there is nothing to show: digests, without values",
+        "request_work": "how a request was carried out; its kind and its end are in `requests`",
+        "erasure_subject": "of somebody who was erased, until the destinations have answered",
         "breach_evidence": "who is affected by a breach is told so by itself (Art. 34)",
         "source_notice": "that the person was told of a provider; what came of it is in `enriched_values`",
         "identity_doubt": "why staff doubted who asks; the person was told",

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+import uuid
 from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -353,6 +355,10 @@ class DataRequest(models.Model):
         DUPLICATE = RequestState.DUPLICATE.value, _("duplicate")
         TAKEN_BACK = RequestState.TAKEN_BACK.value, _("taken back")
 
+    class Locale(models.TextChoices):
+        EN = "en", _("English")
+        FR = "fr", _("French")
+
     class Level(models.TextChoices):
         NONE = Verification.NONE.value, _("not verified")
         MANUAL = Verification.MANUAL.value, _("by hand")
@@ -368,6 +374,8 @@ class DataRequest(models.Model):
     )
     identifiers = models.BinaryField(help_text="who asks, as JSON under FIELD_ENCRYPTION_KEYS")
     digests = ArrayField(models.BinaryField(max_length=32), help_text="of the identifiers, keyed")
+    details = models.BinaryField(null=True, help_text="which purposes or values it is about, likewise encrypted")
+    locale = models.CharField(_("language of the person"), max_length=2, choices=Locale, default="en", db_default="en")
     verification = models.CharField(_("verification"), max_length=20, choices=Level, blank=True, default="")
     verified_at = models.DateTimeField(_("verified at"), null=True)
     received_at = models.DateTimeField(_("received at"))
@@ -530,6 +538,61 @@ class DataPackage(models.Model):
         db_table = "data_package"
         verbose_name = _("package")
         verbose_name_plural = _("packages")
+
+    def __str__(self) -> str:
+        return f"#{self.request_id}"
+
+
+class RequestWork(models.Model):
+    """What is done for a request that no package answers: ordered when it begins, and done once, by the login `rights`.
+
+    Work by hand has no step of a machine: it is done when the officer has noted what came of it. A request is completed
+    only when its work is done or its package is built: a trigger of the database says so to whoever writes.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    request = models.OneToOneField(DataRequest, models.CASCADE, related_name="work")
+    kind = models.CharField(max_length=20, choices=DataRequest.Kind, help_text="of the request")
+    is_by_hand = models.BooleanField(_("by hand"), default=False)
+    outcome = models.TextField(_("outcome"), blank=True, default="", help_text="of work by hand")
+    counts = models.JSONField(_("done"), default=dict, help_text="what → how often: ids and names of ours, no values")
+    erasure = models.ForeignKey("Erasure", models.PROTECT, null=True, verbose_name=_("erasure"))
+    failures = models.PositiveIntegerField(_("failures"), default=0, db_default=0)
+    error = models.CharField(_("error"), max_length=100, blank=True, default="", help_text="class of the last failure")
+    ordered_at = models.DateTimeField(_("ordered at"))
+    due_at = models.DateTimeField(help_text="when the next try may be made")
+    claimed_until = models.DateTimeField(null=True, help_text="a worker is at it")
+    done_at = models.DateTimeField(_("done at"), null=True)
+
+    class Meta:
+        db_table = "request_work"
+        verbose_name = _("work on a request")
+        verbose_name_plural = _("work on requests")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(done_at=None) | ~models.Q(kind="ERASURE") | models.Q(erasure__isnull=False),
+                name="request_work_erasure_has_its_certificate",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_by_hand=False) | models.Q(done_at=None) | ~models.Q(outcome=""),
+                name="request_work_by_hand_has_an_outcome",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_by_hand=True) | ~models.Q(kind="HUMAN_REVIEW"),
+                name="request_work_of_a_human_is_by_hand",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_by_hand=False) | models.Q(kind__in=["HUMAN_REVIEW", "RECTIFICATION"]),
+                name="request_work_of_a_machine_is_not_by_hand",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "due_at"],
+                condition=models.Q(done_at=None, is_by_hand=False),
+                name="request_work_waiting",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"#{self.request_id}"
@@ -743,16 +806,39 @@ class ErasureOrder(models.Model):
     profile_id = models.BigIntegerField()
     answer = models.CharField(_("answer"), max_length=12, choices=ErasureAnswer, default=ErasureAnswer.PENDING)
     answered_at = models.DateTimeField(_("answered at"), null=True, blank=True)
+    code = models.CharField(_("code"), max_length=64, blank=True, default="", db_default="")
+    reference = models.UUIDField(
+        default=uuid.uuid4, db_default=RandomUUID(), help_text="by which the destination knows it"
+    )
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
+    due_at = models.DateTimeField(null=True, help_text="when it may be told again; also the lease of a try under way")
+    promised_at = models.DateTimeField(null=True, help_text="it took the notice and answers later")
 
     class Meta:
         db_table = "erasure_order"
-        constraints = [models.UniqueConstraint(fields=["erasure", "destination_id"], name="erasure_order_is_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["erasure", "destination_id", "profile_id"], name="erasure_order_is_unique")
+        ]
         indexes = [
             models.Index(fields=["workspace"], condition=models.Q(answer="PENDING"), name="erasure_order_pending")
         ]
 
     def __str__(self) -> str:
         return f"{self.destination}: {self.answer}"
+
+
+class ErasureSubject(models.Model):
+    """Who was erased, for a destination that must be told whom to erase: encrypted, and gone when it has answered."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    order = models.OneToOneField(ErasureOrder, models.CASCADE, related_name="subject")
+    identifiers = models.BinaryField(help_text="as JSON under FIELD_ENCRYPTION_KEYS")
+
+    class Meta:
+        db_table = "erasure_subject"
+
+    def __str__(self) -> str:
+        return f"#{self.order_id}"
 
 
 class ErasureMark(models.Model):

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import F, QuerySet
+from django.utils import translation
 from psycopg import ServerCursor
 from psycopg.types.json import JsonbLoader
 
@@ -30,10 +31,13 @@ from cdp.kernel.logins import RIGHTS
 from cdp.models.keys import digest_of
 from cdp.models.secrets import decrypted, encrypted
 from cdp.models.tenancy import workspace_scope
+from consent import package_words as words
+from consent.answers import COMPLAINTS
 from consent.holdings import WITHHELD, Section, sections_for
 from consent.models import DataPackage, DataRequest
-from consent.request_states import RequestState, Verification
-from consent.requests import UnknownRequestError, changing, take_step
+from consent.package_words import TITLES
+from consent.request_states import RequestState
+from consent.requests import UnknownRequestError, changing, take_step, vouched_for
 from consent.rights import Right
 from consent.sealed import SealedWriter, new_key, unsealed
 
@@ -44,7 +48,6 @@ MOST_FAILURES: Final = 5
 LINK_LASTS: Final = timedelta(days=7)
 DOWNLOADS: Final = 3
 KEPT: Final = timedelta(days=30)
-VOUCHED_FOR: Final = frozenset({Verification.LOGGED_IN.value, Verification.MANUAL.value})
 
 
 class NoSuchLinkError(TesseraError):
@@ -114,7 +117,8 @@ def _build(workspace_id: int, request_id: int, now: datetime) -> None:
         if package is None:
             return
         key, name = new_key(), _new_name(workspace_id, request_id)
-        with _sealed_zip(package_path(name), key) as (archive, sealed):
+        language = translation.override(package.request.locale)
+        with _sealed_zip(package_path(name), key) as (archive, sealed), language:
             counts = _fill(archive, package.request, now)
         package.stored_as, package.counts, package.built_at = name, counts, now
         package.size, package.error, package.secrets = sealed.size, "", encrypted({"key": key})
@@ -176,14 +180,12 @@ def _fill(archive: zipfile.ZipFile, request: DataRequest, now: datetime) -> dict
     about = {
         "request": request.pk, "kind": request.kind, "received_at": request.received_at, "made_at": now,
         "rows": counts, "origins": {section.name: section.origin.value for section in _sections(request)},
-        "not_in_here": dict(WITHHELD), "complaints": COMPLAINTS,
+        "not_in_here": dict(WITHHELD), "complaints": str(COMPLAINTS), "locale": request.locale,
     }  # fmt: skip
     archive.writestr("about.json", json.dumps(about, default=str, ensure_ascii=False, indent=1))
     archive.writestr("index.html", _index(_sections(request), counts))
     return counts
 
-
-COMPLAINTS: Final = "You may complain to a supervisory authority (GDPR Art. 77), in France the CNIL: www.cnil.fr"
 
 _PERSON = """
 SELECT array_agg(i.id), array_agg(DISTINCT i.profile_id), array_agg(i.digest) FROM core.identifier i
@@ -195,11 +197,8 @@ WHERE i.workspace_id = %(workspace)s AND i.profile_id IN (
 
 
 def _person(request: DataRequest) -> Person:
-    """Who has the identifiers that were shown to be the person's. A code shows it of the first one alone: whoever adds
-    somebody else's address to their own request gets nothing of it.
-    """
-    digests = [bytes(digest) for digest in request.digests]
-    shown = digests if request.verification in VOUCHED_FOR else digests[:1]
+    """Who has the identifiers that were shown to be the person's."""
+    shown = [bytes(digest) for digest in request.digests[: vouched_for(request)]]
     with connection.cursor() as cursor:
         cursor.execute(_PERSON, {"workspace": request.workspace_id, "digests": shown})
         identifiers, profiles, known = cursor.fetchone()
@@ -252,7 +251,7 @@ def _write_csv(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterab
 
 def _write_html(file: IO[bytes], section: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
     heads = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    file.write(f"{_HEAD}<h1>{html.escape(section.title)}</h1><table><tr>{heads}</tr>\n".encode())
+    file.write(f"{_head()}<h1>{html.escape(str(TITLES[section.name]))}</h1><table><tr>{heads}</tr>\n".encode())
     number = sum(1 for row in rows if file.write(_line(row)))
     file.write(b"</table>\n")
     return number
@@ -268,21 +267,27 @@ FORMATS: Final[Mapping[str, Callable[[IO[bytes], Section, Sequence[str], Iterabl
     "csv": _write_csv,
     "html": _write_html,
 }
-_HEAD: Final = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Your data</title><style>body{font:1rem system-ui;'
-    "margin:2rem}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.3rem;text-align:left;"
-    "vertical-align:top}</style>"
+_STYLE: Final = (
+    "body{font:1rem system-ui;margin:2rem}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.3rem;"
+    "text-align:left;vertical-align:top}"
 )
+
+
+def _head() -> str:
+    language = translation.get_language()
+    title = html.escape(str(words.YOUR_DATA))
+    return f'<!doctype html><html lang="{language}"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
 
 
 def _index(sections: Sequence[Section], counts: Mapping[str, int]) -> str:
     lines = [
-        f'<tr><td><a href="html/{each.origin.value}/{each.name}.html">{html.escape(each.title)}</a></td>'
-        f"<td>{each.origin.value}</td><td>{counts[each.name]}</td></tr>"
+        f'<tr><td><a href="html/{each.origin.value}/{each.name}.html">{html.escape(str(TITLES[each.name]))}</a></td>'
+        f"<td>{html.escape(str(words.ORIGINS[each.origin]))}</td><td>{counts[each.name]}</td></tr>"
         for each in sections
     ]
-    rows = "\n".join(lines)
-    return f"{_HEAD}<h1>Your data</h1><table><tr><th>What</th><th>Origin</th><th>Rows</th></tr>{rows}</table><p>{COMPLAINTS}</p>"
+    heads = "".join(f"<th>{html.escape(str(each))}</th>" for each in (words.WHAT, words.ORIGIN, words.ROWS))
+    told = "".join(f"<p>{html.escape(str(each))}</p>" for each in (words.ABOUT, words.NOT_IN_HERE, COMPLAINTS))
+    return f"{_head()}<h1>{html.escape(str(words.YOUR_DATA))}</h1><table><tr>{heads}</tr>{''.join(lines)}</table>{told}"
 
 
 def _in_words(value: object) -> str:

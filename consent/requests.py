@@ -3,7 +3,7 @@
 What a person is told never depends on whether anything is known about them: nobody looks until they are verified.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -13,18 +13,23 @@ from django.db import IntegrityError, transaction
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
+from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from cdp.models.digests import identifier_digest
-from cdp.models.secrets import decrypted, encrypted
+from cdp.models.secrets import encrypted
 from cdp.models.tenancy import workspace_scope
 from consent.deadlines import Deadlines, Doubt, deadlines
-from consent.models import DataPackage, DataRequest, IdentityDoubt, PurposePolicy
+from consent.identities import opened_identifiers, sealed_identifiers
+from consent.models import DataPackage, DataRequest, IdentityDoubt, PurposePolicy, RequestWork
+from consent.request_details import Details, checked_details, details_of
 from consent.request_states import OPEN, WITHOUT_VERIFICATION, RequestState, Verification, may_follow
 from consent.rights import Offer, Right, offers
 from consent.sealed import new_key
 
 MOST_IDENTIFIERS: Final = 20
 ANSWERED_BY_PACKAGE: Final = frozenset({Right.ACCESS, Right.PORTABILITY})
+VOUCHED_FOR: Final = frozenset({Verification.LOGGED_IN.value, Verification.MANUAL.value})
+UNDONE: Final = frozenset({RequestState.REFUSED, RequestState.DUPLICATE, RequestState.TAKEN_BACK})
 
 
 class UnknownRequestError(TesseraError):
@@ -87,6 +92,24 @@ class NoPackageError(TesseraError):
     code = "package_not_built"
 
 
+class NotDoneError(TesseraError):
+    """What the person asked for is not done yet: complete the request when its work is."""
+
+    code = "work_not_done"
+
+
+class DoneAlreadyError(TesseraError):
+    """It is being carried out, or is done: the request can be completed, and no longer be refused or taken back."""
+
+    code = "work_is_done"
+
+
+class NothingByHandError(TesseraError):
+    """There is no work by hand that waits for its outcome: a machine does it, it is done, or the request was not begun."""
+
+    code = "nothing_by_hand"
+
+
 # -- receive --------------------------------------------------------------------------------------------------------
 
 
@@ -100,11 +123,15 @@ def receive_request(
     now: datetime,
     key: str = "",
     is_logged_in: bool = False,
+    purposes: Sequence[Purpose] = (),
+    corrections: Mapping[str, Any] | None = None,
+    locale: str = "en",
 ) -> DataRequest:
     """Keep what a person asks for; the clock runs from `received_at`. With the same `key` again: the same request.
 
     The first identifier is the one that a code is sent to. `is_logged_in` says that the caller knows all of them to be
-    the person's. Raises `RightNotOfferedError`, `InvalidRequestError` and `RequestKeyReusedError`.
+    the person's. `purposes` are those objected to or withdrawn, all where none is named; `corrections` the right values
+    of traits. Raises `RightNotOfferedError`, `InvalidRequestError`, `InvalidDetailsError`, `RequestKeyReusedError`.
     """
     if not 1 <= len(identifiers) <= MOST_IDENTIFIERS or received_at > now:
         raise InvalidRequestError
@@ -112,13 +139,17 @@ def receive_request(
         workspace_id=workspace_id,
         kind=kind,
         key=key,
-        identifiers=encrypted({str(place): f"{one.type}:{one.value}" for place, one in enumerate(identifiers)}),
+        identifiers=sealed_identifiers(identifiers),
         digests=[identifier_digest(one.type, one.value) for one in identifiers],
+        locale=locale,
         received_at=received_at,
         **_verified(Verification.LOGGED_IN, now) if is_logged_in else {},
     )
     with workspace_scope(workspace_id):
         _refuse_right_not_offered(workspace_id, kind)
+        made.details = checked_details(
+            kind, workspace_id=workspace_id, purposes=purposes, corrections=corrections or {}
+        ).sealed()
         _redate(made, [], now)
         take_step(made, "request.received", by, now)
         return _kept(made)
@@ -132,8 +163,14 @@ def offered_rights(*, workspace_id: int) -> dict[Right, Offer]:
 
 def identifiers_of(request: DataRequest) -> list[Identifier]:
     """Who asks, in clear."""
-    kept = decrypted(request.identifiers)
-    return [Identifier.parse(kept[str(place)]) for place in range(len(kept))]
+    return opened_identifiers(request.identifiers)
+
+
+def vouched_for(request: DataRequest) -> int:
+    """How many identifiers, from the first on, were shown to be the person's. A code shows it of the first one alone:
+    whoever adds somebody else's address to their own request gets nothing of it.
+    """
+    return len(request.digests) if request.verification in VOUCHED_FOR else 1
 
 
 def _refuse_right_not_offered(workspace_id: int, kind: Right) -> None:
@@ -151,10 +188,15 @@ def _kept(made: DataRequest) -> DataRequest:
         earlier = DataRequest.objects.filter(workspace=made.workspace_id).exclude(key="").filter(key=made.key).first()
         if earlier is None:
             raise
-        if (earlier.kind, [bytes(each) for each in earlier.digests]) != (made.kind, made.digests):
+        if _content(earlier) != _content(made):
             raise RequestKeyReusedError(key=made.key) from None
         return earlier
     return made
+
+
+def _content(request: DataRequest) -> tuple[str, list[bytes], Details]:
+    """What must agree between two requests with the same key."""
+    return request.kind, [bytes(each) for each in request.digests], details_of(request)
 
 
 # -- verify and doubt -----------------------------------------------------------------------------------------------
@@ -217,15 +259,66 @@ def _end_doubt(request: DataRequest, now: datetime) -> bool:
 # -- work on it -----------------------------------------------------------------------------------------------------
 
 
-def start_request(*, workspace_id: int, request_id: int, by: str, now: datetime) -> DataRequest:
-    """Begin to answer. For access and portability this orders the package; erasure and the rest are done elsewhere."""
+def start_request(
+    *, workspace_id: int, request_id: int, by: str, now: datetime, corrections: Mapping[str, Any] | None = None
+) -> DataRequest:
+    """Begin to answer: this orders the package, or the work that a worker carries out or a human does.
+
+    `corrections` are the right values, where a rectification did not come with them. One without any is done by hand.
+    """
     with changing(workspace_id, request_id) as request:
         _move(request, RequestState.IN_PROGRESS, "request.started", by, now)
-        if request.kind in ANSWERED_BY_PACKAGE:
-            DataPackage.objects.create(
-                workspace_id=workspace_id, request=request, secrets=encrypted({"key": new_key()}), ordered_at=now
-            )
+        if corrections:
+            kind = Right(request.kind)
+            request.details = checked_details(
+                kind, workspace_id=workspace_id, purposes=(), corrections=corrections
+            ).sealed()
+        _order(request, now)
     return request
+
+
+def carry_out_again(*, workspace_id: int, request_id: int, by: str, now: datetime) -> DataRequest:
+    """Order what a request in progress lacks, or try at once again what failed. What is done stays done."""
+    with changing(workspace_id, request_id) as request:
+        if request.state != RequestState.IN_PROGRESS:
+            raise WrongStateError(state=request.state)
+        if request.kind not in ANSWERED_BY_PACKAGE and not RequestWork.objects.filter(request=request).exists():
+            _order(request, now)
+        RequestWork.objects.filter(request=request, done_at=None, due_at__gt=now).update(due_at=now)
+        take_step(request, "request.tried_again", by, now)
+    return request
+
+
+def note_outcome(*, workspace_id: int, request_id: int, outcome: str, by: str, now: datetime) -> DataRequest:
+    """What a human decided or mended: the work by hand is done. The outcome is part of the proof, and never changed."""
+    _demand_reason(outcome)
+    with changing(workspace_id, request_id) as request:
+        works = RequestWork.objects.filter(request=request, is_by_hand=True, done_at=None)
+        if request.state not in OPEN or not works.update(outcome=outcome, done_at=now):
+            raise NothingByHandError
+        take_step(request, "request.carried_out", by, now, outcome)
+    return request
+
+
+def _order(request: DataRequest, now: datetime) -> None:
+    if request.kind in ANSWERED_BY_PACKAGE:
+        DataPackage.objects.create(
+            workspace_id=request.workspace_id, request=request, secrets=encrypted({"key": new_key()}), ordered_at=now
+        )
+        return
+    RequestWork.objects.create(
+        workspace_id=request.workspace_id,
+        request=request,
+        kind=request.kind,
+        is_by_hand=_is_by_hand(request),
+        ordered_at=now,
+        due_at=now,
+    )
+
+
+def _is_by_hand(request: DataRequest) -> bool:
+    is_uncorrected = request.kind == Right.RECTIFICATION and not details_of(request).corrections
+    return request.kind == Right.HUMAN_REVIEW or is_uncorrected
 
 
 def extend_request(*, workspace_id: int, request_id: int, reason: str, by: str, now: datetime) -> DataRequest:
@@ -255,10 +348,10 @@ def refuse_request(*, workspace_id: int, request_id: int, reason: str, by: str, 
 
 
 def complete_request(*, workspace_id: int, request_id: int, by: str, now: datetime, note: str = "") -> DataRequest:
-    """What was asked for is done and the person was told. A package must be built before."""
+    """What was asked for is done and the person was told: a package is built, or the work is done."""
     with changing(workspace_id, request_id) as request:
-        if request.state == RequestState.IN_PROGRESS and request.kind in ANSWERED_BY_PACKAGE:
-            _demand_package(request)
+        if request.state == RequestState.IN_PROGRESS:
+            _demand_done(request)
         _move(request, RequestState.COMPLETED, "request.completed", by, now, note)
     return request
 
@@ -303,6 +396,8 @@ def _move(request: DataRequest, state: RequestState, step: str, by: str, now: da
         raise WrongStateError(state=request.state)
     if not request.verification and state not in WITHOUT_VERIFICATION:
         raise NotVerifiedError
+    if state in UNDONE:
+        _demand_undone(request, now)
     if state not in OPEN:
         _end_doubt(request, now)
         request.closed_at = now
@@ -351,6 +446,16 @@ def _demand_first_date(request: DataRequest, now: datetime) -> None:
     request.first_due_at = dates.first_due_at
 
 
-def _demand_package(request: DataRequest) -> None:
-    if not DataPackage.objects.filter(request=request).exclude(built_at=None).exists():
-        raise NoPackageError
+def _demand_done(request: DataRequest) -> None:
+    """A trigger of the database demands it too."""
+    if request.kind in ANSWERED_BY_PACKAGE:
+        if not DataPackage.objects.filter(request=request).exclude(built_at=None).exists():
+            raise NoPackageError
+    elif not RequestWork.objects.filter(request=request).exclude(done_at=None).exists():
+        raise NotDoneError
+
+
+def _demand_undone(request: DataRequest, now: datetime) -> None:
+    work = RequestWork.objects.filter(request=request).first()
+    if work is not None and (work.done_at or (work.claimed_until and work.claimed_until > now)):
+        raise DoneAlreadyError

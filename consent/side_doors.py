@@ -169,6 +169,7 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("breach", "retention_evidence"), "facts and numbers, of nobody in particular"),
     **dict.fromkeys(("erasure", "erasure_mark", "suppressed_day"), "how many and when, of nobody who could be named"),
     "erasure_order": "which destination was told to remove somebody: the id of a profile that is no more",
+    "erasure_attempt": "when a destination was told of an erasure, and what it answered",
     **dict.fromkeys(("signing_key", "verification_code", "data_package"), "keys, digests of codes and counts"),
     "consent_link": "hashes of the ledger",
     "consent_string": "hashes of consent strings, and what they said of a vendor",

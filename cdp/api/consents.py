@@ -177,7 +177,8 @@ class ConsentsView(KeyedView):
             statements=_statements(request, asked.validated_data["consents"]),
             now=timezone.now(),
         )
-        # Every view feels a withdrawal already; this makes the audiences follow at once.
+        # Every view feels a withdrawal already; this makes audiences and segments follow at once.
+        wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
         return Response(RecordedBody(counts).data)
 
@@ -198,6 +199,7 @@ class WithdrawalsView(KeyedView):
         counts = services.withdraw(
             workspace_id=workspace_of(request), identifier=named, now=timezone.now(), **asked.validated_data
         )
+        wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
         return Response(RecordedBody(counts).data)
 

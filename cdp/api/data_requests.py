@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import View
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,13 +20,36 @@ from cdp.api.identifiers import read_identifier
 from cdp.api.keys import KeyedView, key_of, scope_of, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.paging import PageParameters, next_cursor, page_of
+from cdp.ingestion.rectifying import normal_values
+from cdp.kernel.purposes import Purpose
 from cdp.models import Scope
-from consent import packaging, requests, verifying
+from consent import answers, execution, packaging, requests, verifying
 from consent.models import DataPackage, DataRequest
 from consent.rights import Right
 
 ID = OpenApiParameter("number", int, OpenApiParameter.PATH, description="the id of the request")
 BOTH: Final = {"GET": Scope.RIGHTS_READ, "POST": Scope.RIGHTS_WRITE}
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]})
+class Plain(serializers.Field[Any, Any, Any, Any]):
+    """A text, a number, or yes or no."""
+
+    def to_internal_value(self, data: object) -> object:
+        if not isinstance(data, str | int | float):
+            message = "A text, a number, true or false is wanted."
+            raise serializers.ValidationError(message)
+        return data
+
+    def to_representation(self, value: object) -> object:
+        return value
+
+
+class Corrections(serializers.DictField):
+    def __init__(self) -> None:
+        super().__init__(
+            child=Plain(), required=False, allow_empty=True, help_text="right values by the name of the trait"
+        )
 
 
 class NewRequest(serializers.Serializer[Any]):
@@ -42,12 +65,19 @@ class NewRequest(serializers.Serializer[Any]):
     key = serializers.CharField(
         required=False, max_length=100, default="", help_text="yours: the same key again is the same request"
     )
+    purposes = serializers.ListField(
+        child=serializers.ChoiceField([purpose.value for purpose in Purpose]), required=False, max_length=len(Purpose),
+        help_text="of an objection or a withdrawal; left out: all that may be objected to or withdrawn",
+    )  # fmt: skip
+    corrections = Corrections()
+    locale = serializers.ChoiceField(DataRequest.Locale.values, default="en", help_text="the language of the person")
 
 
 class RequestBody(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="pk")
     kind = serializers.CharField()
     state = serializers.CharField()
+    locale = serializers.CharField()
     verification = serializers.CharField(allow_blank=True, help_text="empty until the person is verified")
     received_at = serializers.DateTimeField()
     first_due_at = serializers.DateTimeField(help_text="for a refusal, or the notice of an extension")
@@ -115,6 +145,45 @@ class Reason(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=5_000, help_text="what the person was told")
 
 
+class Beginning(serializers.Serializer[Any]):
+    corrections = Corrections()
+
+
+class Outcome(serializers.Serializer[Any]):
+    outcome = serializers.CharField(max_length=5_000, help_text="what a human decided, or mended")
+
+
+class CertificateBody(serializers.Serializer[Any]):
+    erasure = serializers.CharField()
+    erased_at = serializers.DateTimeField()
+    completed_at = serializers.DateTimeField(allow_null=True, help_text="when the last destination had answered")
+    ledger_line = serializers.IntegerField()
+    rows = serializers.DictField(child=serializers.IntegerField())
+    kept = serializers.DictField(child=serializers.CharField(), help_text="what stays, and why")
+    destinations = serializers.ListField(child=serializers.DictField())
+
+
+class WorkBody(serializers.Serializer[Any]):
+    state = serializers.ChoiceField([state.value for state in execution.WorkState])
+    done = serializers.DictField(child=serializers.IntegerField(), help_text="what was done how often")
+    outcome = serializers.CharField(allow_blank=True, help_text="of work by hand")
+    failures = serializers.IntegerField()
+    error = serializers.CharField(allow_blank=True, help_text="the class of the last failure; it is tried again")
+    done_at = serializers.DateTimeField(allow_null=True)
+    certificate = CertificateBody(allow_null=True, help_text="of an erasure")
+
+
+class RecipientBody(serializers.Serializer[Any]):
+    destination = serializers.CharField()
+    answer = serializers.CharField(allow_blank=True, help_text="of an erasure: what it said")
+
+
+class AnswerBody(serializers.Serializer[Any]):
+    locale = serializers.CharField()
+    text = serializers.CharField(help_text="what to tell the person; nothing in it says who they are")
+    recipients = RecipientBody(many=True, help_text="who got their data (Art. 19)")
+
+
 class Other(serializers.Serializer[Any]):
     of = serializers.IntegerField(min_value=1, max_value=2**63 - 1, help_text="the id of the earlier request")
 
@@ -163,6 +232,8 @@ class RequestsView(KeyedView):
         asked.is_valid(raise_exception=True)
         given = {**asked.validated_data, "kind": Right(asked.validated_data["kind"])}
         given["identifiers"] = [read_identifier(request, text) for text in given["identifiers"]]
+        given["purposes"] = [Purpose(purpose) for purpose in given.get("purposes", ())]
+        given["corrections"] = _normal(request, given.get("corrections", {}))
         made = requests.receive_request(
             workspace_id=workspace_of(request), by=_who(request), now=timezone.now(), **given
         )
@@ -260,15 +331,48 @@ def _step(
     return StepView
 
 
-def _start(**named: Any) -> DataRequest:
-    started = requests.start_request(**named)
-    transaction.on_commit(tasks.wake_packages, robust=True)
-    return started
+def _waking(service: Callable[..., DataRequest]) -> Callable[..., DataRequest]:
+    """The worker of rights hears of it when it is committed."""
+
+    def called(**named: Any) -> DataRequest:
+        begun = service(**named)
+        transaction.on_commit(tasks.wake_rights, robust=True)
+        return begun
+
+    return called
 
 
-STEPS: Final = {
-    "start": _step(
-        "start_data_request", "Begin to answer; orders the package of access and portability", Nothing, _start
+class StartView(KeyedView):
+    scopes = BOTH
+
+    @extend_schema(
+        operation_id="start_data_request",
+        summary="Begin to answer: the package is built, or what was asked for is carried out",
+        parameters=[ID],
+        request=Beginning,
+        responses={200: RequestBody, **REFUSALS},
+    )
+    def post(self, request: Request, number: int) -> Response:
+        asked = Beginning(data=request.data)
+        asked.is_valid(raise_exception=True)
+        corrections = _normal(request, asked.validated_data.get("corrections", {}))
+        begun = _waking(requests.start_request)(**_named(request, number), corrections=corrections)
+        return Response(RequestBody(begun).data)
+
+
+STEPS: Final[dict[str, type[KeyedView]]] = {
+    "start": StartView,
+    "try-again": _step(
+        "try_data_request_again",
+        "Carry out at once what failed, or was never ordered",
+        Nothing,
+        _waking(requests.carry_out_again),
+    ),
+    "outcome": _step(
+        "data_request_outcome",
+        "What a human decided or mended: the work by hand is done",
+        Outcome,
+        requests.note_outcome,
     ),
     "doubt": _step(
         "doubt_data_request", "It is doubted who asks: the clock stands still", Reason, requests.doubt_identity
@@ -282,6 +386,33 @@ STEPS: Final = {
         "complete_data_request", "It is done, and the person was told", Nothing, requests.complete_request
     ),
 }
+
+
+class WorkView(KeyedView):
+    scopes = {"GET": Scope.RIGHTS_READ}
+
+    @extend_schema(
+        operation_id="data_request_work",
+        summary="How far the carrying out of a request is; with the certificate of an erasure",
+        parameters=[ID],
+        responses={200: WorkBody, **REFUSALS},
+    )
+    def get(self, request: Request, number: int) -> Response:
+        found = execution.work_of(workspace_id=workspace_of(request), request_id=number, now=timezone.now())
+        return Response(WorkBody(found).data)
+
+
+class AnswerView(KeyedView):
+    scopes = {"GET": Scope.RIGHTS_READ}
+
+    @extend_schema(
+        operation_id="data_request_answer",
+        summary="What to tell the person, in their language, and who got their data",
+        parameters=[ID],
+        responses={200: AnswerBody, **REFUSALS},
+    )
+    def get(self, request: Request, number: int) -> Response:
+        return Response(AnswerBody(answers.answer_to(workspace_id=workspace_of(request), request_id=number)).data)
 
 
 class ResultsView(KeyedView):
@@ -327,6 +458,10 @@ def _state_of(package: DataPackage) -> str:
     if package.built_at is None:
         return "FAILED" if package.failures >= packaging.MOST_FAILURES else "BUILDING"
     return "BUILT" if package.stored_as else "DELETED"
+
+
+def _normal(request: Request, corrections: dict[str, Any]) -> dict[str, Any]:
+    return normal_values(corrections, workspace=key_of(request).workspace)
 
 
 def _who(request: Request) -> str:

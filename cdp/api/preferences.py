@@ -106,6 +106,7 @@ def _answer(request: HttpRequest, link: Link) -> None:
     else:
         answers = {each: request.POST[each] == "yes" for each in asked if request.POST.get(each) in {"yes", "no"}}
     preferences.answer(link, answers, now=now)
+    wake_on_commit(Stage.ACTIVATION, workspace_id=link.workspace_id)
     wake_on_commit(Stage.SEGMENTS, workspace_id=link.workspace_id)
 
 

@@ -55,6 +55,7 @@ class RestrictionsView(KeyedView):
             purpose=_purpose(asked.validated_data["purpose"]),
             now=timezone.now(),
         )
+        wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
         return Response(RestrictionBody(kept).data)
 
@@ -76,6 +77,7 @@ class RestrictionsView(KeyedView):
             purpose=_purpose(asked.validated_data["purpose"]),
             now=timezone.now(),
         )
+        wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
         return Response(LiftedBody({"lifted": lifted}).data)
 

@@ -75,6 +75,8 @@ REQUESTS: dict[str, type[APIView]] = {
     f"{REQUEST}/code": data_requests.CodeView,
     f"{REQUEST}/verify": data_requests.VerifyView,
     f"{REQUEST}/results": data_requests.ResultsView,
+    f"{REQUEST}/work": data_requests.WorkView,
+    f"{REQUEST}/answer": data_requests.AnswerView,
     **{f"{REQUEST}/{step}": view for step, view in data_requests.STEPS.items()},
 }
 QUARANTINE: dict[str, type[APIView]] = {

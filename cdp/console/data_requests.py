@@ -18,16 +18,24 @@ from django.views.decorators.http import require_POST
 
 from cdp import tasks
 from cdp.admin import LedgerAdmin, column, number_in
+from cdp.ingestion.rectifying import normal_values
 from cdp.kernel.errors import TesseraError
-from consent import packaging, requests
+from consent import answers, execution, packaging, requests
 from consent.deadlines import days_left
-from consent.models import DataPackage, DataRequest
+from consent.models import DataPackage, DataRequest, RequestWork
 from consent.request_states import OPEN
 from consent.rights import Right
 
 MAY_ANSWER: Final = "consent.change_datarequest"
 SOON_DAYS: Final = 7
 URGENCY_COLOURS: Final = {"late": "danger", "soon": "warning", "far": "success", "closed": ""}
+WORK_WORDS: Final = {
+    execution.WorkState.WAITING: (_("It waits for the worker."), "is-wait"),
+    execution.WorkState.UNDER_WAY: (_("It is being carried out."), "is-wait"),
+    execution.WorkState.FAILED: (_("It failed, and is tried again."), "is-no"),
+    execution.WorkState.BY_HAND: (_("A human must do it: note here what came of it."), "is-wait"),
+    execution.WorkState.DONE: (_("It is done."), "is-yes"),
+}
 STATE_COLOURS: Final = {"RECEIVED": "warning", "IN_PROGRESS": "info", "COMPLETED": "success", "REFUSED": "danger"}
 
 # The service of each button, its words, and the name under which the service takes what was written beside it.
@@ -36,11 +44,40 @@ STEPS: Final[dict[str, tuple[Callable[..., Any], Any, str]]] = {
     "doubt": (requests.doubt_identity, _("Identity is doubted"), "reason"),
     "settle": (requests.settle_doubt, _("The doubt is over"), ""),
     "start": (requests.start_request, _("Begin to answer"), ""),
+    "carry_out": (requests.start_request, _("Carry out"), ""),
+    "correct": (requests.start_request, _("Carry out with these values"), "corrections"),
+    "try_again": (requests.carry_out_again, _("Carry out now"), ""),
+    "outcome": (requests.note_outcome, _("Done by hand"), "outcome"),
     "extend": (requests.extend_request, _("The person was told: two more months"), "reason"),
     "refuse": (requests.refuse_request, _("The person was told: refused"), "reason"),
     "duplicate": (requests.mark_duplicate, _("Duplicate of number"), "of"),
     "take_back": (requests.take_back, _("The person no longer asks"), ""),
     "complete": (requests.complete_request, _("Done, and the person was told"), ""),
+}
+
+
+def corrections_in(text: str, found: DataRequest) -> dict[str, Any]:
+    """`city: Paris; given_name: Ada`. A value has no semicolon."""
+    pairs = [part.partition(":") for part in text.split(";") if part.strip()]
+    if not pairs or not all(name.strip() and value.strip() for name, _colon, value in pairs):
+        raise UnreadableCorrectionsError
+    written = {name.strip(): value.strip() for name, _colon, value in pairs}
+    return normal_values(written, workspace=found.workspace)
+
+
+def as_written(text: str, _: DataRequest) -> str:
+    return text
+
+
+class UnreadableCorrectionsError(TesseraError):
+    """Write the right values as `city: Paris; given_name: Ada`."""
+
+    code = "unreadable_corrections"
+
+
+READ: Final[dict[str, Callable[[str, DataRequest], Any]]] = {
+    "of": lambda text, _: number_in(text.strip()),
+    "corrections": corrections_in,
 }
 
 
@@ -108,14 +145,14 @@ class DataRequestAdmin(LedgerAdmin):
             raise PermissionDenied
         service, _words, takes = STEPS[name]
         text = written.cleaned_data["written"]
-        given = {takes: number_in(text.strip()) if takes == "of" else text} if takes else {}
         try:
+            given = {takes: READ.get(takes, as_written)(text, found)} if takes else {}
             service(**_named(request, found), **given)
         except TesseraError as error:
             self.message_user(request, error.message, messages.ERROR)
         else:
             self.log_change(request, found, name)
-            transaction.on_commit(tasks.wake_packages, robust=True)
+            transaction.on_commit(tasks.wake_rights, robust=True)
         return HttpResponseRedirect(page_of(found))
 
     @method_decorator(require_POST)
@@ -140,6 +177,13 @@ class DataRequestAdmin(LedgerAdmin):
         return found
 
 
+HINTS: Final = {
+    "of": _("number"),
+    "corrections": _("city: Paris; given_name: Ada"),
+    "outcome": _("outcome"),
+}
+
+
 def _named(request: HttpRequest, found: DataRequest) -> dict[str, Any]:
     by = f"user:{request.user.pk}"
     return {"workspace_id": found.workspace_id, "request_id": found.pk, "by": by, "now": timezone.now()}
@@ -150,12 +194,23 @@ def page_of(found: DataRequest) -> str:
 
 
 def facts_about(found: DataRequest) -> dict[str, Any]:
+    now = timezone.now()
+    named = {"workspace_id": found.workspace_id, "request_id": found.pk}
+    has_work = RequestWork.objects.filter(request=found).exists()
+    work = execution.work_of(**named, now=now) if has_work else None
+    answer = answers.answer_to(**named)
     return {
         "steps": list(found.steps.order_by("pk")),
         "doubts": list(found.doubts.order_by("pk")),
         "package": DataPackage.objects.filter(request=found).first(),
+        "work": work,
+        "work_words": WORK_WORDS[work.state] if work else None,
+        "told": answer,
+        "recipients": [(each.destination, answers.words_for(each)) for each in answer.recipients],
         "next_steps": [
-            (name, words, bool(takes)) for name, (_service, words, takes) in STEPS.items() if name in possible(found)
+            (name, words, bool(takes), HINTS.get(takes, _("reason")))
+            for name, (_service, words, takes) in STEPS.items()
+            if name in possible(found)
         ],
     }
 
@@ -169,7 +224,26 @@ def possible(found: DataRequest) -> set[str]:
     if not found.verification:
         return names | {"verify", "settle" if is_doubted else "doubt"}
     if found.state == DataRequest.State.RECEIVED:
-        return names | {"start", "duplicate"}
-    needs_package = Right(found.kind) in requests.ANSWERED_BY_PACKAGE
-    is_built = DataPackage.objects.filter(request=found).exclude(built_at=None).exists()
-    return names | {"duplicate"} | ({"complete"} if is_built or not needs_package else set())
+        return names | {"duplicate"} | beginnings(found)
+    if Right(found.kind) in requests.ANSWERED_BY_PACKAGE:
+        is_built = DataPackage.objects.filter(request=found).exclude(built_at=None).exists()
+        return names | {"duplicate"} | ({"complete"} if is_built else set())
+    return of_work(found, names)
+
+
+def beginnings(found: DataRequest) -> set[str]:
+    """A rectification that came without values can be given them, or is done by hand."""
+    if Right(found.kind) in requests.ANSWERED_BY_PACKAGE:
+        return {"start"}
+    is_uncorrected = found.kind == Right.RECTIFICATION and found.details is None
+    return {"carry_out", "correct"} if is_uncorrected else {"carry_out"}
+
+
+def of_work(found: DataRequest, names: set[str]) -> set[str]:
+    """What is done is completed; what is being done can be neither refused nor taken back."""
+    work = RequestWork.objects.filter(request=found).first()
+    if work is None:
+        return names | {"try_again", "duplicate"}
+    if work.done_at:
+        return {"complete"} | (names & {"extend"})
+    return names | {"duplicate"} | ({"outcome"} if work.is_by_hand else {"try_again"} if work.failures else set())

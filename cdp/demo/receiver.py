@@ -1,7 +1,8 @@
 """A receiver of audiences, as somebody outside would write one from the documentation of the webhook.
 
 It trusts nothing: the signature, the age of the request, the idempotency key and the shape are checked, and what is
-wrong is refused and remembered in `violations`. What is right changes the audience, which is a set of keys.
+wrong is refused and remembered in `violations`. What is right changes the audience, which is a set of keys. Of somebody
+erased the keys go from every audience, and are in `erased`.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ OLDEST_SECONDS: Final = 300
 LARGEST_BODY_BYTES: Final = 2_000_000
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _FIELD: Final = re.compile(r"[a-z0-9_.:-]+_sha256")
+_REFERENCE: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Receiver:
         self.requests = 0
         self.violations: list[str] = []
         self.counts: dict[str, _Counts] = defaultdict(_Counts)
+        self.erased: list[tuple[str, frozenset[str]]] = []
         self._signing_key = signing_key.encode()
         self._audiences: dict[str, set[str]] = defaultdict(set)
         self._answered: dict[str, tuple[bytes, Reply]] = {}
@@ -123,6 +127,8 @@ class Receiver:
     def _apply(self, body: bytes) -> Reply:
         try:
             said = json.loads(body)
+            if said["operation"] == "erase":
+                return self._erase(said)
             audience, operation, members = said["audience"], said["operation"], said["members"]
             fields = [next(iter(member.items())) for member in members if len(member) == 1]
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -136,6 +142,19 @@ class Receiver:
         self._change(audience, operation, taken)
         self._write_journal(audience, operation, taken)
         return Reply(200, {"results": results})
+
+    def _erase(self, said: Mapping[str, Any]) -> Reply:
+        fields = [field for member in said["person"] for field in member.items()]
+        is_well_made = set(said) == {"operation", "reference", "erased_at", "person"} and fields
+        if not is_well_made or not _REFERENCE.fullmatch(said["reference"]) or not _TIME.fullmatch(said["erased_at"]):
+            return self._refuse(400, "bad_shape")
+        if any(self.rejection_of(name, str(key)) for name, key in fields):
+            return self._refuse(400, "invalid_hash")
+        keys = frozenset(str(key) for _, key in fields)
+        self.erased.append((said["reference"], keys))
+        for audience in list(self._audiences):
+            self._audiences[audience] -= keys
+        return Reply(200)
 
     def rejection_of(self, name: str, key: str) -> str:
         """Why a member is not taken; empty where it is."""

@@ -49,7 +49,14 @@ class OutboxRow(models.Model):
     class Meta:
         db_table = "outbox"
         indexes = [
-            models.Index(fields=["stage", "workspace", "id"], condition=models.Q(failed_at=None), name="outbox_waiting")
+            models.Index(
+                fields=["stage", "workspace", "id"], condition=models.Q(failed_at=None), name="outbox_waiting"
+            ),
+            models.Index(
+                fields=["stage", "workspace", "id"],
+                condition=models.Q(failed_at=None, cause=Cause.CONSENT),
+                name="outbox_consents_first",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """What people say comes in by batches, once, and is felt at once."""
 
 from datetime import timedelta
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from django.utils import timezone
@@ -53,7 +53,7 @@ def test_post__records_and_wakes_segments(
         answer = owner.post("consents", {"consents": [said()]})
 
     assert (answer.status_code, answer.json()) == (200, {"recorded": 1, "duplicates": 0})
-    wake.assert_called_once_with(Stage.SEGMENTS, workspace.pk)
+    assert wake.mock_calls == [call(stage, workspace.pk) for stage in (Stage.ACTIVATION, Stage.SEGMENTS)]
     now_allowed = owner.get("consents", identifier=ADA).json()["purposes"]
     assert {"purpose": "advertising", "allowed": True} in [
         {name: each[name] for name in ("purpose", "allowed")} for each in now_allowed

@@ -8,8 +8,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from consent import packaging
+from activation.models import Audience, AudienceMember, Destination, SyncRun
+from cdp.models import Identifier, IdentifierTrait
+from consent import execution, packaging
 from consent.models import DataRequest, LegalBasis, PurposePolicy
+from segments.models import Segment
 
 YESTERDAY = (timezone.now() - timedelta(days=1)).isoformat()
 
@@ -139,3 +142,135 @@ def test_request__for_others__is_refused(owner, stranger, anonymous, caller, as_
     assert reader.get(f"data-requests/{number}").status_code == 200
     assert reader.post(f"data-requests/{number}/code", {}).status_code == 403
     assert DataRequest.objects.get().step == "request.received"
+
+
+# -- carried out ----------------------------------------------------------------------------------------------------
+
+
+def work(workspace, as_login):
+    as_login("rights")
+    execution.carry_out_next(workspace_id=workspace.pk, now=timezone.now())
+    as_login("web")
+
+
+def begun(caller, kind, body=None, **more):
+    number = caller.post("data-requests", asked(kind=kind, is_logged_in=True, **more)).json()["id"]
+    started = caller.post(f"data-requests/{number}/start", body or {})
+    assert started.status_code == 200, started.json()
+    return f"data-requests/{number}"
+
+
+def test_erasure__from_reception_to_the_certificate(owner, ada, workspace, as_login, settings, tmp_path, as_web):
+    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
+    here = begun(owner, "ERASURE", locale="fr")
+    waiting = owner.get(f"{here}/work").json()
+    too_early = owner.post(f"{here}/complete", {})
+    work(workspace, as_login)
+    done = owner.get(f"{here}/work").json()
+    told = owner.get(f"{here}/answer").json()
+    too_late = owner.post(f"{here}/refuse", {"reason": "no"})
+    closed = owner.post(f"{here}/complete", {}).json()
+
+    assert (waiting["state"], waiting["certificate"]) == ("WAITING", None)
+    assert (too_early.status_code, too_early.json()["code"]) == (409, "work_not_done")
+    assert (done["state"], done["certificate"]["rows"]["identifier"]) == ("DONE", 2)
+    assert done["certificate"]["completed_at"] is not None
+    assert (told["locale"], told["recipients"]) == ("fr", [])
+    assert (too_late.status_code, too_late.json()["code"]) == (409, "work_is_done")
+    assert closed["state"] == "COMPLETED"
+    as_login("none")
+    assert not Identifier.objects.exists()
+
+
+def test_rectification__with_values_of_the_officer__is_normalised_as_events_are(
+    owner, ada, workspace, as_login, as_web
+):
+    here = begun(owner, "RECTIFICATION", {"corrections": {"email": "Ada@GMAIL.com ", "orders": 4}})
+
+    work(workspace, as_login)
+
+    as_login("none")
+    found = dict(IdentifierTrait.objects.filter(source__kind="STEWARD").values_list("name", "value"))
+    as_login("web")
+    assert found == {"email": "ada@gmail.com", "orders": 4}
+    assert owner.get(f"{here}/work").json()["done"] == {"values": 2, "written": 2}
+
+
+def test_review__is_done_with_its_outcome(owner, ada, as_web):
+    here = begun(owner, "HUMAN_REVIEW")
+
+    state = owner.get(f"{here}/work").json()["state"]
+    owner.post(f"{here}/outcome", {"outcome": "A clerk granted it."})
+    told = owner.get(f"{here}/answer").json()["text"]
+    closed = owner.post(f"{here}/complete", {}).json()
+
+    assert (state, closed["state"]) == ("BY_HAND", "COMPLETED")
+    assert "A clerk granted it." in told
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"kind": "OBJECTION", "purposes": ["nothing"]}, "validation_failed"),
+        ({"kind": "WITHDRAWAL", "purposes": ["analytics"]}, "invalid_request_details"),
+        ({"kind": "RECTIFICATION", "corrections": {"city": {"name": "Paris"}}}, "validation_failed"),
+        ({"kind": "RECTIFICATION", "corrections": {"city": " "}}, "invalid_request_details"),
+        ({"kind": "ERASURE", "corrections": {"city": "Paris"}}, "invalid_request_details"),
+        ({"locale": "xx"}, "validation_failed"),
+    ],
+)
+def test_receive__with_details_that_do_not_fit__is_refused(more, code, owner, as_web):
+    answer = owner.post("data-requests", asked(**more))
+
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert not DataRequest.objects.exists()
+
+
+def test_work__of_another_workspace_or_without_the_scope__is_not_shown(owner, stranger, caller, ada, as_login):
+    reader = caller("profiles:read")
+    as_login("web")
+    here = begun(owner, "RESTRICTION")
+
+    answers = [(who.get(f"{here}/{page}")) for who in (stranger, reader) for page in ("work", "answer")]
+    tried = stranger.post(f"{here}/try-again", {})
+
+    assert [each.status_code for each in answers] == [404, 404, 403, 403]
+    assert tried.status_code == 404
+    assert owner.get(f"{here}/work").json()["state"] == "WAITING"
+
+
+def test_work__of_a_request_that_a_package_answers__does_not_exist(owner, ada, as_web):
+    here = begun(owner, "ACCESS")
+
+    assert owner.get(f"{here}/work").json()["code"] == "no_work"
+    assert "CNIL" in owner.get(f"{here}/answer").json()["text"]
+
+
+def test_recipients__are_named_to_whom_was_verified(owner, ada, workspace, as_login, now):
+    fair_of(workspace, ada, now)
+    as_login("web")
+    unseen = owner.post("data-requests", asked(kind="RESTRICTION")).json()["id"]
+    here = begun(owner, "RESTRICTION")
+
+    work(workspace, as_login)
+
+    assert owner.get(f"data-requests/{unseen}/answer").json()["recipients"] == []
+    told = owner.get(f"{here}/answer").json()
+    assert told["recipients"] == [{"destination": "newsletter", "answer": ""}]
+    assert "newsletter" not in told["text"]
+
+
+def fair_of(workspace, ada, now):
+    """She was sent to a newsletter once."""
+    segment = Segment.objects.create(workspace=workspace, slug="buyers", name="Buyers")
+    destination = Destination.objects.create(workspace=workspace, slug="newsletter", kind="webhook", secrets=b"")
+    audience = Audience.objects.create(
+        workspace=workspace, destination=destination, segment=segment, external_id="b", identifier_types=["email"]
+    )
+    run = SyncRun.objects.create(
+        workspace=workspace, audience=audience, operation="ADD", key="k", members=1, started_at=now, finished_at=now
+    )
+    AudienceMember.objects.create(
+        workspace=workspace, audience=audience, profile_id=ada.id, identifier_type="email", key="0" * 64,
+        state="PRESENT", due_at=now, run=run, changed_at=now,
+    )  # fmt: skip

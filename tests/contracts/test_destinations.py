@@ -1,6 +1,7 @@
 """What every destination keeps to, whatever platform it speaks to."""
 
 import json
+import uuid
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activation import registry
-from activation.destination import Answer, Failure, MemberKey, Operation, sha256_hex
+from activation.destination import (
+    UNSUPPORTED,
+    Answer,
+    Erases,
+    ErasureNotice,
+    ErasureOutcome,
+    ErasureReply,
+    Failure,
+    MemberKey,
+    Operation,
+    sha256_hex,
+)
+from cdp.kernel.identifiers import Identifier
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SECRETS = {"webhook": {"signing_key": "hidden-4711"}}
@@ -119,3 +132,61 @@ def test_answer__whatever_it_is__is_a_failure_or_a_result_for_every_row(kind, st
     assert outcome.failure or len(outcome.rows) == len(request.rows)
     assert len(outcome.code) <= 64
     assert all(len(result.code) <= 64 for result in outcome.rows)
+
+
+# -- erasing --------------------------------------------------------------------------------------------------------
+
+
+class Partner:
+    """Gives what it is told to, or dies, and remembers what it was sent."""
+
+    def __init__(self, status=200, body=b"{}", *, dies=False):
+        self.answer, self.dies, self.sent = Answer(status, {}, body), dies, []
+
+    def __call__(self, request):
+        self.sent.append(request)
+        if self.dies:
+            raise ConnectionError
+        return self.answer
+
+
+def notice(*values):
+    named = [Identifier("email", value) for value in values or ("ada@example.com",)]
+    return ErasureNotice(uuid.UUID("9f1b5c9e-6f2c-4a6e-9d6e-1f7f0a3d2b11"), named, NOW)
+
+
+def test_erasing__nobody__is_unsupported_and_sends_nothing(kind):
+    if destination(kind).erases is not Erases.NOBODY:
+        pytest.skip("it erases")
+    partner = Partner()
+
+    assert destination(kind).erase(notice(), partner) == UNSUPPORTED
+    assert partner.sent == []
+
+
+@given(status=st.integers(200, 499), body=st.binary(max_size=50))
+def test_erasing__whatever_the_answer__is_a_reply_with_a_code_that_fits(kind, status, body):
+    outcome = destination(kind).erase(notice(), Partner(status, body))
+
+    assert isinstance(outcome, ErasureOutcome)
+    assert outcome.reply in ErasureReply
+    assert len(outcome.code) <= 64
+    assert "ada" not in outcome.code
+    assert outcome.reply is not ErasureReply.ACKNOWLEDGED or 200 <= status < 300
+
+
+def test_erasing__the_same_notice__asks_for_the_same(kind):
+    first, again = Partner(), Partner()
+
+    destination(kind).erase(notice(), first)
+    destination(kind).erase(notice(), again)
+
+    assert first.sent == again.sent
+
+
+def test_erasing__what_may_pass__is_left_to_whoever_sends(kind):
+    if destination(kind).erases is Erases.NOBODY:
+        pytest.skip("it sends nothing")
+
+    with pytest.raises(ConnectionError):
+        destination(kind).erase(notice(), Partner(dies=True))

@@ -8,9 +8,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from cdp.kernel.identifiers import Identifier as Name
-from consent import packaging, requests
+from consent import execution, packaging, requests
 from consent.deadlines import days_left
-from consent.models import DataRequest
+from consent.models import DataRequest, RequestWork
+from consent.request_details import details_of
 from consent.rights import Right
 from tests.factories.filled import console_user
 
@@ -123,3 +124,84 @@ def test_button__that_does_not_exist_or_for_a_reader__is_refused(client, receive
     assert press(reader, made, "take_back").status_code == 403
 
     assert DataRequest.objects.get().state == "RECEIVED"
+
+
+# -- carried out ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work(workspace, as_login, settings, tmp_path):
+    """The worker of rights does what waits."""
+    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
+
+    def do():
+        as_login("rights")
+        execution.carry_out_next(workspace_id=workspace.pk, now=timezone.now())
+        as_login("web")
+
+    return do
+
+
+def verified(client, made):
+    press(client, made, "verify", "came to the counter")
+    return buttons(client.get(page_of(made)).text)
+
+
+def test_erasure__is_carried_out_by_its_button_and_shows_the_certificate(client, received, work):
+    made = received(Right.ERASURE)
+
+    first = verified(client, made)
+    begun = press(client, made, "carry_out")
+    work()
+    done = client.get(page_of(made)).text
+    closed = press(client, made, "complete")
+
+    assert first == {"carry_out", "duplicate", "extend", "refuse", "take_back"}
+    assert buttons(begun.text) == {"duplicate", "extend", "refuse", "take_back"}
+    assert "It waits for the worker." in begun.text
+    assert buttons(done) == {"complete", "extend"}
+    assert f"request-{made.pk}" in done.split('id="certificate"')[1]
+    assert "CNIL" in closed.text
+    made.refresh_from_db()
+    assert made.state == "COMPLETED"
+
+
+def test_rectification__with_values_or_by_hand(client, received, work):
+    with_values, by_hand = received(Right.RECTIFICATION), received(Right.RECTIFICATION)
+    first = verified(client, with_values)
+    verified(client, by_hand)
+
+    unreadable = press(client, with_values, "correct", "Paris")
+    press(client, with_values, "correct", "city: Paris; note: a: b")
+    press(client, by_hand, "carry_out")
+    text = client.get(page_of(by_hand)).text
+    noted = press(client, by_hand, "outcome", "The shop corrected its own list.")
+
+    assert first == {"carry_out", "correct", "duplicate", "extend", "refuse", "take_back"}
+    assert "city: Paris; given_name: Ada" in unreadable.text
+    with_values.refresh_from_db()
+    assert details_of(with_values).corrections == {"city": "Paris", "note": "a: b"}
+    assert "outcome" in buttons(text)
+    assert "The shop corrected its own list." in noted.text
+    assert buttons(noted.text) == {"complete", "extend"}
+
+
+def test_work__that_failed_or_was_never_ordered__can_be_carried_out_now(client, received, as_login):
+    made = received(Right.RESTRICTION)
+    verified(client, made)
+    press(client, made, "carry_out")
+    RequestWork.objects.update(due_at=timezone.now() + timedelta(hours=1))
+    as_login("none")
+    RequestWork.objects.update(failures=3, error="BusyWorkspaceError")
+    as_login("web")
+
+    failed = client.get(page_of(made)).text
+    press(client, made, "try_again")
+
+    assert "BusyWorkspaceError" in failed
+    assert "try_again" in buttons(failed)
+    assert RequestWork.objects.get().due_at <= timezone.now()
+    as_login("none")
+    RequestWork.objects.all().delete()
+    as_login("web")
+    assert "try_again" in buttons(client.get(page_of(made)).text)

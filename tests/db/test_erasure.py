@@ -529,7 +529,7 @@ def test_destination__that_has_removed_a_person_or_will_not__is_in_the_certifica
     assert answers == {answer: 1}
     assert done.completed_at == NOW
     assert erasure.certificate(done)["destinations"] == [
-        {"destination": "newsletter", "answer": answer.lower(), "answered_at": NOW}
+        {"destination": "newsletter", "answer": answer.lower(), "code": "", "tries": 0, "answered_at": NOW}
     ]
     assert not theirs.exists()
     assert AudienceMember.objects.count() == 2

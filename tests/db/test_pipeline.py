@@ -1,5 +1,6 @@
 """The order of the stages, and what goes past one of them."""
 
+import dataclasses
 import json
 from datetime import timedelta
 
@@ -7,10 +8,12 @@ import pytest
 
 from cdp import pipeline
 from cdp.ingestion import services as ingestion
+from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, OutboxRow, Stage
+from consent.models import ConsentState
 from segments import queries
 from segments import services as segments
-from tests.factories import SourceFactory
+from tests.factories import IdentifierFactory, SourceFactory, say
 
 SECOND = timedelta(seconds=1)
 
@@ -136,3 +139,64 @@ def test_event__of_an_identifier_that_merged_meanwhile__is_evaluated_where_it_we
 )
 def test_heirs__of_a_stage__are_those_that_it_hands_something_to(stage, heirs):
     assert list(pipeline.heirs(stage)) == heirs
+
+
+# -- what people said comes first -----------------------------------------------------------------------------------
+
+
+def wait_at(shop, *causes, stage=Stage.SEGMENTS):
+    for number, cause in enumerate(causes, start=1):
+        OutboxRow.objects.create(workspace=shop.workspace, stage=stage, subject_id=number, cause=cause)
+
+
+def subjects_of_batches(shop, monkeypatch, step, *, batch):
+    """What a stage is given, batch by batch."""
+    seen = []
+    monkeypatch.setitem(
+        pipeline.STEPS,
+        Stage.ACTIVATION,
+        dataclasses.replace(pipeline.STEPS[Stage.ACTIVATION], process=step(seen), batch=batch),
+    )
+    shop.advance(Stage.ACTIVATION)
+    return seen
+
+
+def test_consent__goes_before_all_that_waits_longer(shop, monkeypatch):
+    wait_at(shop, Cause.DEFINITION, Cause.EVENT, Cause.CONSENT, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ACTIVATION)
+
+    def noting(seen):
+        return lambda _, subjects, **__: seen.append(sorted(subjects)) or {}
+
+    assert subjects_of_batches(shop, monkeypatch, noting, batch=3) == [[1, 3, 5], [2, 4]]
+
+
+def test_consent__that_fails_alone__is_the_one_that_is_set_aside(shop, monkeypatch):
+    wait_at(shop, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ACTIVATION)
+
+    def failing(seen):
+        def process(permit, subjects, *, now):
+            if 2 in subjects:
+                raise ValueError
+            seen.append(sorted(subjects))
+            return {}
+
+        return process
+
+    assert subjects_of_batches(shop, monkeypatch, failing, batch=2) == [[1]]
+    assert list(OutboxRow.objects.values_list("subject_id", "error")) == [(2, "ValueError")]
+
+
+def test_withdrawal__goes_to_the_audiences_without_waiting_for_the_segments(shop):
+    ada, bob = (IdentifierFactory(workspace=shop.workspace) for _ in range(2))
+    for one in (ada, bob):
+        say(one, Purpose.ADVERTISING, ConsentState.GIVEN)
+    OutboxRow.objects.all().delete()
+
+    say(ada, Purpose.ADVERTISING, ConsentState.WITHDRAWN, at=shop.now)
+    say(bob, Purpose.ANALYTICS, ConsentState.WITHDRAWN, at=shop.now)
+
+    assert sorted(shop.waiting()) == [
+        (Stage.ACTIVATION, ada.pk, Cause.CONSENT),
+        (Stage.SEGMENTS, ada.pk, Cause.CONSENT),
+        (Stage.SEGMENTS, bob.pk, Cause.CONSENT),
+    ]

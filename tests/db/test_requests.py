@@ -137,6 +137,9 @@ def test_database__every_pair_of_states__keeps_to_the_table(receive):
     for start, end in itertools.permutations(RequestState, 2):
         made = receive(is_logged_in=True)
         other = receive()
+        DataPackage.objects.create(
+            workspace_id=made.workspace_id, request=made, secrets=b"", ordered_at=RECEIVED, built_at=RECEIVED
+        )
         if start is not RequestState.RECEIVED:
             path = [RequestState.IN_PROGRESS, start] if start is not RequestState.IN_PROGRESS else [start]
             for place in path:
@@ -324,6 +327,7 @@ def test_verify__by_hand__keeps_how_and_ends_the_doubt(receive, step, now):
 
     step(requests.verify_by_hand, made, how="came to the counter", now=now + DAY)
     step(requests.start_request, made, now=now + DAY)
+    step(requests.note_outcome, made, outcome="mended at the counter", now=now + DAY)
     done = step(requests.complete_request, made, now=now + 2 * DAY)
 
     assert (done.state, done.verification) == ("COMPLETED", "MANUAL")

@@ -467,3 +467,23 @@ def test_new_credentials__that_are_refused_too__pause(fair, receiver, monkeypatc
 def test_send_due__when_nothing_is_due__makes_no_request(fair, receiver):
     assert activation.send_due(workspace_id=fair.workspace.pk, now=fair.now + timedelta(days=1)) == 0
     assert receiver.requests == 0
+
+
+def test_slow_destination__is_waited_for_while_something_else_is_done(fair, receiver, monkeypatch):
+    (ada, bob) = fair.members(2)
+    monkeypatch.setattr(activation, "PATIENCE_SECONDS", 0.01)
+    called = []
+
+    def meanwhile():
+        if not called:
+            fair.withdraw(bob)
+            fair.reconcile(bob)
+        called.append(fair.states()[key_of(bob)])
+        receiver.seconds = 0.0
+
+    receiver.seconds = 0.2
+    activation.send_due(workspace_id=fair.workspace.pk, now=fair.now, meanwhile=meanwhile)
+
+    assert set(called) == {"REMOVING"}
+    assert fair.states() == {key_of(ada): "PRESENT", key_of(bob): "REMOVED"}
+    assert fair.arrived() == {key_of(ada)}

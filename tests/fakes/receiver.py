@@ -45,8 +45,10 @@ class FailingReceiver(Receiver):
     def _apply(self, body: bytes) -> Reply:
         """Of some keys it says that it cannot tell, though it took them."""
         reply = super()._apply(body)
-        keys = [key for member in json.loads(body)["members"] for key in member.values()]
+        keys = [key for member in json.loads(body).get("members", ()) for key in member.values()]
         unsure = [{"index": place, "status": "unknown"} for place, key in enumerate(keys) if key in self.unsure_keys]
+        if not unsure:
+            return reply
         return Reply(reply.status, {"results": [*reply.body.get("results", []), *unsure]}, reply.headers)
 
     def rejection_of(self, name: str, key: str) -> str:

@@ -8,6 +8,12 @@
 
 Any 2xx means taken. `{"results": [{"index": 0, "status": "rejected", "code": "…"}]}` refuses single members; what it
 does not name is taken. `unknown` says that the receiver cannot tell.
+
+Who was erased is told to the same address under the same signature, the reference being the idempotency key:
+
+    POST {"operation": "erase", "reference": "<uuid>", "erased_at": "2026-11-25T09:00:00Z", "person": [{"email_sha256": "<hex>"}]}
+
+Any 2xx acknowledges it, any 4xx refuses it.
 """
 
 import hashlib
@@ -15,13 +21,17 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from activation.destination import (
     SENT,
     Answer,
     DestinationConfigError,
+    Erases,
+    ErasureNotice,
+    ErasureOutcome,
+    ErasureReply,
     Failure,
     Limits,
     MemberKey,
@@ -30,6 +40,7 @@ from activation.destination import (
     PreparedRequest,
     RowResult,
     RowStatus,
+    Send,
     failure_of,
     sha256_hex,
 )
@@ -46,6 +57,7 @@ _STATUSES: Final[Mapping[str, RowStatus]] = {
 
 class Webhook:
     kind: ClassVar[str] = "webhook"
+    erases: ClassVar[Erases] = Erases.MEMBERS
     limits: ClassVar[Limits] = Limits(rows=1_000, bytes=1_000_000)
     example: ClassVar[Mapping[str, Any]] = {"url": "https://example.com/audiences"}
 
@@ -85,11 +97,26 @@ class Webhook:
         results = {place: result for place, result in _results_in(answer.body) if 0 <= place < len(request.rows)}
         return Outcome(rows=[results.get(place, SENT) for place in range(len(request.rows))])
 
+    def erase(self, notice: ErasureNotice, send: Send) -> ErasureOutcome:
+        person = [
+            {one.type + FIELD_SUFFIX: key}
+            for one in notice.identifiers
+            if (key := self.format_key(one.type, one.value)) is not None
+        ]
+        erased_at = notice.erased_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        said = {"operation": "erase", "reference": str(notice.reference), "erased_at": erased_at, "person": person}
+        answer = send(self._post(said, rows=()))
+        if 200 <= answer.status < 300:
+            return ErasureOutcome(ErasureReply.ACKNOWLEDGED)
+        return ErasureOutcome(ErasureReply.REFUSED, f"http_{answer.status}")
+
     def _request(
         self, operation: Operation, audience: str, keys: Sequence[MemberKey], rows: Sequence[int]
     ) -> PreparedRequest:
         members = [{keys[row].identifier_type + FIELD_SUFFIX: keys[row].key} for row in rows]
-        body = {"audience": audience, "operation": operation.lower(), "members": members}
+        return self._post({"audience": audience, "operation": operation.lower(), "members": members}, rows)
+
+    def _post(self, body: Mapping[str, Any], rows: Sequence[int]) -> PreparedRequest:
         return PreparedRequest(
             method="POST",
             url=self._url,
