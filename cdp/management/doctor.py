@@ -19,6 +19,7 @@ from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import breaches, catalogue, erasure, erasure_ledger
 from consent.catalogue import Check
+from consent.opendsr import processor
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(minutes=5)
@@ -28,7 +29,7 @@ LEAST_FREE_BYTES: Final = 500 * 2**20
 def examine(now: Callable[[], datetime]) -> list[Check]:
     """All checks. Without a database there is nothing more to look at than that."""
     database = _database()
-    checks = [database, _broker(), _disk(settings.DATA_DIR)]
+    checks = [database, _broker(), _disk(settings.DATA_DIR), Check("opendsr", *processor.state(now()))]
     return [*checks, *_of_database(now)] if database.ok else checks
 
 
