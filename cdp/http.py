@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -164,6 +165,11 @@ def request(
             return response
         time.sleep(delay)
         attempt += 1
+
+
+def authorities() -> Path:
+    """The certificates of those whom every request trusts, as a PEM file."""
+    return Path(requests.certs.where())
 
 
 def forget_hosts() -> None:

@@ -18,9 +18,10 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 from django.views.generic import View
 
+from activation import opendsr_callbacks
 from cdp import tasks
 from cdp.api.authentication import SCHEME
 from cdp.api.problems import problem
@@ -68,6 +69,7 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "refused_callback": HTTPStatus.FORBIDDEN,
 }
 
 
@@ -165,6 +167,23 @@ def certificate(_: HttpRequest) -> HttpResponse:
     return HttpResponse(us.certificate, content_type="application/x-pem-file")
 
 
+@csrf_exempt
+@require_POST
+def hear(request: HttpRequest, workspace: str, destination: str) -> HttpResponse:
+    """A processor that we asked to erase somebody says how far it is."""
+    try:
+        opendsr_callbacks.hear_callback(
+            workspace=workspace,
+            destination=destination,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=_body_of(request),
+            now=timezone.now(),
+        )
+    except TesseraError as error:
+        return _response(None, Version.TWO, *_failed(error))
+    return _response(None, Version.TWO, HTTPStatus.ACCEPTED, {})
+
+
 # -- the parts of a call --------------------------------------------------------------------------------------------
 
 
@@ -236,4 +255,8 @@ def _paths() -> Iterator[URLPattern]:
                 yield path(before + route, view.as_view(version=version))
 
 
-urlpatterns = [*_paths(), path(CERTIFICATE_PATH.lstrip("/"), certificate)]
+urlpatterns = [
+    *_paths(),
+    path(CERTIFICATE_PATH.lstrip("/"), certificate),
+    path("opendsr/callbacks/<slug:workspace>/<slug:destination>", hear),
+]

@@ -85,3 +85,8 @@ OUTCOME_BY_STATE: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 MAIL: Final = "mailto:"
+
+# Where a processor is asked what it can take, and where it takes requests.
+PATHS: Final[Mapping[Version, tuple[str, str]]] = MappingProxyType(
+    {Version.TWO: ("/v2/discovery", "/v2/requests"), Version.ONE: ("/discovery", "/opengdpr_requests")}
+)
