@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db import connection
 
-from cdp.kernel.identifiers import Identifier
+from cdp.kernel.identifiers import Identifier, IdentifierSyntaxError
 from consent.opendsr.messages import Asked, Identity, MalformedError
 from consent.opendsr.words import RAW, identifier_type
 
@@ -19,8 +19,8 @@ from consent.opendsr.words import RAW, identifier_type
 Normal = Callable[[str, str], str | None]
 
 LONGEST_SEARCH: Final = "20s"
-_BOUND: Final = "SELECT set_config('statement_timeout', %s, true)"
-_UNBOUND: Final = "SET LOCAL statement_timeout TO DEFAULT"
+_LIMIT: Final = "SELECT current_setting('statement_timeout')"
+_SET_LIMIT: Final = "SELECT set_config('statement_timeout', %s, true)"
 _MATCHES: Final[Mapping[str, str]] = {
     "md5": """
         SELECT type, value FROM identifier WHERE workspace_id = %s AND type = %s AND md5(value) = ANY(%s)
@@ -58,9 +58,13 @@ def _in_clear(identities: Sequence[Identity], normal: Normal) -> Iterator[Identi
 
 
 def _named(asked: Asked, normal: Normal) -> Iterator[Identifier]:
-    for place, text in enumerate(asked.identifiers):
-        one = Identifier.parse(text)
-        yield _normal(one.type, one.value, normal, f"extensions.identifiers[{place}]")
+    for number, text in enumerate(asked.identifiers):
+        place = f"extensions.identifiers[{number}]"
+        try:
+            one = Identifier.parse(text)
+        except IdentifierSyntaxError:
+            raise MalformedError("invalid_identity", "An identifier is written TYPE:VALUE.", place) from None
+        yield _normal(one.type, one.value, normal, place)
 
 
 def _normal(kind: str, value: str, normal: Normal, place: str) -> Identifier:
@@ -73,12 +77,13 @@ def _normal(kind: str, value: str, normal: Normal, place: str) -> Identifier:
 def _matched(workspace_id: int, kind: str, form: str, digests: Sequence[str]) -> list[Identifier]:
     wanted = sorted(set(digests))
     with connection.cursor() as cursor:
-        cursor.execute(_BOUND, [LONGEST_SEARCH])
+        cursor.execute(_LIMIT)
+        (limit,) = cursor.fetchone()
+        cursor.execute(_SET_LIMIT, [LONGEST_SEARCH])
         cursor.execute(_MATCHES[form], [workspace_id, kind, wanted, len(wanted)])
         found = [Identifier(*row) for row in cursor.fetchall()]
-        cursor.execute(_UNBOUND)
-    known = len(found) == len(wanted)
-    return found if known else [*found, *_unknown(kind, form, wanted, found)]
+        cursor.execute(_SET_LIMIT, [limit])
+    return [*found, *_unknown(kind, form, wanted, found)]
 
 
 def _unknown(kind: str, form: str, wanted: Sequence[str], found: Sequence[Identifier]) -> Iterator[Identifier]:
