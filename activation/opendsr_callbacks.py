@@ -140,6 +140,11 @@ class Processor:
         return signing.certificates(http.request("GET", url, timeout=TIMEOUT, retry=http.ONCE).body)
 
 
+def forget_certificates() -> None:
+    """As in a new process."""
+    _chains.clear()
+
+
 def authorities() -> Sequence[x509.Certificate]:
     """Who vouches for processors."""
     path = Path(settings.OPENDSR_AUTHORITIES or http.authorities())

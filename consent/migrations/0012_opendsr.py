@@ -7,6 +7,15 @@ from django.db import migrations, models
 from cdp.kernel.logins import OPERATOR, RIGHTS, WEB
 from cdp.models.access import grant, row_security
 
+# The work of a request is ordered when it begins. The table is younger than the migration that this one needs.
+ORDER_WORK = f"""
+DO $$ BEGIN
+    IF to_regclass('core.request_work') IS NOT NULL THEN
+        GRANT INSERT ON core.request_work TO {RIGHTS};
+    END IF;
+END $$
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -187,5 +196,6 @@ class Migration(migrations.Migration):
         # It begins and ends by itself what a controller vouched for.
         grant("UPDATE", "data_request", to=RIGHTS),
         grant("INSERT", "data_package", to=RIGHTS),
+        migrations.RunSQL(ORDER_WORK, migrations.RunSQL.noop),
         grant("SELECT, UPDATE (ended_at)", "identity_doubt", to=RIGHTS),
     ]

@@ -27,7 +27,7 @@ def take_turn(*, workspace_id: int, now: datetime) -> int:
     """Returns how many callbacks were noted: they are due at once."""
     for request_id in _found(workspace_id, _RECEIVED):
         _step(requests.start_request, workspace_id, request_id, now)
-    for request_id in _found(workspace_id, _DONE):
+    for request_id in _found(workspace_id, _MAY_BE_DONE):
         _step(requests.complete_request, workspace_id, request_id, now)
     with workspace_scope(workspace_id):
         return sum(_note(cover, now) for cover in _unsettled(workspace_id))
@@ -39,10 +39,12 @@ _RECEIVED: Final = """
 SELECT r.id FROM dsr_request c JOIN data_request r ON r.id = c.request_id
 WHERE c.workspace_id = %s AND NOT c.is_settled AND r.state = 'RECEIVED' ORDER BY r.id LIMIT %s
 """
-_DONE: Final = """
+# What no package answers is completed only if it is done: `complete_request` knows, and else refuses.
+_MAY_BE_DONE: Final = """
 SELECT r.id FROM dsr_request c JOIN data_request r ON r.id = c.request_id
 WHERE c.workspace_id = %s AND NOT c.is_settled AND r.state = 'IN_PROGRESS'
-  AND EXISTS (SELECT FROM data_package p WHERE p.request_id = r.id AND p.built_at IS NOT NULL)
+  AND (r.kind NOT IN ('ACCESS', 'PORTABILITY')
+       OR EXISTS (SELECT FROM data_package p WHERE p.request_id = r.id AND p.built_at IS NOT NULL))
 ORDER BY r.id LIMIT %s
 """
 
@@ -54,11 +56,11 @@ def _found(workspace_id: int, query: str) -> list[int]:
 
 
 def _step(service: Callable[..., Any], workspace_id: int, request_id: int, now: datetime) -> None:
-    """An officer, the controller or another worker may have been quicker: then there is nothing to do."""
+    """It is not done yet, or an officer, the controller or another worker was quicker: then there is nothing to do."""
     try:
         service(workspace_id=workspace_id, request_id=request_id, by=RIGHTS, now=now)
     except TesseraError as error:
-        log.info("opendsr.step_not_taken", workspace=workspace_id, request=request_id, code=error.code)
+        log.debug("opendsr.step_not_taken", workspace=workspace_id, request=request_id, code=error.code)
 
 
 # -- who is to hear of it -------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -58,6 +58,11 @@ class Offer:
         return {"identity_type": kind, "identity_value": _written(one.value, form), "identity_format": form}
 
 
+def forget_offers() -> None:
+    """As in a new process."""
+    _discovered.clear()
+
+
 class OpenDsr:
     kind: ClassVar[str] = "opendsr"
     erases: ClassVar[Erases] = Erases.EVERYBODY
@@ -104,8 +109,8 @@ class OpenDsr:
         return self._outcome(notice, send(self._request("POST", requests, json.dumps(body).encode())))
 
     def _offer(self, path: str, send: Send) -> Offer | ErasureOutcome:
-        """Of today, or of an hour ago in this process: what a processor supports changes with its versions."""
-        known_until, offer = _discovered.get(self._url, (0.0, None))
+        """At most a day old in this process: what a processor supports changes with its versions."""
+        known_until, offer = _discovered.get(self._url + path, (0.0, None))
         if offer and time.monotonic() < known_until:
             return offer
         answer = send(self._request("GET", path, b""))
@@ -116,7 +121,7 @@ class OpenDsr:
             return ErasureOutcome(ErasureReply.REFUSED, "discovery_unreadable")
         if len(_discovered) >= MOST_KNOWN:
             _discovered.clear()
-        _discovered[self._url] = (time.monotonic() + DISCOVERED_FOR_SECONDS, read)
+        _discovered[self._url + path] = (time.monotonic() + DISCOVERED_FOR_SECONDS, read)
         return read
 
     def _body(self, notice: ErasureNotice, identities: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -145,10 +150,17 @@ class OpenDsr:
 
 def _https(config: Mapping[str, Any], name: str) -> str:
     url = config.get(name)
-    is_plain = isinstance(url, str) and urlsplit(url).scheme == "https" and urlsplit(url).hostname
-    if not is_plain or urlsplit(url).query or urlsplit(url).fragment or "@" in urlsplit(url).netloc:
+    if not isinstance(url, str) or not _is_plain(url):
         raise DestinationConfigError(f"OpenDSR needs `{name}` as https://… in its configuration, without a query.")
-    return str(url)
+    return url
+
+
+def _is_plain(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and not {"@", "?", "#"} & set(url)
 
 
 def _version(given: object) -> Version:
