@@ -27,6 +27,7 @@ import requests
 import structlog
 import urllib3
 from django.conf import settings
+from requests import certs
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -169,7 +170,7 @@ def request(
 
 def authorities() -> Path:
     """The certificates of those whom every request trusts, as a PEM file."""
-    return Path(requests.certs.where())
+    return Path(certs.where())
 
 
 def forget_hosts() -> None:

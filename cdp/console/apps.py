@@ -3,7 +3,7 @@ from importlib import import_module
 from django.contrib.admin.apps import AdminConfig
 
 PAGES = (
-    "corrections", "sources", "connections", "data_requests", "keys", "plans", "profiles", "quality", "quarantine", "runs", "uploads",
+    "controllers", "corrections", "sources", "connections", "data_requests", "keys", "plans", "profiles", "quality", "quarantine", "runs", "uploads",
     "users",
 )  # fmt: skip
 

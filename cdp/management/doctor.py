@@ -29,7 +29,7 @@ LEAST_FREE_BYTES: Final = 500 * 2**20
 def examine(now: Callable[[], datetime]) -> list[Check]:
     """All checks. Without a database there is nothing more to look at than that."""
     database = _database()
-    checks = [database, _broker(), _disk(settings.DATA_DIR), Check("opendsr", *processor.state(now()))]
+    checks = [database, _broker(), _disk(settings.DATA_DIR)]
     return [*checks, *_of_database(now)] if database.ok else checks
 
 
@@ -43,6 +43,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _erasures()
     yield _pressure(now())
     yield _breaches(now())
+    yield Check("opendsr", *processor.state(now()))
 
 
 def _database() -> Check:

@@ -41,7 +41,7 @@ def register_controller(
     *, workspace_id: int, slug: str, hosts: Sequence[str], email: str = "", is_lenient: bool = False, now: datetime
 ) -> tuple[DsrController, str]:
     """The controller and its token, which is stored nowhere."""
-    if not all(_HOST.fullmatch(host) for host in hosts):
+    if not are_hosts(hosts):
         raise BadHostError
     token = new_token(workspace_id)
     with workspace_scope(workspace_id):
@@ -60,6 +60,10 @@ def register_controller(
     if not is_new:
         raise ControllerExistsError
     return made, token
+
+
+def are_hosts(texts: Sequence[str]) -> bool:
+    return all(_HOST.fullmatch(text) for text in texts)
 
 
 def revoke_controller(*, workspace_id: int, slug: str, now: datetime) -> DsrController:

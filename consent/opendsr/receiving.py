@@ -95,15 +95,22 @@ def cancel(*, controller: DsrController, subject_request_id: str, now: datetime)
 def _keep(
     controller: DsrController, version: Version, asked: Asked, digest: bytes, normal: Normal, now: datetime
 ) -> DsrRequest:
-    named = {"workspace_id": controller.workspace_id, "by": _name(controller), "now": now}
     request = requests.receive_request(
+        workspace_id=controller.workspace_id,
         kind=asked.right,
         identifiers=matching.identifiers_of(controller.workspace_id, asked, normal),
         received_at=_submitted(asked, now),
         key=f"opendsr:{controller.pk}:{asked.id}",
-        **named,
+        by=_name(controller),
+        now=now,
     )
-    requests.verify_by_hand(request_id=request.pk, how=VOUCHED.format(controller.slug), **named)
+    requests.verify_by_hand(
+        workspace_id=controller.workspace_id,
+        request_id=request.pk,
+        how=VOUCHED.format(controller.slug),
+        by=_name(controller),
+        now=now,
+    )
     return DsrRequest.objects.create(
         workspace_id=controller.workspace_id,
         controller=controller,

@@ -90,7 +90,7 @@ def trusted(
     Raises `UntrustedCertificateError`. Revocation is not looked up.
     """
     try:
-        policy = PolicyBuilder().store(Store(authorities)).time(now)
+        policy = PolicyBuilder().store(Store(list(authorities))).time(now)
         policy.build_server_verifier(x509.DNSName(domain)).verify(chain[0], list(chain[1:]))
     except (VerificationError, ValueError, IndexError):
         raise UntrustedCertificateError from None

@@ -3,12 +3,13 @@
 Each part finds its work in the tables and may run twice: killed in between, the next turn goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 import structlog
 from django.db import connection
+from django.db.models import QuerySet
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import RIGHTS
@@ -71,7 +72,7 @@ WHERE request_id = %s AND id > %s AND from_state NOT IN ('', to_state) ORDER BY 
 """
 
 
-def _unsettled(workspace_id: int) -> Sequence[DsrRequest]:
+def _unsettled(workspace_id: int) -> QuerySet[DsrRequest]:
     """Locked: another worker has others, and what it notes is noted once."""
     rows = DsrRequest.objects.select_for_update(skip_locked=True, of=("self",)).select_related("controller")
     return rows.filter(workspace=workspace_id, is_settled=False).order_by("pk")[:AT_ONCE]

@@ -590,7 +590,7 @@ def test_callback__to_an_address_that_was_not_agreed_upon__is_refused(acme, url)
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(list(asked())) | st.text(max_size=10), inner, max_size=8),
     max_leaves=20,
 ))  # fmt: skip
-@rules(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@rules(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_body__whatever_it_is__is_taken_or_refused_and_never_an_accident(acme, body):
     answer = acme.post(json.dumps(body).encode())
 

@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ def test_address__that_is_none__is_refused_alike(ear, processor, workspace, path
 def test_certificate__that_does_not_hold__is_refused(ear, processor, authority, kind):
     processor.signer = {
         "stranger": Authority(timezone.now()).issue(DOMAIN),
-        "ended": authority.issue(DOMAIN, until=timezone.now()),
+        "ended": authority.issue(DOMAIN, until=timezone.now() - timedelta(days=1)),
         "other_name": authority.issue("other.example"),
     }[kind]
 
