@@ -193,6 +193,10 @@ def _controller(request: HttpRequest) -> DsrController:
 
 
 def _body_of(request: HttpRequest) -> bytes:
+    """Refused by its length before it is read."""
+    announced = request.headers.get("Content-Length", "")
+    if announced.isdecimal() and int(announced) > LARGEST_BODY:
+        raise BodyTooLargeError
     try:
         body = request.body
     except RequestDataTooBig:

@@ -74,19 +74,21 @@ def _told(us: Processor, cover: DsrRequest, told: Status, now: datetime) -> dict
 def _results(us: Processor, cover: DsrRequest, now: datetime) -> dict[str, Any]:
     if outcome := OUTCOME_BY_STATE.get(cover.request.state):
         return {"results_count": 0, "extensions": {us.domain: {"outcome": outcome}}}
-    package = DataPackage.objects.filter(request=cover.request_id).first()
-    if package is None or not package.stored_as:
+    package = DataPackage.objects.filter(request=cover.request_id).exclude(stored_as="").first()
+    if package is None:
         return {}
-    return {
-        "results_url": us.url(LINK_PATH + _token(cover, package, now)),
-        "results_count": sum(package.counts.values()),
-    }
+    token, rows = _token(cover, now), sum(package.counts.values())
+    return {"results_url": us.url(LINK_PATH + token), "results_count": rows}
 
 
-def _token(cover: DsrRequest, package: DataPackage, now: datetime) -> str:
-    """Of the link that still opens the package; a new one where it has ended, as long as the package is kept."""
-    kept = decrypted(cover.link)["token"] if cover.link else ""
-    if _opens(kept, package, now):
+def _token(cover: DsrRequest, now: datetime) -> str:
+    """Of the link that still opens the package; a new one where it has ended, as long as the package is kept.
+
+    Of two that ask at once the second waits: a link that was told is not ended by the next one.
+    """
+    link = DsrRequest.objects.select_for_update(no_key=True).values_list("link", flat=True).get(pk=cover.pk)
+    kept = decrypted(link)["token"] if link else ""
+    if _opens(kept, DataPackage.objects.get(request=cover.request_id), now):
         return kept
     token, _ = packaging.make_link(
         workspace_id=cover.workspace_id, request_id=cover.request_id, by=f"controller:{cover.controller_id}", now=now

@@ -20,7 +20,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.models.tenancy import workspace_scope
 from consent.models import DsrCallback
 from consent.opendsr import answers, messages, signing
-from consent.opendsr.processor import Processor, ProcessorOffError, processor
+from consent.opendsr.processor import Processor, ProcessorConfigError, ProcessorOffError, processor
 from consent.opendsr.words import DOMAIN_HEADER, MAIL, SIGNATURE_HEADER, Version
 
 log = structlog.get_logger()
@@ -50,6 +50,9 @@ def call_back(*, workspace_id: int, clock: Callable[[], datetime]) -> int:
     try:
         us = processor()
     except ProcessorOffError:
+        return 0
+    except ProcessorConfigError:
+        log.warning("opendsr.cannot_sign")
         return 0
     taken = 0
     for _ in range(AT_ONCE):

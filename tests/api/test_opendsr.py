@@ -755,3 +755,11 @@ def test_turn__taken_twice__notes_each_change_once(heard, listening, turn):
     turn()
 
     assert list(DsrCallback.objects.order_by("step").values_list("status", flat=True)) == ["in_progress", "completed"]
+
+
+def test_request__again_after_the_pepper_changed__is_the_same(acme, settings):
+    body = json.dumps(asked()).encode()
+    first = acme.post(body)
+    settings.IDENTIFIER_PEPPERS_BEFORE, settings.IDENTIFIER_PEPPER = [settings.IDENTIFIER_PEPPER], "another pepper"
+
+    assert acme.post(body).content == first.content

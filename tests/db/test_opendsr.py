@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from cdp import tasks
 from cdp.kernel.identifiers import Identifier
 from cdp.models.keys import digest_of
 from consent import requests
@@ -191,6 +192,16 @@ def test_turn__begins_what_waits_and_does_not_complete_what_is_not_done(cover, w
     assert not DsrRequest.objects.get().is_settled
 
 
+def test_task__of_the_worker_of_rights__takes_the_turns_of_all_workspaces(cover, as_login):
+    cover()
+    as_login("rights")
+
+    tasks.work_on_opendsr()
+
+    assert DataRequest.objects.get().state != RequestState.RECEIVED
+    assert DsrCallback.objects.filter(attempts=0).exists()
+
+
 def test_turn__leaves_alone_what_an_officer_refused_meanwhile(cover, workspace, now, as_login):
     request = cover().request
     requests.refuse_request(workspace_id=workspace.pk, request_id=request.pk, reason="x", by="user:1", now=now)
@@ -229,6 +240,16 @@ def test_callbacks__where_opendsr_is_off__are_not_even_claimed(cover, workspace,
 
     assert calling.call_back(workspace_id=workspace.pk, clock=lambda: now) == 0
     assert DsrCallback.objects.get().attempts == 0
+
+
+def test_callbacks__where_we_cannot_sign__wait_and_the_log_says_so(cover, workspace, now, settings, log):
+    settings.OPENDSR_DOMAIN = DOMAIN
+    made = cover()
+    DsrCallback.objects.create(workspace=workspace, cover=made, step=1, url=CALLED, status="completed", due_at=now)
+
+    assert calling.call_back(workspace_id=workspace.pk, clock=lambda: now) == 0
+    assert DsrCallback.objects.get().attempts == 0
+    assert [entry["event"] for entry in log.events if entry["level"] == "warning"] == ["opendsr.cannot_sign"]
 
 
 # -- the doctor -----------------------------------------------------------------------------------------------------
