@@ -1,12 +1,13 @@
 """OpenDSR from inside: the command, the console, the doctor, and what two workers or a lost one leave behind."""
 
 import json
+import threading
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, ProgrammingError, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,10 +15,12 @@ from django.utils import timezone
 from cdp import tasks
 from cdp.kernel.identifiers import Identifier
 from cdp.models.keys import digest_of
+from cdp.models.tenancy import workspace_scope
 from consent import requests
 from consent.models import DataRequest, DsrCallback, DsrController, DsrRequest
-from consent.opendsr import calling, controllers, processor, turns
+from consent.opendsr import calling, controllers, processor, receiving, turns
 from consent.opendsr.controllers import BadHostError, ControllerExistsError, UnknownControllerError
+from consent.opendsr.words import Version
 from consent.request_states import RequestState
 from consent.requests import NoPackageError
 from consent.rights import Right
@@ -26,6 +29,14 @@ from tests.fakes.authority import Authority
 
 DOMAIN = "dsr.example.com"
 CALLED = "https://controller.example.com/callbacks"
+NUMBER = "a7551968-d5d6-44b2-9831-815ac9017798"
+IDENTITY = {"identity_type": "email", "identity_value": "ada@example.com", "identity_format": "raw"}
+BODY = json.dumps(
+    {
+        "regulation": "gdpr", "subject_request_id": NUMBER, "subject_request_type": "access",
+        "submitted_time": "2026-10-31T09:00:00Z", "subject_identities": [IDENTITY],
+    }
+).encode()  # fmt: skip
 
 
 @pytest.fixture
@@ -48,7 +59,7 @@ def cover(acme, workspace, now):
         requests.verify_by_hand(request_id=request.pk, how="vouched for", **step)
         return DsrRequest.objects.create(
             workspace=workspace, controller=acme, request=request, version="2.0", body_digest=b"x" * 32,
-            subject_request_id="a7551968-d5d6-44b2-9831-815ac9017798", received_at=now, promised_at=now,
+            subject_request_id=NUMBER, received_at=now, promised_at=now,
             callback_urls=[CALLED], **more,
         )  # fmt: skip
 
@@ -324,3 +335,63 @@ def test_certificate__that_is_renewed__is_read_without_a_restart(signs, now):
     signs(DOMAIN)
 
     assert processor.processor().certificate != before.certificate
+
+
+# -- at once --------------------------------------------------------------------------------------------------------
+
+
+def test_request__that_comes_four_times_at_once__is_one(committed, signs):
+    signs(DOMAIN)
+    acme, _ = controllers.register_controller(workspace_id=committed.pk, slug="acme", hosts=[], now=timezone.now())
+    start, found = threading.Barrier(4), []
+
+    def come() -> None:
+        start.wait()
+        cover = receiving.receive(
+            controller=acme, version=Version.TWO, body=BODY, normal=lambda _, value: value, now=timezone.now()
+        )
+        found.append((cover.pk, cover.received_at))
+        connection.close()
+
+    threads = [threading.Thread(target=come) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(found), len(set(found))) == (4, 1)
+    with workspace_scope(committed.pk):
+        assert (DsrRequest.objects.count(), DataRequest.objects.count()) == (1, 1)
+
+
+def test_cancelling_and_beginning__at_once__only_one_of_them_happens(committed, signs):
+    signs(DOMAIN)
+    acme, _ = controllers.register_controller(workspace_id=committed.pk, slug="acme", hosts=[], now=timezone.now())
+    given = {"controller": acme, "version": Version.TWO, "normal": lambda _, value: value, "now": timezone.now()}
+    receiving.receive(body=BODY, **given)
+    start, ended = threading.Barrier(2), []
+
+    def cancel() -> None:
+        receiving.cancel(controller=acme, subject_request_id=NUMBER, now=timezone.now())
+
+    def begin() -> None:
+        turns.take_turn(workspace_id=committed.pk, now=timezone.now())
+
+    def at_once(do) -> None:
+        start.wait()
+        try:
+            do()
+            ended.append(do.__name__)
+        except receiving.NotPendingError:
+            ended.append("refused")
+        connection.close()
+
+    threads = [threading.Thread(target=at_once, args=[do]) for do in (cancel, begin)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with workspace_scope(committed.pk):
+        taken_back = DataRequest.objects.get().state == RequestState.TAKEN_BACK
+    assert sorted(ended) == (["begin", "cancel"] if taken_back else ["begin", "refused"])
