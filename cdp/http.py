@@ -27,8 +27,8 @@ import requests
 import structlog
 import urllib3
 from django.conf import settings
-from requests import certs
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -170,7 +170,7 @@ def request(
 
 def authorities() -> Path:
     """The certificates of those whom every request trusts, as a PEM file."""
-    return Path(certs.where())
+    return Path(DEFAULT_CA_BUNDLE_PATH)
 
 
 def forget_hosts() -> None:

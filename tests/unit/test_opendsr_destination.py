@@ -161,7 +161,7 @@ def test_discovery__that_is_none__is_a_refusal(body):
 
     outcome = made.erase(ErasureNotice(REFERENCE, ADA, NOW), lambda _: Answer(200, {}, body))
 
-    assert outcome == ErasureOutcome(ErasureReply.REFUSED, "discovery_unreadable")
+    assert outcome == ErasureOutcome(ErasureReply.REFUSED, "discovery_invalid")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", json.dumps({"subject_request_id": str(uuid.uuid4())}).encode()])

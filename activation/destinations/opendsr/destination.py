@@ -118,7 +118,7 @@ class OpenDsr:
             return ErasureOutcome(ErasureReply.REFUSED, f"discovery_http_{answer.status}")
         read = _read_offer(answer.body)
         if read is None:
-            return ErasureOutcome(ErasureReply.REFUSED, "discovery_unreadable")
+            return ErasureOutcome(ErasureReply.REFUSED, "discovery_invalid")
         if len(_discovered) >= MOST_KNOWN:
             _discovered.clear()
         _discovered[self._url + path] = (time.monotonic() + DISCOVERED_FOR_SECONDS, read)
