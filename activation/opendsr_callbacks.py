@@ -153,7 +153,7 @@ def authorities() -> Sequence[x509.Certificate]:
 
 @lru_cache(4)
 def _authorities(path: Path, _changed: int) -> Sequence[x509.Certificate]:
-    return signing.certificates(path.read_bytes())
+    return signing.authorities(path.read_bytes())
 
 
 def _processor(workspace: str, slug: str) -> Processor:

@@ -5,9 +5,12 @@ RSA keys sign by RSASSA-PKCS1-v1_5, keys of elliptic curves by ECDSA, both with 
 
 import base64
 import binascii
+import contextlib
+import re
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -19,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from cdp.kernel.errors import TesseraError
+
+_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 PrivateKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey
 
@@ -57,6 +62,17 @@ def certificates(pem: bytes) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise UnusableKeyError from None
+
+
+def authorities(pem: bytes) -> list[x509.Certificate]:
+    """Of a long list, those that can be read: some old authorities have numbers that are none, and bar nobody else."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for block in _BLOCK.findall(pem):
+            with contextlib.suppress(ValueError, UserWarning):
+                found.append(x509.load_pem_x509_certificate(block))
+    return found
 
 
 def sign(key: PrivateKey, body: bytes) -> str:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdp import http
 from consent.opendsr import signing
 from consent.opendsr.signing import BadSignatureError, UntrustedCertificateError, UnusableKeyError
 from tests.fakes.authority import Authority
@@ -182,3 +183,15 @@ def test_certificate__covers_the_domains_that_it_names(name, domain, covers):
 
 def test_certificate__without_names__covers_nothing():
     assert signing.covers(AUTHORITY.root.certificate, DOMAIN) is False
+
+
+def test_authorities__of_a_list__are_those_that_can_be_read():
+    broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+    found = signing.authorities(b"# Test authority\n" + broken + AUTHORITY.root.pem + b"\n" + ISSUED["ec"].pem)
+
+    assert found == [AUTHORITY.root.certificate, ISSUED["ec"].certificate]
+
+
+def test_authorities__that_every_request_trusts__are_read_without_a_warning():
+    assert len(signing.authorities(http.authorities().read_bytes())) > 100
