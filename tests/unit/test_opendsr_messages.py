@@ -63,3 +63,19 @@ def test_words__for_identities__lead_there_and_back(theirs, ours):
 @pytest.mark.parametrize("ours", ["phone", "crm:id", "anonymous_id", "controller_customer"])
 def test_words__for_what_opendsr_does_not_know__are_none(ours):
     assert words.identity_type(ours) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://controller.example.com/", "https://controller.example.com:8443/", "https://evil.example.com/",
+        "https://controller.example.com.evil.com/", "https://controller.example.com@evil.com/",
+        "https://user@controller.example.com/", "https://127.0.0.1/", "https://[::1]/", "https://2130706433/",
+        "https://controller.example.com\\@evil.com/", "https://evil.com#controller.example.com", "file:///etc/passwd",
+        "https://controller.example.com/ x", "https://controller.example.com/\n", "https:controller.example.com", "",
+        "https://controller.example.com:99999/", f"https://controller.example.com/{'x' * 2_000}", "ftp://controller.example.com/",
+        "https://ⓒontroller.example.com/",
+    ],
+)  # fmt: skip
+def test_address__elsewhere_or_otherwise__is_not_allowed(url):
+    assert messages.is_allowed(url, [HOST]) is False
