@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from activation.destination import Destination
+from activation.destinations.opendsr.destination import OpenDsr
 from activation.destinations.webhook.destination import Webhook
 from cdp.kernel.errors import TesseraError
 
-_MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, str]], Destination]]] = {Webhook.kind: Webhook}
-_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {Webhook.kind: Webhook.example}
+_MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, str]], Destination]]] = {
+    Webhook.kind: Webhook,
+    OpenDsr.kind: OpenDsr,
+}
+_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {Webhook.kind: Webhook.example, OpenDsr.kind: OpenDsr.example}
 
 KINDS: Final = tuple(_MAKERS)
 

@@ -96,6 +96,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
     },
+    "work-on-opendsr": {
+        "task": "cdp.work_on_opendsr",
+        "schedule": 5.0,
+        "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
+    },
     "tell-due-requests": {
         "task": "cdp.tell_due_requests",
         "schedule": 3600.0,

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ import structlog
 import urllib3
 from django.conf import settings
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -164,6 +166,11 @@ def request(
             return response
         time.sleep(delay)
         attempt += 1
+
+
+def authorities() -> Path:
+    """The certificates of those whom every request trusts, as a PEM file."""
+    return Path(DEFAULT_CA_BUNDLE_PATH)
 
 
 def forget_hosts() -> None:

@@ -66,6 +66,19 @@ CONNECTOR_URLS = {  # of a gateway that stands for the system; empty: the system
     "HUBSPOT": read_text("HUBSPOT_URL"),
 }
 METRICS_TOKEN = read_text("METRICS_TOKEN")  # opens /metrics to other machines than this one
+OPENDSR_DOMAIN = read_text(
+    "OPENDSR_DOMAIN"
+)  # under which controllers reach this; with the two files, or OpenDSR is off
+OPENDSR_CERTIFICATE = read_text(
+    "OPENDSR_CERTIFICATE"
+)  # PEM file: that of the domain, then those that lead to an authority
+OPENDSR_KEY = read_text("OPENDSR_KEY")  # PEM file of its private key
+OPENDSR_AUTHORITIES = read_text("OPENDSR_AUTHORITIES")  # PEM file; empty: those that every outbound request trusts
+EMAIL_HOST = read_text("EMAIL_HOST")  # a server for mail to controllers; empty: none is sent
+EMAIL_PORT = read_number("EMAIL_PORT", 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = read_text("EMAIL_HOST_USER"), read_text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS, EMAIL_TIMEOUT = read_flag("EMAIL_USE_TLS", default=False), 10
+DEFAULT_FROM_EMAIL = read_text("DEFAULT_FROM_EMAIL")
 
 # -- the application ------------------------------------------------------------------------------------------------
 

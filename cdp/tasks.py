@@ -15,6 +15,7 @@ from cdp.ingestion import fetching, reading, replaying, uploads
 from cdp.kernel.logins import RIGHTS_QUEUE
 from cdp.models import RunState, Stage
 from consent import due_requests, execution, packaging, retention
+from consent.opendsr import calling, turns
 
 log = structlog.get_logger()
 
@@ -169,6 +170,19 @@ def carry_out_requests(**_: Any) -> None:
         while execution.carry_out_next(workspace_id=workspace_id, now=timezone.now()) is not None:
             for stage in FELT_BY:
                 wake(stage, workspace_id=workspace_id)
+
+
+def wake_opendsr() -> None:
+    """Tell the worker of rights that a controller sent or cancelled a request."""
+    work_on_opendsr.apply_async(queue=RIGHTS_QUEUE, expires=60, retry=False)
+
+
+@shared_task(name="cdp.work_on_opendsr", acks_late=True, time_limit=3600)
+def work_on_opendsr(**_: Any) -> None:
+    """Begin and end what came by OpenDSR, and call back. It lies in tables: the schedule comes again at once."""
+    for workspace_id in pipeline.open_workspaces():
+        turns.take_turn(workspace_id=workspace_id, now=timezone.now())
+        calling.call_back(workspace_id=workspace_id, clock=timezone.now)
 
 
 @shared_task(name="cdp.tell_due_requests", acks_late=True, time_limit=600)

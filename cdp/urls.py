@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from cdp.api import health, preferences, receipts, signals, webhooks
+from cdp.api import health, opendsr, preferences, receipts, signals, webhooks
 from cdp.api.tracking import paths as tracking
 
 urlpatterns = [
@@ -17,4 +17,5 @@ urlpatterns = [
     path(".well-known/consent-receipts/<slug:workspace>/jwks.json", receipts.public_keys),
     *webhooks.urlpatterns,
     *preferences.urlpatterns,
+    *opendsr.urlpatterns,
 ]

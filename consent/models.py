@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Source, Workspace
+from consent.opendsr_models import DsrCallback, DsrController, DsrRequest
 from consent.register_models import (
     Breach,
     BreachEvidence,
@@ -36,6 +37,9 @@ __all__ = [
     "ConsentRecord",
     "ConsentState",
     "ControllerDetails",
+    "DsrCallback",
+    "DsrController",
+    "DsrRequest",
     "LegalBasis",
     "Notice",
     "PurposePolicy",

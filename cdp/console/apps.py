@@ -3,8 +3,8 @@ from importlib import import_module
 from django.contrib.admin.apps import AdminConfig
 
 PAGES = (
-    "corrections", "sources", "connections", "data_requests", "keys", "plans", "profiles", "quality", "quarantine",
-    "restrictions", "runs", "signals", "suppressions", "uploads", "users",
+    "controllers", "corrections", "sources", "connections", "data_requests", "keys", "plans", "profiles", "quality",
+    "quarantine", "restrictions", "runs", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 
 

@@ -118,6 +118,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Retention periods"), "auto_delete", "consent_retentionperiod"),
                     _item(_("Deletions"), "delete_history", "consent_retentionevidence"),
                     _item(_("Controller"), "apartment", "consent_controllerdetails"),
+                    _item(_("Controllers (OpenDSR)"), "swap_horiz", "consent_dsrcontroller"),
                     {
                         **_item(_("Register"), "menu_book", "consent_controllerdetails"),
                         "link": reverse_lazy("admin:register"),

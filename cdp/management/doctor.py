@@ -19,6 +19,7 @@ from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import breaches, catalogue, erasure, erasure_ledger
 from consent.catalogue import Check
+from consent.opendsr import processor
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(minutes=5)
@@ -42,6 +43,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _erasures()
     yield _pressure(now())
     yield _breaches(now())
+    yield Check("opendsr", *processor.state(now()))
 
 
 def _database() -> Check:

@@ -49,6 +49,7 @@ from consent.models import (
     RetentionEvidence,
     RetentionPeriod,
 )
+from consent.opendsr import controllers
 from consent.rights import Right
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
@@ -101,6 +102,7 @@ def fill(workspace: Workspace, user: User, now: datetime, people: int = 3) -> Fi
         workspace_id=workspace.pk, kind=Right.ACCESS, identifiers=[Name("email", persons[0].value)], received_at=now,
         by=f"user:{user.pk}", now=now,
     )  # fmt: skip
+    controllers.register_controller(workspace_id=workspace.pk, slug="acme", hosts=["acme.example"], now=now)
     return Filled(user, shop, persons, merged, judgement, pair, segment, audience, destination)
 
 
