@@ -1,8 +1,8 @@
 """The consent ledger, whose rows are never changed, and the requests of people."""
 
 import re
-from collections.abc import Mapping
 import uuid
+from collections.abc import Mapping
 from typing import Final
 
 from django.contrib.postgres.fields import ArrayField

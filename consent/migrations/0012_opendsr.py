@@ -20,7 +20,7 @@ END $$
 class Migration(migrations.Migration):
     dependencies = [
         ("cdp", "0015_rights_scopes"),
-        ("consent", "0010_register"),
+        ("consent", "0011_execution"),
     ]
 
     operations = [

@@ -5,12 +5,10 @@ a backup with her in it is restored. Bob buys as she does, permits all, and stay
 """
 
 import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
-import zipfile
 from types import SimpleNamespace
 
 import pytest

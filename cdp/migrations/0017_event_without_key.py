@@ -10,6 +10,6 @@ KEY = "ALTER TABLE core.event ADD PRIMARY KEY (id, occurred_at)"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0015_rights_scopes")]
+    dependencies = [("cdp", "0016_consents_first")]
 
     operations = [migrations.RunSQL("ALTER TABLE core.event DROP CONSTRAINT event_pkey", KEY)]
