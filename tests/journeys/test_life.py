@@ -79,6 +79,14 @@ while execution.carry_out_next(workspace_id=told["workspace"], now=now):
 while packaging.build_next(workspace_id=told["workspace"], now=now):
     pass
 """
+# What the link gives that the person gets.
+OPENED = """
+import io, zipfile
+from consent import packaging
+token, _ = packaging.make_link(workspace_id=told["workspace"], request_id=told["request"], by="officer", now=now)
+archive = zipfile.ZipFile(io.BytesIO(b"".join(packaging.open_package(token, now=now))))
+print(json.dumps([archive.read(name).decode() for name in archive.namelist() if name.endswith(".json")]))
+"""
 COMPLETE = """
 from consent import requests
 requests.complete_request(workspace_id=told["workspace"], request_id=told["request"], by="officer", now=now)
@@ -90,14 +98,23 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.tenancy import workspace_scope
 from consent import queries
+DENIED = (
+    "SELECT i.profile_id, bit_or(r.denies) FROM core.restriction r JOIN core.identifier i"
+    " ON (i.type, i.digest) = (r.identifier_type, r.identifier_digest) WHERE r.lifted_at IS NULL GROUP BY 1"
+)
 seen = {}
 with workspace_scope(told["workspace"]), connection.cursor() as cursor:
+    cursor.execute(DENIED)
+    denied = dict(cursor.fetchall())
     cursor.execute("SELECT type, value, profile_id FROM core.identifier")
     for kind, value, profile in cursor.fetchall():
         answers = queries.explain_all(workspace_id=told["workspace"], identifier=Identifier(kind, value), now=now)
         seen[f"{kind}:{value}"] = {
             "profile": profile,
-            "ledger": [purpose.value for purpose in Purpose if purpose.is_gated and answers[purpose].decision.allowed],
+            "ledger": [
+                purpose.value for purpose in Purpose
+                if purpose.is_gated and answers[purpose].decision.allowed and not purpose.bit & denied.get(profile, 0)
+            ],
             "gate": [purpose.value for purpose in Purpose if purpose.is_gated and answers[purpose].allowed],
             "views": [],
         }
@@ -240,7 +257,9 @@ def test_life__from_the_first_visit_to_the_restored_backup__agrees_with_the_ledg
     assert agrees(life) == ({BOB}, {BOB})
 
     request = ask(life, "ACCESS", f"email:{ADA}")
-    assert holds(life, request, ["visit-1", DEVICE, "Lovelace-King", "WITHDRAWN"])
+    package = " ".join(life.run(OPENED, "web", workspace=life.workspace, request=request))
+    assert all(word in package for word in ("visit-1", *NAMES, "REFUSED", "GIVEN", "WITHDRAWN", "Buyers"))
+    assert BOB not in package
     dump(database, backup)
 
     try:

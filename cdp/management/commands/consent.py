@@ -73,7 +73,7 @@ class Command(TesseraCommand):
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=purposes)
-        record.add_argument("--state", required=True, choices=STATES)
+        record.add_argument("--state", required=True, type=str.lower, choices=STATES)
         record.add_argument("--at", default="", metavar="TIME", help="when it was said, ISO 8601; default: now")
         record.add_argument("--expires", default="", metavar="TIME", help="ISO 8601")
         record.add_argument("--verified", action="store_true", help="logged in, or confirmed by double opt-in")
