@@ -234,7 +234,8 @@ def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: i
         _refuse_notices(workspace_id, statements)
         cursor.execute(_RECORD, {**_columns(list(distinct.values())), "workspace": workspace_id, "source": source})
         recorded = int(cursor.rowcount)
-        _refuse_reused_keys(workspace_id, statements)
+        if recorded < len(statements):  # else every key is new, and stands for what was given with it
+            _refuse_reused_keys(workspace_id, statements)
     return Recorded(recorded=recorded, duplicates=len(statements) - recorded)
 
 
@@ -257,6 +258,8 @@ def _columns(statements: Sequence[ConsentStatement]) -> dict[str, Any]:
 def _refuse_notices(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
     """The foreign key alone would take the notice of another workspace: it is checked without row-level security."""
     named = {statement.notice_id for statement in statements} - {None}
+    if not named:
+        return
     notices = Notice.objects.filter(workspace_id=workspace_id, pk__in=named).values_list("pk", "valid_from")
     valid_from = dict(notices)
     _refuse([(place, fault) for place, each in enumerate(statements) if (fault := _fault_of_notice(each, valid_from))])
@@ -292,12 +295,16 @@ def _refuse(faults: Sequence[tuple[int, str]]) -> None:
         raise InvalidStatementError(faults=[{"statement": place, "fault": fault} for place, fault in faults])
 
 
+_PURPOSES: Final = frozenset(Purpose)
+_STATES: Final = frozenset(ConsentState.values)
+
+
 def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
     """The name of what is wrong; the value stays out of it."""
     occurred_at, expires_at = statement.occurred_at, statement.expires_at
     faults = (
-        (statement.purpose not in set(Purpose), "unknown_purpose"),
-        (statement.state not in ConsentState.values, "unknown_state"),
+        (statement.purpose not in _PURPOSES, "unknown_purpose"),
+        (statement.state not in _STATES, "unknown_state"),
         (occurred_at > now, "occurred_in_the_future"),
         (expires_at is not None and expires_at <= occurred_at, "expires_before_it_occurred"),
         (len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64, "too_long"),
