@@ -14,7 +14,19 @@ from typing import Any
 
 from bench import harness
 
-NAMES = ("consent", "door", "files", "gate", "ingest", "stream", "linkage", "normalise", "plans", "segments", "webserver")
+NAMES = (
+    "consent",
+    "door",
+    "files",
+    "gate",
+    "ingest",
+    "stream",
+    "linkage",
+    "normalise",
+    "plans",
+    "segments",
+    "webserver",
+)
 RESULTS = Path(__file__).with_name("results.json")
 
 

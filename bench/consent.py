@@ -327,7 +327,11 @@ def _order(workspace_id: int) -> None:
 
     asked = {"workspace_id": workspace_id, "by": "bench", "now": harness.NOW}
     made = requests.receive_request(
-        kind=Right.ACCESS, identifiers=[Identifier("email", _address(0))], received_at=harness.NOW, is_logged_in=True, **asked
+        kind=Right.ACCESS,
+        identifiers=[Identifier("email", _address(0))],
+        received_at=harness.NOW,
+        is_logged_in=True,
+        **asked,
     )
     requests.start_request(request_id=made.pk, **asked)
 
