@@ -131,7 +131,7 @@ FROM unnest(%(types)s::text[], %(digests)s::bytea[], %(purposes)s::text[], %(sta
              recipient, jurisdiction)
 LEFT JOIN purpose u ON u.workspace_id = %(workspace)s AND u.purpose = new.purpose
 ORDER BY key
-ON CONFLICT (workspace_id, key) DO NOTHING
+ON CONFLICT (workspace_id, key) DO NOTHING RETURNING key
 """
 
 _KEPT = """
@@ -148,19 +148,45 @@ def record_consents(
     `source` is the id of the source that reports them. Raises `InvalidStatementError`, `KeyReusedError` and
     `TooManyStatementsError`.
     """
+    keyed = checked(statements, now)
+    new = _trying_again(lambda: _record(workspace_id, keyed, source))
+    return _counted(keyed, new)
+
+
+def record_parts(*, workspace_id: int, parts: Sequence[Sequence[ConsentStatement]]) -> list[Recorded]:
+    """Record what several senders said, `checked` each, in one transaction: all of it or none. Counts for each part."""
+    everything = [statement for part in parts for statement in part]
+    new = _trying_again(lambda: _record(workspace_id, everything, source=None))
+    return [_counted(part, new) for part in parts]
+
+
+def checked(statements: Sequence[ConsentStatement], now: datetime) -> list[ConsentStatement]:
+    """With their keys. Raises `InvalidStatementError` and `TooManyStatementsError`."""
     if len(statements) > MOST_STATEMENTS:
         raise TooManyStatementsError(given=len(statements))
     _refuse_invalid(statements, now)
-    keyed = [statement.with_key() for statement in statements]
-    return _trying_again(lambda: _record(workspace_id, keyed, source))
+    return [statement.with_key() for statement in statements]
+
+
+def _counted(statements: Sequence[ConsentStatement], new: set[str]) -> Recorded:
+    """Takes what it counts: of two with one key only the first was recorded."""
+    mine = {statement.key for statement in statements} & new
+    new -= mine
+    return Recorded(recorded=len(mine), duplicates=len(statements) - len(mine))
 
 
 def withdraw(
     *, workspace_id: int, identifier: Identifier, purpose: str, now: datetime, key: str = "", recipient: str = ""
 ) -> Recorded:
     """The person behind the identifier no longer permits the purpose, or the purpose for one recipient."""
-    said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, key=key, recipient=recipient)
+    said = withdrawal(identifier=identifier, purpose=purpose, now=now, key=key, recipient=recipient)
     return record_consents(workspace_id=workspace_id, statements=[said], now=now)
+
+
+def withdrawal(
+    *, identifier: Identifier, purpose: str, now: datetime, key: str = "", recipient: str = ""
+) -> ConsentStatement:
+    return ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, key=key, recipient=recipient)
 
 
 def record_signals(
@@ -228,15 +254,16 @@ def _signal(category: str | None) -> dict[str, Any]:
     return {"kind": SignalKind.CATEGORY, "category": category}
 
 
-def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:
+def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> set[str]:
+    """Returns the keys that are new."""
     distinct = {statement.key: statement for statement in statements}
     with workspace_scope(workspace_id), connection.cursor() as cursor:
         _refuse_notices(workspace_id, statements)
         cursor.execute(_RECORD, {**_columns(list(distinct.values())), "workspace": workspace_id, "source": source})
-        recorded = int(cursor.rowcount)
-        if recorded < len(statements):  # else every key is new, and stands for what was given with it
+        new = {key for (key,) in cursor.fetchall()}
+        if len(new) < len(statements):  # else every key stands for what was given with it
             _refuse_reused_keys(workspace_id, statements)
-    return Recorded(recorded=recorded, duplicates=len(statements) - recorded)
+    return new
 
 
 def _columns(statements: Sequence[ConsentStatement]) -> dict[str, Any]:
