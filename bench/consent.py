@@ -273,9 +273,23 @@ SELECT %(workspace)s, %(source)s, %(person)s, 'm' || n, 'track', 'Product Viewed
                           jsonb_build_object('path', '/p/' || n %% 97))
 FROM generate_series(1, %(events)s) AS n, LATERAL (SELECT %(now)s - interval '14 days' * random() AS at) AS came
 """
-BUILDER = """
-import resource, sys, time
-import django
+# Each under the login that does it in production: the web server takes the request, the worker of rights answers it.
+ORDER = """
+import sys, django
+django.setup()
+from django.utils import timezone
+from cdp.kernel.identifiers import Identifier
+from consent import requests
+from consent.rights import Right
+asked = {"workspace_id": int(sys.argv[1]), "by": "bench", "now": timezone.now()}
+person = [Identifier("email", sys.argv[2])]
+made = requests.receive_request(
+    kind=Right.ACCESS, identifiers=person, received_at=asked["now"], is_logged_in=True, **asked
+)
+requests.start_request(request_id=made.pk, **asked)
+"""
+BUILD = """
+import resource, sys, time, django
 django.setup()
 from django.utils import timezone
 from consent import packaging
@@ -290,13 +304,9 @@ PLAIN_EVENTS = "COPY (SELECT * FROM core.event WHERE identifier_id = {}) TO STDO
 
 def _package(measured: Measured) -> None:
     workspace_id, person = _busy_person()
-    _order(workspace_id)
     with TemporaryDirectory() as directory:
-        environment = {
-            **os.environ, "DATABASE_URL": harness.address_of("rights"), "PACKAGE_DIR": directory, "LOG_LEVEL": "WARNING",
-        }  # fmt: skip
-        command = [sys.executable, "-c", BUILDER, str(workspace_id)]
-        told = subprocess.run(command, env=environment, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
+        _as_login("web", ORDER, workspace_id, _address(0))
+        told = _as_login("rights", BUILD, workspace_id, PACKAGE_DIR=directory)
         size = sum(file.stat().st_size for file in Path(directory).iterdir())
         with harness.stopwatch() as plain:
             _copy_out(person, Path(directory) / "events")
@@ -320,20 +330,11 @@ def _busy_person() -> tuple[int, int]:
     return workspace_id, person
 
 
-def _order(workspace_id: int) -> None:
-    from cdp.kernel.identifiers import Identifier
-    from consent import requests
-    from consent.rights import Right
-
-    asked = {"workspace_id": workspace_id, "by": "bench", "now": harness.NOW}
-    made = requests.receive_request(
-        kind=Right.ACCESS,
-        identifiers=[Identifier("email", _address(0))],
-        received_at=harness.NOW,
-        is_logged_in=True,
-        **asked,
-    )
-    requests.start_request(request_id=made.pk, **asked)
+def _as_login(login: str, program: str, *arguments: object, **more: str) -> str:
+    """What a program prints that runs in a process of its own."""
+    environment = {**os.environ, "DATABASE_URL": harness.address_of(login), "LOG_LEVEL": "WARNING", **more}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, env=environment, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
 
 
 def _copy_out(person: int, path: Path) -> None:

@@ -185,7 +185,7 @@ def _count(workspace_id: int) -> int:
     return int(count)
 
 
-def _rows(query: str, **parameters: int | bytes | Sequence[int] | Sequence[str]) -> list[tuple[Any, ...]]:
+def _rows(query: str, **parameters: int | bytes | list[int] | list[str]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
