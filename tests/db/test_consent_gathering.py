@@ -122,3 +122,13 @@ def test_record__while_the_writer_is_stopped__answers_everybody(together, commit
     )
     assert records_of(committed)[1] == 1
     assert gathering.record(workspace_id=committed.pk, statements=[said(9)], now=timezone.now()) == Recorded(1, 0)
+
+
+def test_gatherings__of_more_workspaces_than_are_kept__begin_anew(monkeypatch):
+    monkeypatch.setattr(gathering, "MOST_WORKSPACES", 1)
+    gathering._gatherings.clear()
+
+    first = gathering._gathering_of(1)
+
+    assert gathering._gathering_of(1) is not first
+    assert list(gathering._gatherings) == [1]
