@@ -100,6 +100,6 @@ _choosing = threading.Lock()
 
 def _gathering_of(workspace_id: int) -> Gathering:
     with _choosing:
-        if len(_gatherings) >= MOST_WORKSPACES:
+        if workspace_id not in _gatherings and len(_gatherings) >= MOST_WORKSPACES:
             _gatherings.clear()  # who waits in one of them is answered by it all the same
         return _gatherings.setdefault(workspace_id, Gathering(workspace_id))

@@ -130,5 +130,6 @@ def test_gatherings__of_more_workspaces_than_are_kept__begin_anew(monkeypatch):
 
     first = gathering._gathering_of(1)
 
-    assert gathering._gathering_of(1) is not first
-    assert list(gathering._gatherings) == [1]
+    assert gathering._gathering_of(1) is first
+    gathering._gathering_of(2)
+    assert list(gathering._gatherings) == [2]
