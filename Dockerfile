@@ -18,7 +18,7 @@ LABEL org.opencontainers.image.title="Tessera" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 RUN groupadd --gid 10001 tessera && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin tessera \
-    && install --directory --owner 10001 --group 10001 --mode 700 /uploads /packages
+    && install --directory --owner 10001 --group 10001 --mode 700 /uploads /packages /ledgers
 
 ENV PATH=/opt/tessera/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -27,6 +27,8 @@ ENV PATH=/opt/tessera/bin:$PATH \
     DATA_DIR=/tmp/tessera \
     UPLOAD_DIR=/uploads \
     PACKAGE_DIR=/packages \
+    ERASURE_LEDGER=/ledgers/erasures.jsonl \
+    LEDGER_HEADS=/ledgers/heads.jsonl \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib
 

@@ -15,6 +15,7 @@ from typing import Any
 from bench import harness
 
 NAMES = (
+    "consent",
     "door",
     "files",
     "gate",

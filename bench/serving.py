@@ -84,11 +84,11 @@ def await_answer(port: int) -> None:
 # -- the client -----------------------------------------------------------------------------------------------------
 
 
-def post(path: str, body: bytes, *, key: str, port: int) -> bytes:
-    """A request as the bytes that go over the wire."""
-    credentials = base64.b64encode(f"{key}:".encode()).decode()
+def post(path: str, body: bytes, *, key: str, port: int, is_api: bool = False) -> bytes:
+    """A request as the bytes that go over the wire, with a write key or a key of the API."""
+    credentials = f"Bearer {key}" if is_api else f"Basic {base64.b64encode(f'{key}:'.encode()).decode()}"
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Basic {credentials}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {credentials}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -101,6 +101,16 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
     },
+    "forget-packages": {
+        "task": "cdp.forget_packages",
+        "schedule": 3600.0,
+        "options": {"queue": RIGHTS_QUEUE, "expires": 3600.0},
+    },
+    "publish-heads": {
+        "task": "cdp.publish_heads",
+        "schedule": crontab(hour="0", minute="20"),
+        "options": {"queue": RIGHTS_QUEUE, "expires": 43_200.0},
+    },
     "tell-due-requests": {
         "task": "cdp.tell_due_requests",
         "schedule": 3600.0,

@@ -57,6 +57,7 @@ IDENTIFIER_PEPPER = read_text("IDENTIFIER_PEPPER", SECRET_KEY)  # keys the diges
 IDENTIFIER_PEPPERS_BEFORE = read_list("IDENTIFIER_PEPPERS_BEFORE")  # suppressions made under them still hold
 DATA_DIR = Path(read_text("DATA_DIR") or BASE_DIR / ".data")
 ERASURE_LEDGER = Path(read_text("ERASURE_LEDGER") or DATA_DIR / "erasures.jsonl")  # outside of what backups restore
+LEDGER_HEADS = Path(read_text("LEDGER_HEADS") or DATA_DIR / "ledger-heads.jsonl")  # likewise
 DEBUG = read_flag("DEBUG", default=False)
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 CSRF_TRUSTED_ORIGINS = read_list("CSRF_TRUSTED_ORIGINS")

@@ -14,7 +14,7 @@ from cdp import pipeline
 from cdp.ingestion import fetching, reading, replaying, uploads
 from cdp.kernel.logins import RIGHTS_QUEUE
 from cdp.models import RunState, Stage
-from consent import due_requests, execution, packaging, retention
+from consent import breaches, due_requests, execution, packaging, published_heads, retention
 from consent.opendsr import calling, turns
 
 log = structlog.get_logger()
@@ -151,9 +151,15 @@ def wake_packages() -> None:
 
 @shared_task(name="cdp.build_packages", acks_late=True, time_limit=3600)
 def build_packages(**_: Any) -> None:
-    """One package in each workspace, and away with those past their time. The schedule comes again at once."""
+    """One package in each workspace. The schedule comes again at once."""
     for workspace_id in pipeline.open_workspaces():
         packaging.build_next(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.forget_packages", acks_late=True, time_limit=600)
+def forget_packages(**_: Any) -> None:
+    """Away with the packages that are past their time. What one call leaves, the next one finds."""
+    for workspace_id in pipeline.open_workspaces():
         packaging.forget_old(workspace_id=workspace_id, now=timezone.now())
 
 
@@ -185,12 +191,22 @@ def work_on_opendsr(**_: Any) -> None:
         calling.call_back(workspace_id=workspace_id, clock=timezone.now)
 
 
+@shared_task(name="cdp.publish_heads", acks_late=True, time_limit=600)
+def publish_heads(**_: Any) -> None:
+    """Each day: what the ledger of each workspace is, written down outside of the database."""
+    for workspace_id in pipeline.open_workspaces():
+        head = published_heads.publish_head(workspace_id=workspace_id, now=timezone.now())
+        log.info("ledger.published", workspace=workspace_id, position=head.position, hash=head.hash)
+
+
 @shared_task(name="cdp.tell_due_requests", acks_late=True, time_limit=600)
 def tell_due_requests(**_: Any) -> None:
-    """A warning in the log for each workspace that has requests due within a week; ids only."""
+    """A warning in the log for each workspace with requests due within a week, or breaches within a day; ids only."""
     for workspace_id in pipeline.open_workspaces():
         if due := due_requests.due_soon(workspace_id=workspace_id, now=timezone.now()):
             log.warning("data_requests.due", workspace=workspace_id, requests=due)
+        if ending := breaches.clocks_ending(workspace_id=workspace_id, now=timezone.now()):
+            log.warning("breaches.due", workspace=workspace_id, breaches=ending)
 
 
 def _run(stage: Stage, workspace_id: int) -> None:

@@ -73,6 +73,12 @@ def open_clocks(*, now: datetime, within: timedelta = WARN_BEFORE) -> QuerySet[B
     return waiting.order_by("noticed_at")
 
 
+def clocks_ending(*, workspace_id: int, now: datetime) -> list[int]:
+    """As `open_clocks`, ids alone, in a scope of its own."""
+    with workspace_scope(workspace_id):
+        return list(open_clocks(now=now).values_list("pk", flat=True)[:1_000])
+
+
 # -- who was affected -------------------------------------------------------------------------------------------------
 
 _AFFECTED = """

@@ -34,7 +34,8 @@ TABLES_ACROSS_WORKSPACES: Final[Mapping[str, str]] = {
 }
 
 DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
-    "refresh_permissions": "writes the masks, which no login may write",
+    "decide_permissions": "writes the masks, which no login may write",
+    "refresh_permissions": "has everybody concerned decided, slice by slice",
     "refresh_expired_permissions": "decides anew when time has passed a mask",
     "identifier_is_silent": "trigger: a new identifier has the mask of somebody who said nothing",
     "identifiers_came": "trigger: a new identifier gets its profile and its mask",

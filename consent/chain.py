@@ -77,8 +77,8 @@ def head(workspace_id: int) -> Head:
         return Head(*cursor.fetchone())
 
 
-def verify(workspace_id: int, noted: Head | None = None) -> Verification:
-    """Recompute every link. `noted` is a head of earlier: what was cut off at the end is seen by it alone."""
+def verify(workspace_id: int, *noted: Head) -> Verification:
+    """Recompute every link. `noted` are heads of earlier: what was cut off at the end is seen by them alone."""
     findings: list[Finding] = []
     for found in _findings(workspace_id, noted):
         findings.append(found)
@@ -87,7 +87,7 @@ def verify(workspace_id: int, noted: Head | None = None) -> Verification:
     return Verification(_count(workspace_id), head(workspace_id), tuple(findings))
 
 
-def _findings(workspace_id: int, noted: Head | None) -> Iterator[Finding]:
+def _findings(workspace_id: int, noted: Sequence[Head]) -> Iterator[Finding]:
     yield from _noted_differs(workspace_id, noted)
     yield from _broken_links(workspace_id)
     yield from (Finding(Fault.UNLINKED, record, None) for (record,) in _rows(_UNLINKED, workspace=workspace_id))
@@ -128,7 +128,14 @@ ORDER BY id LIMIT 100
 
 _COUNT = "SELECT count(*) FROM consent_record WHERE workspace_id = %(workspace)s"
 _GENESIS = "SELECT core.consent_genesis(%(workspace)s)"
-_HASH_AT = "SELECT hash FROM consent_link WHERE workspace_id = %(workspace)s AND position = %(position)s"
+_ASTRAY = """
+SELECT n.position FROM unnest(%(positions)s::bigint[], %(hashes)s::text[]) AS n (position, hash)
+LEFT JOIN consent_link l ON l.workspace_id = %(workspace)s AND l.position = n.position
+WHERE n.hash IS DISTINCT FROM encode(
+    CASE WHEN n.position = 0 THEN core.consent_genesis(%(workspace)s) ELSE l.hash END, 'hex'
+)
+ORDER BY n.position
+"""
 
 
 def _broken_links(workspace_id: int) -> Iterator[Finding]:
@@ -167,13 +174,10 @@ def _makes(link: _Link, digest: bytes | None) -> bool:
     return digest is not None and hashlib.sha256(bytes(link.before) + bytes(digest)).digest() == bytes(link.hash)
 
 
-def _noted_differs(workspace_id: int, noted: Head | None) -> Iterator[Finding]:
-    if noted is None:
-        return
-    query = _HASH_AT if noted.position else _GENESIS
-    found = [bytes(kept).hex() for (kept,) in _rows(query, workspace=workspace_id, position=noted.position)]
-    if found != [noted.hash]:
-        yield Finding(Fault.HEAD_DIFFERS, None, noted.position)
+def _noted_differs(workspace_id: int, noted: Sequence[Head]) -> Iterator[Finding]:
+    positions, hashes = [head.position for head in noted], [head.hash for head in noted]
+    astray = _rows(_ASTRAY, workspace=workspace_id, positions=positions, hashes=hashes)
+    yield from (Finding(Fault.HEAD_DIFFERS, None, position) for (position,) in astray)
 
 
 def _count(workspace_id: int) -> int:
@@ -181,7 +185,7 @@ def _count(workspace_id: int) -> int:
     return int(count)
 
 
-def _rows(query: str, **parameters: int | bytes) -> list[tuple[Any, ...]]:
+def _rows(query: str, **parameters: int | bytes | list[int] | list[str]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()

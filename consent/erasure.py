@@ -43,6 +43,17 @@ KEPT: Final[Mapping[str, str]] = {
     "audience_member": "until the destinations have removed the person: hashes, deleted when they answered",
     "erasure_subject": "until the destinations have erased the person: encrypted, deleted when they answered",
 }
+# Where others may have written of the person in words of their own, and nobody looks for it, each with the reason. Rows
+# of the person's own go by the rules; whatever names the person by address, telephone or key in what waits goes too.
+NOT_SEARCHED: Final[Mapping[str, str]] = {
+    "event": "the properties of somebody else's event: their data too, and to look for it would read every event there is",
+    "identifier_trait": "a value of somebody else, such as a note: their data too; correct it at its source",
+    "trait": "a value of somebody else's profile, which follows from those of their identifiers",
+    "record": "somebody else's row of another system, which sends it anew until it is corrected there",
+    "quarantine": "an item that has a name and no address, telephone or key: namesakes would lose theirs; it goes with its period",
+    "linkage_model": "how often values occur that at least two records share: no record, no person, no two values together",
+    "upload": "a file that waits to be loaded: whoever is suppressed is left out of it, and it is deleted after loading",
+}
 LEADING_NOWHERE: Final[Mapping[str, str]] = {"erasure_order": "the id of a profile that is no more"}
 
 STAGES: Final = range(1, 5)  # their advisory locks; ingestion has the one of the gate
@@ -105,6 +116,7 @@ def certificate(erasure: Erasure) -> dict[str, Any]:
         "ledger_line": erasure.number,
         "rows": erasure.rows,
         "kept": dict(KEPT),
+        "not_searched": dict(NOT_SEARCHED),
         "destinations": [
             {
                 "destination": each.destination, "answer": each.answer.lower(), "code": each.code, "tries": each.tries,

@@ -184,7 +184,7 @@ class ConsentRecord(models.Model):
     rewrites nothing. Append-only, by grant and by trigger.
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
     identifier_type = models.CharField(_("identifier type"), max_length=64)
     identifier_digest = models.BinaryField(max_length=32)
     purpose = models.CharField(_("purpose"), max_length=20, choices=[(p.value, p.value) for p in Purpose])
@@ -194,8 +194,8 @@ class ConsentRecord(models.Model):
     is_verified = models.BooleanField(
         _("verified"), default=False, help_text=_("the person was logged in, or confirmed by double opt-in")
     )
-    source = models.ForeignKey(Source, models.PROTECT, null=True, verbose_name=_("source"))
-    notice = models.ForeignKey(Notice, models.PROTECT, null=True, verbose_name=_("notice"))
+    source = models.ForeignKey(Source, models.PROTECT, null=True, verbose_name=_("source"), db_index=False)
+    notice = models.ForeignKey(Notice, models.PROTECT, null=True, verbose_name=_("notice"), db_index=False)
     recipient = models.CharField(
         _("recipient"),
         max_length=64,
@@ -226,7 +226,10 @@ class ConsentRecord(models.Model):
             models.Index(
                 fields=["workspace", "identifier_type", "identifier_digest", "purpose"],
                 name="consent_record_by_identifier",
-            )
+            ),
+            # For whoever deletes a source or a notice, and for nothing else: most records name neither.
+            models.Index(fields=["source"], condition=models.Q(source__isnull=False), name="consent_record_by_source"),
+            models.Index(fields=["notice"], condition=models.Q(notice__isnull=False), name="consent_record_by_notice"),
         ]
 
     def __str__(self) -> str:

@@ -23,8 +23,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import F, QuerySet
 from django.utils import translation
-from psycopg import ServerCursor
-from psycopg.types.json import JsonbLoader
+from psycopg import ServerCursor, postgres
+from psycopg.types.string import TextLoader
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.logins import RIGHTS
@@ -210,9 +210,9 @@ def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -
     """The same rows three times, from one cursor that is wound back: all formats show one moment."""
     parameters = {name: getattr(person, name) for name in Person.__slots__}
     with connection.connection.cursor(name=f"section_{section.name}", scrollable=True) as cursor:
-        cursor.adapters.register_loader("jsonb", JsonbLoader)  # Django leaves it as text
+        cursor.adapters.register_loader("jsonb", TextLoader)  # as it is written: nobody reads what is in it
         cursor.execute(section.query, parameters)
-        columns = [column.name for column in cursor.description]
+        columns = [Column(column.name, column.type_code == JSONB) for column in cursor.description]
         for ending, write in FORMATS.items():
             place = f"{ending}/{section.origin.value}/{section.name}.{ending}"
             with archive.open(place, "w", force_zip64=True) as file:
@@ -221,48 +221,74 @@ def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -
     return number
 
 
-def _rows_of(cursor: ServerCursor[Any]) -> Iterator["Row"]:
+def _rows_of(cursor: ServerCursor[Any]) -> Iterator["Rows"]:
     """What the cursor gives when it is iterated itself it does not give again after it was wound back."""
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield from rows
+        yield rows
 
 
-Row = Sequence[Any]
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    is_json: bool
 
 
-def _write_json(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
+Rows = Sequence[Sequence[Any]]
+JSONB: Final = postgres.types["jsonb"].oid
+in_json: Final = json.JSONEncoder(default=str, ensure_ascii=False).encode
+
+
+def _write_json(file: IO[bytes], _: Section, columns: Sequence[Column], slices: Iterable[Rows]) -> int:
+    names = [(f"{in_json(column.name)}: ", column.is_json) for column in columns]
     number = 0
-    file.write(b"[")
-    for number, row in enumerate(rows, start=1):
-        line = json.dumps(dict(zip(columns, row, strict=True)), default=str, ensure_ascii=False)
-        file.write((",\n" if number > 1 else "\n").encode() + line.encode())
-    file.write(b"\n]\n")
+    for rows in slices:
+        lines = ",\n".join(_object(names, row) for row in rows)
+        file.write(f"{',' if number else '['}\n{lines}".encode())
+        number += len(rows)
+    file.write(b"\n]\n" if number else b"[\n]\n")
     return number
 
 
-def _write_csv(file: IO[bytes], _: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    number = sum(1 for row in rows if writer.writerow([_harmless(_in_words(value)) for value in row]))
-    text.detach()
-    return number
+def _object(names: Sequence[tuple[str, bool]], row: Sequence[Any]) -> str:
+    parts = [
+        name + (value if is_json and value is not None else in_json(value))
+        for (name, is_json), value in zip(names, row, strict=True)
+    ]
+    return f"{{{', '.join(parts)}}}"
 
 
-def _write_html(file: IO[bytes], section: Section, columns: Sequence[str], rows: Iterable[Row]) -> int:
-    heads = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+def _write_csv(file: IO[bytes], _: Section, columns: Sequence[Column], slices: Iterable[Rows]) -> int:
+    number = 0
+    for rows in _with_heads(columns, slices):
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([_harmless(_in_words(value)) for value in row] for row in rows)
+        file.write(text.getvalue().encode())
+        number += len(rows)
+    return number - 1
+
+
+def _with_heads(columns: Sequence[Column], slices: Iterable[Rows]) -> Iterator[Rows]:
+    yield [[column.name for column in columns]]
+    yield from slices
+
+
+def _write_html(file: IO[bytes], section: Section, columns: Sequence[Column], slices: Iterable[Rows]) -> int:
+    heads = "".join(f"<th>{html.escape(column.name)}</th>" for column in columns)
     file.write(f"{_head()}<h1>{html.escape(str(TITLES[section.name]))}</h1><table><tr>{heads}</tr>\n".encode())
-    number = sum(1 for row in rows if file.write(_line(row)))
+    number = 0
+    for rows in slices:
+        file.write("".join(map(_line, rows)).encode())
+        number += len(rows)
     file.write(b"</table>\n")
     return number
 
 
-def _line(row: Row) -> bytes:
+def _line(row: Sequence[Any]) -> str:
     cells = "".join(f"<td>{html.escape(_in_words(value))}</td>" for value in row)
-    return f"<tr>{cells}</tr>\n".encode()
+    return f"<tr>{cells}</tr>\n"
 
 
-FORMATS: Final[Mapping[str, Callable[[IO[bytes], Section, Sequence[str], Iterable[Row]], int]]] = {
+FORMATS: Final[Mapping[str, Callable[[IO[bytes], Section, Sequence[Column], Iterable[Rows]], int]]] = {
     "json": _write_json,
     "csv": _write_csv,
     "html": _write_html,
@@ -293,7 +319,9 @@ def _index(sections: Sequence[Section], counts: Mapping[str, int]) -> str:
 def _in_words(value: object) -> str:
     if value is None:
         return ""
-    return json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    if type(value) is str:
+        return value
+    return in_json(value) if isinstance(value, dict | list) else str(value)
 
 
 def _harmless(text: str) -> str:

@@ -134,7 +134,7 @@ FROM unnest(%(types)s::text[], %(digests)s::bytea[], %(purposes)s::text[], %(sta
              recipient, jurisdiction)
 LEFT JOIN purpose u ON u.workspace_id = %(workspace)s AND u.purpose = new.purpose
 ORDER BY key
-ON CONFLICT (workspace_id, key) DO NOTHING
+ON CONFLICT (workspace_id, key) DO NOTHING RETURNING key
 """
 
 _KEPT = """
@@ -151,19 +151,45 @@ def record_consents(
     `source` is the id of the source that reports them. Raises `InvalidStatementError`, `KeyReusedError` and
     `TooManyStatementsError`.
     """
+    keyed = checked(statements, now)
+    new = _trying_again(lambda: _record(workspace_id, keyed, source))
+    return _counted(keyed, new)
+
+
+def record_parts(*, workspace_id: int, parts: Sequence[Sequence[ConsentStatement]]) -> list[Recorded]:
+    """Record what several senders said, `checked` each, in one transaction: all of it or none. Counts for each part."""
+    everything = [statement for part in parts for statement in part]
+    new = _trying_again(lambda: _record(workspace_id, everything, source=None))
+    return [_counted(part, new) for part in parts]
+
+
+def checked(statements: Sequence[ConsentStatement], now: datetime) -> list[ConsentStatement]:
+    """With their keys. Raises `InvalidStatementError` and `TooManyStatementsError`."""
     if len(statements) > MOST_STATEMENTS:
         raise TooManyStatementsError(given=len(statements))
     _refuse_invalid(statements, now)
-    keyed = [statement.with_key() for statement in statements]
-    return _trying_again(lambda: _record(workspace_id, keyed, source))
+    return [statement.with_key() for statement in statements]
+
+
+def _counted(statements: Sequence[ConsentStatement], new: set[str]) -> Recorded:
+    """Takes what it counts: of two with one key only the first was recorded."""
+    mine = {statement.key for statement in statements} & new
+    new -= mine
+    return Recorded(recorded=len(mine), duplicates=len(statements) - len(mine))
 
 
 def withdraw(
     *, workspace_id: int, identifier: Identifier, purpose: str, now: datetime, key: str = "", recipient: str = ""
 ) -> Recorded:
     """The person behind the identifier no longer permits the purpose, or the purpose for one recipient."""
-    said = ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, key=key, recipient=recipient)
+    said = withdrawal(identifier=identifier, purpose=purpose, now=now, key=key, recipient=recipient)
     return record_consents(workspace_id=workspace_id, statements=[said], now=now)
+
+
+def withdrawal(
+    *, identifier: Identifier, purpose: str, now: datetime, key: str = "", recipient: str = ""
+) -> ConsentStatement:
+    return ConsentStatement(identifier, purpose, ConsentState.WITHDRAWN, now, key=key, recipient=recipient)
 
 
 def record_signals(
@@ -253,14 +279,16 @@ def _refuse_category(kind: str, category: str) -> None:
         raise BadCategoryError(known=known)
 
 
-def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> Recorded:
+def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> set[str]:
+    """Returns the keys that are new."""
     distinct = {statement.key: statement for statement in statements}
     with workspace_scope(workspace_id), connection.cursor() as cursor:
         _refuse_notices(workspace_id, statements)
         cursor.execute(_RECORD, {**_columns(list(distinct.values())), "workspace": workspace_id, "source": source})
-        recorded = int(cursor.rowcount)
-        _refuse_reused_keys(workspace_id, statements)
-    return Recorded(recorded=recorded, duplicates=len(statements) - recorded)
+        new = {key for (key,) in cursor.fetchall()}
+        if len(new) < len(statements):  # else every key stands for what was given with it
+            _refuse_reused_keys(workspace_id, statements)
+    return new
 
 
 def _columns(statements: Sequence[ConsentStatement]) -> dict[str, Any]:
@@ -282,6 +310,8 @@ def _columns(statements: Sequence[ConsentStatement]) -> dict[str, Any]:
 def _refuse_notices(workspace_id: int, statements: Sequence[ConsentStatement]) -> None:
     """The foreign key alone would take the notice of another workspace: it is checked without row-level security."""
     named = {statement.notice_id for statement in statements} - {None}
+    if not named:
+        return
     notices = Notice.objects.filter(workspace_id=workspace_id, pk__in=named).values_list("pk", "valid_from")
     valid_from = dict(notices)
     _refuse([(place, fault) for place, each in enumerate(statements) if (fault := _fault_of_notice(each, valid_from))])
@@ -317,12 +347,16 @@ def _refuse(faults: Sequence[tuple[int, str]]) -> None:
         raise InvalidStatementError(faults=[{"statement": place, "fault": fault} for place, fault in faults])
 
 
+_PURPOSES: Final = frozenset(Purpose)
+_STATES: Final = frozenset(ConsentState.values)
+
+
 def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
     """The name of what is wrong; the value stays out of it."""
     occurred_at, expires_at = statement.occurred_at, statement.expires_at
     faults = (
-        (statement.purpose not in set(Purpose), "unknown_purpose"),
-        (statement.state not in ConsentState.values, "unknown_state"),
+        (statement.purpose not in _PURPOSES, "unknown_purpose"),
+        (statement.state not in _STATES, "unknown_state"),
         (occurred_at > now, "occurred_in_the_future"),
         (expires_at is not None and expires_at <= occurred_at, "expires_before_it_occurred"),
         (len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64, "too_long"),

@@ -1,13 +1,16 @@
 """Who asks: a key, which belongs to a workspace, carries scopes, and reads people for one purpose."""
 
+from functools import cache
 from typing import Final
 
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import Model
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from cdp.models import ApiKey
+from cdp.models import ApiKey, Workspace
 from cdp.models.keys import digest_of
 
 SCHEME: Final = "Bearer"
@@ -20,17 +23,45 @@ class ApiKeyAuthentication(BaseAuthentication):
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != SCHEME.lower() or not secret.strip():
             return None
-        key = (
-            ApiKey.objects.select_related("workspace")
-            .filter(digest=digest_of(secret.strip()), revoked_at=None, workspace__closed_at=None)
-            .first()
-        )
+        key = _key_with(digest_of(secret.strip()))
         if key is None:
             raise AuthenticationFailed
         return None, key
 
     def authenticate_header(self, _: Request) -> str:
         return SCHEME
+
+
+def _columns_of(model: type[Model]) -> tuple[str, ...]:
+    return tuple(field.column for field in model._meta.concrete_fields)  # noqa: SLF001  # Django's documented Meta API
+
+
+_OF_KEY: Final = _columns_of(ApiKey)
+_OF_WORKSPACE: Final = _columns_of(Workspace)
+_WITH_DIGEST: Final = f"""
+SELECT {", ".join((*(f"k.{name}" for name in _OF_KEY), *(f"w.{name}" for name in _OF_WORKSPACE)))}
+FROM api_key k JOIN workspace w ON w.id = k.workspace_id
+WHERE k.digest = %s AND k.revoked_at IS NULL AND w.closed_at IS NULL
+"""  # noqa: S608  # names of our own columns
+
+
+def _key_with(digest: str) -> ApiKey | None:
+    """With its workspace. Every request asks: Django would write the same statement anew each time, which takes longer
+    than Postgres needs to answer it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_WITH_DIGEST, [digest])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    key = ApiKey.from_db(DEFAULT_DB_ALIAS, _attributes(ApiKey), row[: len(_OF_KEY)])
+    key.workspace = Workspace.from_db(DEFAULT_DB_ALIAS, _attributes(Workspace), row[len(_OF_KEY) :])
+    return key
+
+
+@cache
+def _attributes(model: type[Model]) -> tuple[str, ...]:
+    return tuple(field.attname for field in model._meta.concrete_fields)  # noqa: SLF001  # likewise
 
 
 class HasScope(BasePermission):

@@ -18,7 +18,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models import Scope, Stage
-from consent import queries, services
+from consent import gathering, queries, services
 from consent.models import JURISDICTION, ConsentState, Notice, PurposePolicy
 
 PURPOSES = [purpose.value for purpose in Purpose]
@@ -172,7 +172,7 @@ class ConsentsView(KeyedView):
     def post(self, request: Request) -> Response:
         asked = Statements(data=request.data)
         asked.is_valid(raise_exception=True)
-        counts = services.record_consents(
+        counts = gathering.record(
             workspace_id=workspace_of(request),
             statements=_statements(request, asked.validated_data["consents"]),
             now=timezone.now(),
@@ -196,9 +196,9 @@ class WithdrawalsView(KeyedView):
         asked = Withdrawal(data=request.data)
         asked.is_valid(raise_exception=True)
         named = read_identifier(request, asked.validated_data.pop("identifier"))
-        counts = services.withdraw(
-            workspace_id=workspace_of(request), identifier=named, now=timezone.now(), **asked.validated_data
-        )
+        now = timezone.now()
+        said = services.withdrawal(identifier=named, now=now, **asked.validated_data)
+        counts = gathering.record(workspace_id=workspace_of(request), statements=[said], now=now)
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         wake_on_commit(Stage.SEGMENTS, workspace_id=workspace_of(request))
         return Response(RecordedBody(counts).data)

@@ -36,6 +36,7 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "token_expired": HTTPStatus.GONE,
     "unknown_token": HTTPStatus.NOT_FOUND,
     "unknown_receipt": HTTPStatus.NOT_FOUND,
+    "unanswered": HTTPStatus.SERVICE_UNAVAILABLE,
     "segment_exists": HTTPStatus.CONFLICT,
     "unknown_segment": HTTPStatus.NOT_FOUND,
     "unknown_profile": HTTPStatus.NOT_FOUND,

@@ -5,15 +5,17 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
-_SET_WORKSPACE = "SELECT set_config('tessera.workspace', %s, true)"
+_ENTER = "SELECT current_setting('tessera.workspace', true), set_config('tessera.workspace', %s, true)"
+_LEAVE = "SELECT set_config('tessera.workspace', %s, true)"
 
 
 @contextmanager
 def workspace_scope(workspace_id: int) -> Iterator[None]:
     """Open a transaction whose statements see and write the rows of this workspace alone."""
+    is_within = connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('tessera.workspace', true)")
+        cursor.execute(_ENTER, [str(workspace_id)])
         previous = cursor.fetchone()[0] or ""
-        cursor.execute(_SET_WORKSPACE, [str(workspace_id)])
         yield
-        cursor.execute(_SET_WORKSPACE, [previous])  # a savepoint does not reset it; a rollback does
+        if is_within:  # a savepoint does not reset it; a rollback does, and so does the end of the transaction
+            cursor.execute(_LEAVE, [previous])

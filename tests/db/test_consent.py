@@ -447,3 +447,41 @@ def test_record_consents__of_many_in_a_young_database__reads_each_row_a_few_time
 
     assert rows_read() - before < 40 * MANY
     assert Profile.objects.filter(permitted=sum(purpose.bit for purpose in Purpose)).count() == MANY
+
+
+def test_purposes__changed_for_more_people_than_a_slice__decide_on_everybody(workspace):
+    """Ten thousand are decided at once: who begins a slice and who ends one is decided on as all others."""
+    many, advertising = 10_001, Purpose.ADVERTISING.bit
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO identifier (workspace_id, type, value, digest)"
+            " SELECT %s, 'user_id', n, sha256(convert_to(n::text, 'UTF8')) FROM generate_series(1, %s) AS n",
+            [workspace.pk, many],
+        )
+
+    PurposePolicy.objects.filter(purpose=Purpose.ADVERTISING).update(legal_basis=LegalBasis.LEGITIMATE_INTEREST)
+
+    masks = sum(purpose.bit for purpose in Purpose)
+    assert Profile.objects.filter(permitted=masks - advertising).count() == 0
+    assert Profile.objects.filter(permitted=masks).count() == many
+    assert Identifier.objects.filter(permitted=masks).count() == many
+    assert OutboxRow.objects.filter(stage=Stage.SEGMENTS, cause=Cause.CONSENT).count() == many
+
+
+def test_record_consents__all_new_but_one_whose_key_is_known__refuses_them_all(workspace, now):
+    record_consents(workspace_id=workspace.pk, statements=[statement(now, key="form-1")], now=now)
+    said = [statement(now, key="form-2"), statement(now, key="form-1", state=ConsentState.WITHDRAWN)]
+
+    with pytest.raises(services.KeyReusedError), transaction.atomic():
+        record_consents(workspace_id=workspace.pk, statements=said, now=now)
+
+    assert list(ConsentRecord.objects.values_list("key", flat=True)) == ["form-1"]
+
+
+def test_record_consents__with_one_key_for_two_statements__refuses_both(workspace, now):
+    said = [statement(now, key="form-1"), statement(now, key="form-1", state=ConsentState.WITHDRAWN)]
+
+    with pytest.raises(services.KeyReusedError), transaction.atomic():
+        record_consents(workspace_id=workspace.pk, statements=said, now=now)
+
+    assert not ConsentRecord.objects.exists()

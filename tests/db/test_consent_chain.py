@@ -1,5 +1,6 @@
 """Whoever tampers with the ledger, a superuser included, is found by the chain."""
 
+import json
 from contextlib import nullcontext
 from datetime import timedelta
 from importlib import import_module
@@ -9,9 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.models.tenancy import workspace_scope
-from consent import chain, services
+from consent import chain, published_heads, services
 from consent.chain import Fault, Finding, Head
 from consent.models import ConsentLink, ConsentRecord, ConsentState, Notice
 from consent.services import ConsentStatement, record_consents
@@ -275,3 +277,81 @@ def test_notice__not_yet_valid_when_somebody_answered__is_refused(workspace, now
 
     assert refused.value.details == {"faults": [{"statement": 0, "fault": "notice_not_yet_valid"}]}
     assert not ConsentRecord.objects.exists()
+
+
+# -- published heads ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heads(settings, tmp_path):
+    settings.LEDGER_HEADS = tmp_path / "elsewhere" / "heads.jsonl"
+    return settings.LEDGER_HEADS
+
+
+def published(heads, workspace):
+    return list(published_heads.published_heads(heads, workspace_id=workspace.pk))
+
+
+def test_head__published_each_day__is_a_signed_line_and_the_ledger_leads_through_all(heads, ledger, workspace, now):
+    first = published_heads.publish_head(workspace_id=workspace.pk, now=now)
+    services.withdraw(workspace_id=workspace.pk, identifier=Named("crm:id", "1"), purpose="analytics", now=now)
+    second = published_heads.publish_head(workspace_id=workspace.pk, now=now + timedelta(days=1))
+
+    lines = [json.loads(line) for line in heads.read_text().splitlines()]
+    assert published(heads, workspace) == [first, second]
+    assert [head.position for head in (first, second)] == [SAID, SAID + 1]
+    assert [(line["workspace"], line["hash"]) for line in lines] == [
+        (workspace.pk, each.hash) for each in (first, second)
+    ]
+    assert all(line["jws"].count(".") == 2 for line in lines)
+    assert chain.verify(workspace.pk, first, second).is_whole
+
+
+def test_head__published__shows_what_was_cut_off_and_made_anew(heads, ledger, workspace, now):
+    published_heads.publish_head(workspace_id=workspace.pk, now=now)
+    tamper(
+        "DELETE FROM consent_record WHERE id = %(id)s",
+        "DELETE FROM consent_link WHERE record_id = %(id)s",
+        id=ledger[5],
+    )
+    services.withdraw(workspace_id=workspace.pk, identifier=Named("crm:id", "1"), purpose="analytics", now=now)
+
+    assert chain.verify(workspace.pk).is_whole
+    assert chain.verify(workspace.pk, *published(heads, workspace)).findings == (
+        Finding(Fault.HEAD_DIFFERS, None, SAID),
+    )
+
+
+def test_head__published_after_a_crash__drops_the_line_that_was_cut_off(heads, ledger, workspace, now):
+    head = published_heads.publish_head(workspace_id=workspace.pk, now=now)
+    with heads.open("ab") as file:
+        file.write(b'{"workspace": 1, "posi')
+    assert published(heads, workspace) == [head]
+
+    published_heads.publish_head(workspace_id=workspace.pk, now=now)
+
+    assert published(heads, workspace) == [head, head]
+
+
+def test_head__of_another_workspace__is_none_of_this_one(heads, ledger, workspace, now):
+    with workspace_scope(other := WorkspaceFactory().pk):
+        published_heads.publish_head(workspace_id=other, now=now)
+
+    assert published(heads, workspace) == []
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"workspace": 1}', '{"workspace": %s, "position": "x", "hash": ""}'])
+def test_heads__of_a_file_that_was_changed__are_refused(line, heads, workspace):
+    heads.parent.mkdir()
+    heads.write_text((line.replace("%s", str(workspace.pk)).replace('": 1', f'": {workspace.pk}')) + "\n")
+
+    with pytest.raises(published_heads.BrokenHeadsError):
+        published(heads, workspace)
+
+
+def test_heads__are_published_by_the_worker_of_rights(heads, ledger, workspace, as_login):
+    as_login("rights")
+
+    tasks.publish_heads()
+
+    assert [head.position for head in published(heads, workspace)] == [SAID]

@@ -96,6 +96,26 @@ def test_verify__of_a_whole_ledger__tells_its_head_which_verifies_later(run):
     assert run("consent", "verify", "--head", f"1:{told['head']['hash']}")["is_whole"] is True
 
 
+def test_publish_head__of_a_ledger_that_goes_on__verifies_later(run, settings, tmp_path):
+    settings.LEDGER_HEADS = tmp_path / "heads.jsonl"
+    said = ("--identifier", "crm:id:1", "--purpose", "analytics", "--state", "given")
+    run("consent", "record", *said)
+
+    head = run("consent", "publish-head")
+    run("consent", "record", *said)
+    told = run("consent", "verify", "--published", str(settings.LEDGER_HEADS))
+
+    assert head["position"] == 1
+    assert (told["is_whole"], told["noted"], told["head"]["position"]) == (True, 1, 2)
+
+
+def test_verify__by_a_file_that_is_not_there__is_a_wrong_argument(run, tmp_path):
+    with pytest.raises(CommandError, match="There is no file") as refused:
+        run("consent", "verify", "--published", str(tmp_path / "none"))
+
+    assert refused.value.returncode == 2
+
+
 def test_verify__of_a_ledger_that_misses_a_record__fails_and_names_it(run, workspace, as_login, capsys):
     run("consent", "record", "--identifier", "crm:id:1", "--purpose", "analytics", "--state", "given")
     as_login("none")

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 
 from activation import erasing
@@ -315,6 +317,30 @@ def test_certificate__says_what_and_not_whom(workspace, now):
 
     assert '"newsletter"' in told
     assert filled.people[0].value not in told
+
+
+def test_erasure__of_somebody_named_in_the_log_of_staff__empties_what_it_was_called(workspace, now):
+    filled = person(workspace, now)
+    user, address = get_user_model().objects.get(), filled.people[0].value
+    about = {"user_id": user.pk, "content_type_id": None, "action_flag": 2, "object_id": "1"}
+    LogEntry.objects.create(object_repr=f"Quarantined: {address}", change_message="[]", **about)
+    LogEntry.objects.create(object_repr="spring sale", change_message="[]", **about)
+
+    erase(workspace, Named("email", address))
+
+    assert list(LogEntry.objects.order_by("pk").values_list("object_repr", "change_message")) == [
+        ("", ""),
+        ("spring sale", "[]"),
+    ]
+
+
+def test_certificate__names_what_nobody_looks_for_and_why(workspace, now):
+    filled = person(workspace, now)
+
+    told = erasure.certificate(erase(workspace, Named("email", filled.people[0].value)))["not_searched"]
+
+    assert told == dict(erasure.NOT_SEARCHED)
+    assert all(len(reason) > 30 for reason in told.values())
 
 
 @pytest.mark.parametrize("login", ["operator", "rights", "web"])

@@ -9,12 +9,13 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Name
 from cdp.models import Event, Identifier
 from cdp.models.secrets import decrypted
-from consent import catalogue, packaging, requests
+from consent import breaches, catalogue, packaging, requests
 from consent.holdings import SECTIONS, WITHHELD, Origin, sections_for
 from consent.models import DataPackage, LegalBasis, PurposePolicy
 from consent.rights import Right
@@ -252,6 +253,26 @@ def test_tasks__as_rights__build_and_tell_what_is_due(filled, order, workspace, 
     assert len(told) == 1
     assert due.pk in told[0]
     assert doubted.pk not in told[0]
+
+
+def test_tasks__of_the_rights__forget_old_packages_and_tell_of_breaches(filled, order, workspace, now, as_login, log):
+    made = order("email:ada0@example.com")
+    late = timezone.now() - timedelta(hours=60)
+    breach = breaches.record_breach(
+        workspace_id=workspace.pk,
+        noticed_at=late,
+        facts="A laptop was lost.",
+        nature="CONFIDENTIALITY",
+        now=timezone.now(),
+    )
+    as_login("rights")
+    packaging.build_next(workspace_id=workspace.pk, now=timezone.now() - timedelta(days=31))
+
+    tasks.forget_packages()
+    tasks.tell_due_requests()
+
+    assert DataPackage.objects.get(request=made).stored_as == ""
+    assert [event["breaches"] for event in log.events if event["event"] == "breaches.due"] == [[breach.pk]]
 
 
 def test_build__when_nothing_waits__does_nothing(workspace, now, as_login):

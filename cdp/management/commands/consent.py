@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -16,7 +17,7 @@ from cdp.management.command import TesseraCommand
 from cdp.management.times import read_time
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
-from consent import chain, erasure, queries, restriction, services, suppression
+from consent import chain, erasure, published_heads, queries, restriction, services, suppression
 from consent.models import ConsentState, SignalKind
 from consent.signals import reading
 from consent.signals.bits import LARGEST_ID
@@ -49,6 +50,8 @@ class Command(TesseraCommand):
         record = actions.add_parser("record", help="record what a person says")
         verify = actions.add_parser("verify", help="is every record what was recorded, in its order, and none gone")
         verify.add_argument("--head", type=_head, metavar="POSITION:HASH", help="one that was noted earlier")
+        verify.add_argument("--published", type=Path, metavar="FILE", help="all heads that were published")
+        actions.add_parser("publish-head", help="add what the ledger is now to the file of published heads")
         settings = actions.add_parser(
             "settings", help="how the workspace asks by double opt-in; without options: show it"
         )
@@ -95,7 +98,7 @@ class Command(TesseraCommand):
             return
         workspace_id = self.workspace_id(options)
         if options["action"] == "verify":
-            self._verify(workspace_id, options["head"])
+            self._verify(workspace_id, _noted(workspace_id, options))
             return
         if (answer := _OF_THE_WORKSPACE.get(options["action"])) is not None:
             self.emit(answer(workspace_id, options))
@@ -103,10 +106,10 @@ class Command(TesseraCommand):
         identifier = _identifier(workspace_id, options["identifier"])
         self.emit(_OF_A_PERSON[options["action"]](workspace_id, identifier, options))
 
-    def _verify(self, workspace_id: int, noted: chain.Head | None) -> None:
+    def _verify(self, workspace_id: int, noted: list[chain.Head]) -> None:
         with workspace_scope(workspace_id):
-            found = chain.verify(workspace_id, noted)
-        self.emit({**asdict(found), "is_whole": found.is_whole})
+            found = chain.verify(workspace_id, *noted)
+        self.emit({**asdict(found), "noted": len(noted), "is_whole": found.is_whole})
         if not found.is_whole:
             raise BrokenLedgerError
 
@@ -114,6 +117,20 @@ class Command(TesseraCommand):
 def _head(text: str) -> chain.Head:
     position, _, digest = text.partition(":")
     return chain.Head(int(position), digest)
+
+
+def _noted(workspace_id: int, options: dict[str, Any]) -> list[chain.Head]:
+    """The head of the command line, and all of the file: with neither, what was cut off at the end is not seen."""
+    noted = [options["head"]] if options["head"] else []
+    if options["published"] is None:
+        return noted
+    if not options["published"].is_file():
+        raise CommandError(f"There is no file {options['published']}.", returncode=2)
+    return [*noted, *published_heads.published_heads(options["published"], workspace_id=workspace_id)]
+
+
+def _published(workspace_id: int, _: dict[str, Any]) -> dict[str, Any]:
+    return asdict(published_heads.publish_head(workspace_id=workspace_id, now=timezone.now()))
 
 
 def _hours(text: str) -> int:
@@ -251,6 +268,7 @@ def _erased(workspace_id: int, identifier: Identifier, options: dict[str, Any]) 
 
 
 _OF_THE_WORKSPACE: dict[str, Callable[[int, dict[str, Any]], dict[str, Any]]] = {
+    "publish-head": _published,
     "settings": _configured,
     "signals": _signals,
 }

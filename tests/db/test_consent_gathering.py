@@ -1,0 +1,135 @@
+"""Who records at the same moment as others is recorded with them, and answered for what is theirs."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from cdp.kernel.identifiers import Identifier as Named
+from cdp.models.tenancy import workspace_scope
+from consent import chain, gathering, services
+from consent.models import ConsentRecord
+from consent.services import ConsentStatement, Recorded
+
+SENDERS = 8
+
+
+@pytest.fixture
+def together(committed, monkeypatch):
+    """`together(said, …)`: each of these at once, by a thread of its own; the first is held up until all others wait."""
+    gathering._gatherings.clear()
+    sizes, stops = [], []
+
+    def record_parts(*, workspace_id, parts):
+        deadline = time.monotonic() + 10
+        while not sizes and len(gathering._gatherings[workspace_id]._waiting) < SENDERS - 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        sizes.append(len(parts))
+        if stops and len(parts) > 1:
+            raise KeyboardInterrupt
+        return services_record_parts(workspace_id=workspace_id, parts=parts)
+
+    def send(statements):
+        try:
+            return gathering.record(workspace_id=committed.pk, statements=statements, now=timezone.now())
+        except BaseException as error:  # noqa: BLE001  # an interrupt is no exception
+            return error
+        finally:
+            connection.close()
+
+    def run(*said, is_stopped=False):
+        stops.extend([True] * is_stopped)
+        with ThreadPoolExecutor(len(said)) as threads:
+            first = threads.submit(send, said[0])
+            while committed.pk not in gathering._gatherings or not gathering._gatherings[committed.pk]._is_writing:
+                time.sleep(0.01)
+            return [each.result() for each in (first, *[threads.submit(send, one) for one in said[1:]])], sizes
+
+    services_record_parts = services.record_parts
+    monkeypatch.setattr(services, "record_parts", record_parts)
+    return run
+
+
+def said(number, **changes):
+    values = {
+        "identifier": Named("crm:id", str(number)), "purpose": "advertising", "state": "GIVEN",
+        "occurred_at": timezone.now() - timedelta(days=1), "key": f"form-{number}",
+    }  # fmt: skip
+    return ConsentStatement(**{**values, **changes})
+
+
+def records_of(workspace):
+    with workspace_scope(workspace.pk):
+        return chain.verify(workspace.pk), ConsentRecord.objects.values_list("key", flat=True).order_by("pk").count()
+
+
+def test_record__by_many_at_once__takes_two_transactions_and_answers_each(together, committed):
+    answers, sizes = together(*([said(number)] for number in range(SENDERS)))
+
+    verified, records = records_of(committed)
+    assert answers == [Recorded(1, 0)] * SENDERS
+    assert sizes == [1, SENDERS - 1]
+    assert (verified.is_whole, verified.head.position, records) == (True, SENDERS, SENDERS)
+
+
+def test_record__of_one_message_by_many_at_once__counts_once(together, committed):
+    same = said(1)
+    answers, _ = together(*([same] for _ in range(SENDERS)))
+
+    assert sorted(answers, key=lambda each: each.recorded) == [Recorded(0, 1)] * (SENDERS - 1) + [Recorded(1, 0)]
+    assert records_of(committed)[1] == 1
+
+
+def test_record__beside_one_whose_key_is_known__fails_nobody_but_that_one(together, committed):
+    wrong = [said(0, state="WITHDRAWN")]
+    answers, sizes = together(*([said(number)] for number in range(SENDERS - 1)), wrong)
+
+    assert answers[:-1] == [Recorded(1, 0)] * (SENDERS - 1)
+    assert isinstance(answers[-1], services.KeyReusedError)
+    assert sizes == [1, SENDERS - 1] + [1] * (SENDERS - 1)
+    assert records_of(committed)[1] == SENDERS - 1
+
+
+def test_record__by_one_alone__raises_what_was_wrong_and_lets_the_next_go(committed):
+    gathering.record(workspace_id=committed.pk, statements=[said(1)], now=timezone.now())
+
+    with pytest.raises(services.KeyReusedError):
+        gathering.record(workspace_id=committed.pk, statements=[said(1, state="REFUSED")], now=timezone.now())
+
+    again = gathering.record(workspace_id=committed.pk, statements=[said(2)], now=timezone.now())
+    assert (again, records_of(committed)[1]) == (Recorded(1, 0), 2)
+
+
+def test_record__of_what_is_invalid__is_refused_before_anybody_waits(committed):
+    with pytest.raises(services.InvalidStatementError):
+        gathering.record(workspace_id=committed.pk, statements=[said(1, purpose="spying")], now=timezone.now())
+
+    assert records_of(committed)[1] == 0
+
+
+def test_record__while_the_writer_is_stopped__answers_everybody(together, committed):
+    """A process that ends while it writes leaves nobody waiting: they are told to send again."""
+    answers, sizes = together(*([said(number)] for number in range(SENDERS)), is_stopped=True)
+
+    assert sizes == [1, SENDERS - 1]
+    assert answers[0] == Recorded(1, 0)
+    assert sorted(type(each).__name__ for each in answers[1:]) == ["KeyboardInterrupt"] + ["UnansweredError"] * (
+        SENDERS - 2
+    )
+    assert records_of(committed)[1] == 1
+    assert gathering.record(workspace_id=committed.pk, statements=[said(9)], now=timezone.now()) == Recorded(1, 0)
+
+
+def test_gatherings__of_more_workspaces_than_are_kept__begin_anew(monkeypatch):
+    monkeypatch.setattr(gathering, "MOST_WORKSPACES", 1)
+    gathering._gatherings.clear()
+
+    first = gathering._gathering_of(1)
+
+    assert gathering._gathering_of(1) is first
+    gathering._gathering_of(2)
+    assert list(gathering._gatherings) == [2]
