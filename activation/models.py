@@ -1,10 +1,12 @@
 """Where audiences go, and the ledger of exactly what was sent."""
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Profile, Workspace
+from consent.services import RECIPIENT
 from segments.models import Segment
 
 
@@ -12,6 +14,15 @@ class Destination(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     slug = models.SlugField(_("slug"))
     kind = models.CharField(_("kind"), max_length=40)
+    recipient = models.CharField(
+        _("recipient"),
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[RegexValidator(RECIPIENT)],
+        help_text=_("whom people permit or refuse by this name, such as meta; empty: the kind"),
+    )
     config = models.JSONField(_("configuration"), default=dict, help_text=_("what is not secret"))
     secrets = models.BinaryField(help_text="JSON, encrypted with FIELD_ENCRYPTION_KEYS")
     is_enabled = models.BooleanField(_("enabled"), default=True)

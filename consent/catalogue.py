@@ -118,6 +118,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (OPERATOR, "restriction"): "restricts and lifts; digests",
     (OPERATOR, "suppression"): "suppresses and erases; digests",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
+    (OPERATOR, "profile"): "explains consents: masks by recipient, and where the person lives",
 }
 MAY_READ_PEOPLE: Final = frozenset({WEB, RIGHTS, OWNER})  # the console and the answers to people themselves
 

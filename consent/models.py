@@ -257,6 +257,14 @@ class ConsentSettings(models.Model):
     confirmation_hours = models.PositiveIntegerField(
         _("hours to confirm"), default=72, validators=[MinValueValidator(1)]
     )
+    jurisdiction_trait = models.CharField(
+        _("trait of the jurisdiction"),
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("whose value is where the person lives, as FR or US-CA; empty: not known of anybody"),
+    )
 
     class Meta:
         db_table = "consent_settings"

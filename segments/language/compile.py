@@ -421,8 +421,14 @@ def _facts(leaves: Sequence[_CompiledLeaf], asked: Asked) -> dict[str, exp.Query
             query = _aggregated(exp.to_table(table, alias=alias), alias, found).where(
                 _named(alias, name, found), copy=False
             )
-            facts[f"of_{table}"] = query if asked is Asked.EVERYBODY else query.where(_is_asked(alias), copy=False)
+            narrowed = _speaks_for_one(found) if asked is Asked.EVERYBODY else _is_asked(alias)
+            facts[f"of_{table}"] = query.where(narrowed, copy=False)
     return facts
+
+
+def _speaks_for_one(leaves: Sequence[_CompiledLeaf]) -> exp.Expr:
+    """Rows by which a leaf is true. The others need not be grouped: without any row a leaf is false as well."""
+    return exp.or_(*(column.aggregate.this.copy() for leaf in leaves for column in leaf.columns), copy=False)
 
 
 def _aggregated(source: exp.Expr, alias: str, leaves: Sequence[_CompiledLeaf]) -> exp.Select:
