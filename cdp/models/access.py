@@ -35,7 +35,7 @@ def purpose_view(purpose: Purpose, name: str, query: str, rights: str = "SELECT"
     The view belongs to `owner` and is a security barrier: no condition of a caller runs on a row before the gate.
     """
     return RunSQL(
-        f"CREATE VIEW {purpose}.{name} WITH (security_barrier) AS {_with_gate(query, purpose)};"
+        f"CREATE VIEW {purpose}.{name} WITH (security_barrier) AS {with_gate(query, purpose)};"
         f"GRANT {rights} ON {purpose}.{name} TO {purpose};",
         f"DROP VIEW {purpose}.{name};",
     )
@@ -69,7 +69,7 @@ def erasure_rule(table: str, statement: str, *, place: int = 50) -> RunSQL:
     )
 
 
-def _with_gate(query: str, purpose: Purpose) -> str:
+def with_gate(query: str, purpose: Purpose) -> str:
     """Replace every {permitted:…}. Past `permitted_until` nothing is permitted: late means closed."""
     head, *rest = query.split("{permitted:")
     for part in rest:

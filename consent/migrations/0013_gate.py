@@ -15,13 +15,15 @@ from cdp.kernel.logins import OPERATOR
 from cdp.kernel.purposes import Purpose
 from cdp.models.access import grant
 
-# The whole function, as it reads from now on: what earlier migrations replaced in it piece by piece.
+# The whole function, as it reads from now on: what earlier migrations replaced in it piece by piece. Only what was said
+# is looked at, for most people said nothing; one plan does for one person and for ten thousand, people by their index and
+# all else by hashing; and however many are to be decided, it is done slice by slice.
 REFRESH = f"""
--- Decide anew for these profiles. Their rows are locked first, so that of two transactions which change the ledger and
--- the cluster of one person at once, the second sees what the first did: without it a withdrawal could be lost.
-CREATE OR REPLACE FUNCTION core.refresh_permissions(profiles bigint[], tells boolean) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = core, pg_temp SET plan_cache_mode = force_custom_plan SET enable_nestloop = off AS $$
+-- The rows are locked first, so that of two transactions which change the ledger and the cluster of one person at once,
+-- the second sees what the first did: without it a withdrawal could be lost.
+CREATE OR REPLACE FUNCTION core.decide_permissions(profiles bigint[], tells boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = core, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_seqscan = off AS $$
 DECLARE
     moment timestamptz := clock_timestamp();  -- now() is when the transaction began, before what it records
     place_trait text := (SELECT NULLIF(jurisdiction_trait, '') FROM consent_settings);  -- of this workspace
@@ -76,31 +78,51 @@ BEGIN
               AND workspace_id = i.workspace_id AND identifier_type = i.type AND identifier_digest = i.digest
             OFFSET 0
         ) AS r
-        WHERE i.profile_id = ANY(profiles) GROUP BY i.profile_id
+        WHERE i.profile_id = ANY(profiles) AND EXISTS (SELECT FROM restriction WHERE lifted_at IS NULL)
+        GROUP BY i.profile_id
     ),
-    place AS (
+    silence AS MATERIALIZED (  -- what everybody permits who said nothing
+        SELECT workspace_id, bit_or(bit) FILTER (WHERE legal_basis <> 'CONSENT') AS bits
+        FROM purpose GROUP BY workspace_id
+    ),
+    place AS MATERIALIZED (
         SELECT profile_id, substring(upper(value #>> '{{}}') FROM '^[A-Z]{{2}}(?:-[A-Z0-9]{{1,3}})?$') AS code FROM trait
         WHERE place_trait IS NOT NULL AND profile_id = ANY(profiles) AND name = place_trait
     ),
-    answer AS (
-        SELECT a.id, a.recipient, j.code, COALESCE(bit_or(u.bit) FILTER (WHERE
+    silence_there AS (  -- and what besides where the law says so
+        SELECT p.profile_id, bit_or(u.bit) AS bits FROM place p JOIN purpose u
+        ON COALESCE(u.regimes ->> p.code, u.regimes ->> split_part(p.code, '-', 1)) = 'OPT_OUT' GROUP BY p.profile_id
+    ),
+    answer AS (  -- the purposes that somebody spoke of, and among them those that are granted
+        SELECT v.profile_id, v.asked, bit_or(u.bit) AS bits, bit_or(u.bit) FILTER (WHERE
             CASE WHEN v.is_barred THEN false
-                 WHEN v.denied_at IS NOT NULL THEN COALESCE(v.verified_at > v.denied_at, false)
-                 WHEN v.is_heard THEN v.is_granted
-                 ELSE u.legal_basis <> 'CONSENT'
-                      OR COALESCE(u.regimes ->> j.code, u.regimes ->> split_part(j.code, '-', 1)) = 'OPT_OUT'
-            END), 0::smallint) & ~COALESCE(x.bits, 0::smallint) AS mask
+                 WHEN v.denied_at IS NOT NULL THEN v.verified_at > v.denied_at
+                 ELSE v.is_granted
+            END) AS granted
+        FROM verdict v JOIN purpose u ON u.purpose = v.purpose WHERE v.is_heard GROUP BY v.profile_id, v.asked
+    ),
+    possible AS (
+        SELECT a.id, a.recipient,
+               ((COALESCE(s.bits, 0::smallint) | COALESCE(t.bits, 0::smallint)) & ~COALESCE(v.bits, 0::smallint)
+                | COALESCE(v.granted, 0::smallint)) & ~COALESCE(x.bits, 0::smallint) AS mask
         FROM asked a
-        LEFT JOIN purpose u ON u.workspace_id = a.workspace_id
-        LEFT JOIN verdict v ON v.profile_id = a.id AND v.asked = a.recipient AND v.purpose = u.purpose
-        LEFT JOIN place j ON j.profile_id = a.id
+        LEFT JOIN silence s ON s.workspace_id = a.workspace_id
+        LEFT JOIN silence_there t ON t.profile_id = a.id
+        LEFT JOIN answer v ON v.profile_id = a.id AND v.asked = a.recipient
         LEFT JOIN denied x ON x.profile_id = a.id
-        GROUP BY a.id, a.recipient, j.code, x.bits
+    ),
+    to_named AS (
+        SELECT id, bit_and(mask) AS mask, jsonb_object_agg(recipient, mask) AS masks
+        FROM possible WHERE recipient <> '' GROUP BY id
     ),
     decided AS (
-        SELECT r.id, c.at AS until, r.code, bit_and(r.mask) AS mask,
-               CASE WHEN count(*) > 1 THEN jsonb_object_agg(r.recipient, r.mask) END AS by_recipient
-        FROM answer r LEFT JOIN change c ON c.profile_id = r.id GROUP BY r.id, c.at, r.code
+        SELECT r.id, c.at AS until, j.code, r.mask & COALESCE(n.mask, r.mask) AS mask,
+               n.masks || jsonb_build_object('', r.mask) AS by_recipient
+        FROM possible r
+        LEFT JOIN to_named n ON n.id = r.id
+        LEFT JOIN change c ON c.profile_id = r.id
+        LEFT JOIN place j ON j.profile_id = r.id
+        WHERE r.recipient = ''
     ),
     on_identifiers AS (
         UPDATE identifier i SET permitted = d.mask, permitted_until = d.until FROM decided d
@@ -114,15 +136,35 @@ BEGIN
         WHERE p.id = d.id AND p.id = ANY(profiles)
           AND (p.permitted, p.permitted_until, p.permitted_by_recipient, p.jurisdiction)
               IS DISTINCT FROM (d.mask, d.until, d.by_recipient, d.code)
-        RETURNING p.workspace_id, p.id, new.permitted & ~old.permitted & {Purpose.IDENTITY.bit} <> 0 AS is_recognised
+        RETURNING p.workspace_id, p.id, new.permitted & ~old.permitted & {Purpose.IDENTITY.bit} <> 0 AS is_recognised,
+                  old.permitted & ~new.permitted & {Purpose.ADVERTISING.bit} <> 0
+                  OR old.permitted_by_recipient IS DISTINCT FROM new.permitted_by_recipient AS is_lost
     ),
     recognised AS (
         INSERT INTO outbox (workspace_id, stage, subject_id, cause)
         SELECT i.workspace_id, 'IDENTITY', i.id, 'CONSENT' FROM on_profiles p JOIN identifier i ON i.profile_id = p.id
-        WHERE tells AND p.is_recognised
+        WHERE tells AND p.is_recognised AND i.profile_id = ANY(profiles)
     )
+    -- Whoever may be lost to an audience is told to the audiences at once, and not after what waits for the segments.
     INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-    SELECT workspace_id, 'SEGMENTS', id, 'CONSENT' FROM on_profiles WHERE tells;
+    SELECT workspace_id, 'SEGMENTS', id, 'CONSENT' FROM on_profiles WHERE tells
+    UNION ALL SELECT workspace_id, 'ACTIVATION', id, 'CONSENT' FROM on_profiles WHERE tells AND is_lost;
+END $$;
+REVOKE ALL ON FUNCTION core.decide_permissions FROM PUBLIC;
+
+-- In the order of their ids: of two that decide the same people, one waits for the other and neither for ever.
+CREATE OR REPLACE FUNCTION core.refresh_permissions(profiles bigint[], tells boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = core, pg_temp AS $$
+DECLARE
+    slice_size CONSTANT integer := 10000;
+    ordered bigint[] := profiles;
+BEGIN
+    IF cardinality(profiles) > slice_size THEN
+        ordered := ARRAY(SELECT DISTINCT id FROM unnest(profiles) AS asked (id) ORDER BY id);
+    END IF;
+    FOR beginning IN 1 .. cardinality(ordered) BY slice_size LOOP
+        PERFORM core.decide_permissions(ordered[beginning : beginning + slice_size - 1], tells);
+    END LOOP;
 END $$;
 """  # noqa: S608  # a bit of our own
 
