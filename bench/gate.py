@@ -129,7 +129,7 @@ def _segment() -> tuple[str, Mapping[str, str]]:
 
     query = compile_rules({1: parse_text(SEGMENT)}, Asked.EVERYBODY)
     answers = query.sql.replace("profile AS p", "{profile} AS p").replace("trait AS t", "{trait} AS t")
-    return f"SELECT count(*) FROM ({answers}) AS answers WHERE is_in", query.parameters  # noqa: S608  # values travel beside it
+    return f"SELECT count(*) FROM ({answers}) AS answers WHERE is_in", query.parameters  # values travel beside it
 
 
 def _measure(name: str, question: str, values: Mapping[str, str], gated: Ask, ungated: Ask) -> tuple[float, float]:
