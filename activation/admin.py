@@ -55,7 +55,7 @@ class DestinationForm(WorkspaceForm):
 
     class Meta:
         model = Destination
-        fields = ("slug", "kind", "config", "is_enabled", "paused_until")
+        fields = ("slug", "kind", "recipient", "config", "is_enabled", "paused_until")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,10 +93,10 @@ class DestinationAdmin(KeptAdmin):
     list_filter = ("is_enabled",)
     search_fields = ("slug",)
     ordering = ("slug",)
-    fields = ("slug", "kind", "config", "new_secrets", "is_enabled", "paused_until", "failure")
-    add_fieldsets = ((None, {"fields": ("slug", "kind", "config", "new_secrets")}),)
+    fields = ("slug", "kind", "recipient", "config", "new_secrets", "is_enabled", "paused_until", "failure")
+    add_fieldsets = ((None, {"fields": ("slug", "kind", "recipient", "config", "new_secrets")}),)
     readonly_fields = ("failure",)
-    fixed_fields = ("slug", "kind")
+    fixed_fields = ("slug", "kind", "recipient")
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
         if change:
@@ -106,7 +106,7 @@ class DestinationAdmin(KeptAdmin):
             return
         given = form.cleaned_data
         made = services.create_destination(
-            workspace_id=obj.workspace_id, slug=obj.slug, kind=obj.kind, config=obj.config or {},
+            workspace_id=obj.workspace_id, slug=obj.slug, kind=obj.kind, recipient=obj.recipient, config=obj.config or {},
             secrets=given["new_secrets"], now=timezone.now(),
         )  # fmt: skip
         obj.pk = made.pk

@@ -1,12 +1,14 @@
 """Where audiences go, and the ledger of exactly what was sent."""
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from activation.destination import Erases
 from cdp.models import Profile, Workspace
 from consent.models import ErasureOrder
+from consent.services import RECIPIENT
 from segments.models import Segment
 
 ERASES = [(each.value, each.value) for each in Erases]
@@ -16,6 +18,15 @@ class Destination(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     slug = models.SlugField(_("slug"))
     kind = models.CharField(_("kind"), max_length=40)
+    recipient = models.CharField(
+        _("recipient"),
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[RegexValidator(RECIPIENT)],
+        help_text=_("whom people permit or refuse by this name, such as meta; empty: the kind"),
+    )
     config = models.JSONField(_("configuration"), default=dict, help_text=_("what is not secret"))
     secrets = models.BinaryField(help_text="JSON, encrypted with FIELD_ENCRYPTION_KEYS")
     erases = models.CharField(

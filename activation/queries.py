@@ -10,14 +10,11 @@ from django.db import connection
 from activation.models import MemberState
 from consent.gate import Advertising, Permit
 
-# Read through the views of the purpose: who does not permit advertising has neither membership nor identifier here.
+# A view of the purpose: who does not permit it to the recipient of an audience is no candidate of that audience.
 _CANDIDATES = """
-SELECT a.id, m.profile_id, i.type, i.value
-FROM audience a
-JOIN membership m ON m.segment_id = a.segment_id AND m.left_at IS NULL
-JOIN identifier i ON i.profile_id = m.profile_id AND i.type = ANY(a.identifier_types)
-WHERE m.profile_id = ANY(%(profiles)s) AND (%(audience)s IS NULL OR a.id = %(audience)s)
-ORDER BY i.id
+SELECT audience_id, profile_id, type, value FROM candidate
+WHERE profile_id = ANY(%(profiles)s) AND (%(audience)s IS NULL OR audience_id = %(audience)s)
+ORDER BY identifier_id
 """
 _DUE_DESTINATIONS = """
 SELECT d.id FROM destination d
@@ -84,7 +81,7 @@ def candidates(
     *,
     audience_id: int | None = None,
 ) -> Iterator[tuple[int, int, str, str]]:
-    """(audience, profile, identifier type, value) of these profiles, as far as they permit advertising now."""
+    """(audience, profile, identifier type, value) of these profiles, as far as they permit its recipient now."""
     yield from _fetch(_CANDIDATES, {"profiles": list(profiles), "audience": audience_id})
 
 

@@ -91,14 +91,19 @@ def create_destination(
     config: Mapping[str, Any],
     secrets: Mapping[str, str],
     now: datetime,  # noqa: ARG001  # every service takes it
+    recipient: str = "",
 ) -> Destination:
-    """Connect a platform. Raises `UnknownKindError` or `DestinationConfigError` before anything is stored."""
+    """Connect a platform. Raises `UnknownKindError` or `DestinationConfigError` before anything is stored.
+
+    Consents name it by `recipient`, or where that is empty by its kind. Who permits that one is sent.
+    """
     erases = registry.destination(kind, config, secrets).erases
     with workspace_scope(workspace_id):
         return Destination.objects.create(
             workspace_id=workspace_id,
             slug=slug,
             kind=kind,
+            recipient=recipient,
             config=dict(config),
             secrets=encrypted(secrets),
             erases=erases.value,
@@ -134,7 +139,7 @@ def create_audience(
 _HAND_OVER = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
 SELECT %(workspace)s, 'ACTIVATION', profile_id, 'DEFINITION' FROM (
-    SELECT profile_id FROM membership WHERE segment_id = %(segment)s AND left_at IS NULL
+    SELECT profile_id FROM candidate WHERE audience_id = %(audience)s
     UNION
     SELECT profile_id FROM audience_member WHERE audience_id = %(audience)s
 ) AS concerned
@@ -149,7 +154,7 @@ def refresh_audience(
 ) -> int:
     """Have everybody who is or was in an audience looked at again: after a change of what it sends."""
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id), connection.cursor() as cursor:
-        cursor.execute(_HAND_OVER, {"workspace": workspace_id, "segment": audience.segment_id, "audience": audience.pk})
+        cursor.execute(_HAND_OVER, {"workspace": workspace_id, "audience": audience.pk})
         return int(cursor.rowcount)
 
 

@@ -41,7 +41,7 @@ SELECT count(*) FROM (
     "aggregate_all_time": """
 SELECT count(*) FROM (SELECT profile_id FROM {event} AS e GROUP BY profile_id HAVING count(*) >= 10) AS found
 """,
-    "segment_scan": """
+    "traits_of_profiles": """
 SELECT count(*) FROM {profile} AS p JOIN {trait} AS t ON t.profile_id = p.id
 WHERE t.name = 'country' AND t.value = '"FR"'
 """,
@@ -51,9 +51,12 @@ SELECT count(*), max(occurred_at) FROM {event} AS e WHERE profile_id = ANY(%(peo
     "events_of_one_profile": "SELECT count(*), max(occurred_at) FROM {event} AS e WHERE profile_id = %(person)s",
     "one_profile": "SELECT count(*), max(created_at) FROM {profile} AS p WHERE id = %(person)s",
 }
-# `value` is JSON, whose comparison Postgres does not trust behind a security barrier: it reads everybody's trait first.
-WITHOUT_A_BOUND = ("segment_scan_ratio",)
-SLOW = ("aggregate_30_days", "aggregate_90_days", "aggregate_all_time", "segment_scan")
+# A segment over everybody, as the compiler writes it: see `_segment`.
+SEGMENT = 'trait "country" = "FR"'
+# Both views ask the profile, and the question joins them: it is asked twice for what the segments need once. No segment,
+# nor anything else of Tessera, asks so; it is measured to know what it would cost.
+WITHOUT_A_BOUND = ("traits_of_profiles_ratio",)
+SLOW = ("aggregate_30_days", "aggregate_90_days", "aggregate_all_time", "segment_scan", "traits_of_profiles")
 
 GATED = {"event": "event", "profile": "profile", "trait": "trait"}
 UNGATED = {
@@ -102,7 +105,11 @@ def run() -> dict[str, Any]:
         psycopg.connect(harness.address_of("owner"), prepare_threshold=None) as bare,
     ):
         bare.execute("SELECT set_config('tessera.workspace', %s, false)", [str(workspace_id)])
-        measured = {name: _measure(name, _gated(), _ungated(bare)) for name in QUESTIONS}
+        segment, values = _segment()
+        measured = {
+            name: _measure(name, question, values, _gated(), _ungated(bare))
+            for name, question in {**QUESTIONS, "segment_scan": segment}.items()
+        }
     figures = {f"{name}_ms": ours for name, (ours, _) in measured.items()}
     baseline = {f"{name}_ms": bare for name, (_, bare) in measured.items()}
     ratios = {f"{name}_ratio": round(ours / bare, 2) for name, (ours, bare) in measured.items()}
@@ -115,16 +122,25 @@ def run() -> dict[str, Any]:
     }
 
 
-def _measure(name: str, gated: Ask, ungated: Ask) -> tuple[float, float]:
+def _segment() -> tuple[str, Mapping[str, str]]:
+    """How many are in the segment, and the values that the question travels with."""
+    from segments.language import parse_text  # these need the settings that the harness gives
+    from segments.language.compile import Asked, compile_rules
+
+    query = compile_rules({1: parse_text(SEGMENT)}, Asked.EVERYBODY)
+    answers = query.sql.replace("profile AS p", "{profile} AS p").replace("trait AS t", "{trait} AS t")
+    return f"SELECT count(*) FROM ({answers}) AS answers WHERE is_in", query.parameters  # values travel beside it
+
+
+def _measure(name: str, question: str, values: Mapping[str, str], gated: Ask, ungated: Ask) -> tuple[float, float]:
     """Milliseconds of both sides, each the median of its rounds. Both must find the same."""
     ours: list[float] = []
     bare: list[float] = []
     for number in range(SLOW_ROUNDS if name in SLOW else QUICK_ROUNDS if "one" in name else QUICK_ROUNDS // 10):
-        asked = {**ASKED, "person": 1 + number * 7919 % PROFILES, "people": _thousand(number)}
+        asked = {**ASKED, **values, "person": 1 + number * 7919 % PROFILES, "people": _thousand(number)}
         turns = [(gated, GATED, ours), (ungated, UNGATED, bare)]
         found = [
-            _timed(ask, QUESTIONS[name].format(**tables), asked, spent)
-            for ask, tables, spent in turns[:: (-1) ** number]
+            _timed(ask, question.format(**tables), asked, spent) for ask, tables, spent in turns[:: (-1) ** number]
         ]
         if found[0] != found[1]:
             raise AssertionError(f"{name}: {found} through the gate and without, or the other way round")

@@ -34,8 +34,8 @@ TABLES_ACROSS_WORKSPACES: Final[Mapping[str, str]] = {
 }
 
 DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
+    "refresh_permissions": "has the masks written, however many they are",
     "decide_permissions": "writes the masks, which no login may write",
-    "refresh_permissions": "has everybody concerned decided, slice by slice",
     "refresh_expired_permissions": "decides anew when time has passed a mask",
     "identifier_is_silent": "trigger: a new identifier has the mask of somebody who said nothing",
     "identifiers_came": "trigger: a new identifier gets its profile and its mask",
@@ -44,6 +44,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "consent_was_recorded": "trigger: what was said is felt at once",
     "purposes_changed": "trigger: another legal basis is felt at once",
     "identifiers_are_not_suppressed": "trigger: whoever is suppressed is not stored; the restricted get their mask",
+    "places_changed": "trigger: where a person lives is felt at once, if the workspace says that it matters",
     "restrictions_changed": "trigger: a restriction or an objection is felt at once",
     "erase_person": "erases by the rules of `erasure_rule`, which only migrations write, for logins that see nobody",
     "erase_and_name": "likewise, and names the person to destinations that must be told: it is called by `erase_person`",
@@ -127,6 +128,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (OPERATOR, "restriction"): "restricts and lifts; digests",
     (OPERATOR, "suppression"): "suppresses and erases; digests",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
+    (OPERATOR, "profile"): "explains consents: masks by recipient, and where the person lives",
 }
 MAY_READ_PEOPLE: Final = frozenset({WEB, RIGHTS, OWNER})  # the console and the answers to people themselves
 

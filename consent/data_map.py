@@ -42,6 +42,11 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "suppression": _("digests of people who must not be stored"),
     "trait": _("attributes of people: names, addresses, interests"),
 }
+# Views that have no table by their name: what one recipient is told, and so asked for by recipient.
+TOLD: Final[Mapping[str, Promise | str]] = {
+    "candidate": _("identifiers of members of audiences, as far as they permit the recipient"),
+    "question": _("identifiers that a provider may be asked about"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,8 @@ def uses() -> list[Use]:
 
 def _through_views() -> list[Use]:
     return [
-        Use(purpose, table, str(CATEGORIES[table]), tuple(columns), is_gated=True, reason="")
-        for purpose, table, columns in rows(_VIEWS, [list(PURPOSE_ROLES)])
+        Use(purpose, view, str(TOLD.get(view) or CATEGORIES[view]), tuple(columns), is_gated=True, reason="")
+        for purpose, view, columns in rows(_VIEWS, [list(PURPOSE_ROLES)])
     ]
 
 

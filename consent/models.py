@@ -276,6 +276,14 @@ class ConsentSettings(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(LARGEST_ID)],
         help_text=_("of the Global Vendor List: whom TC strings must name; without one they say nothing"),
     )
+    jurisdiction_trait = models.CharField(
+        _("trait of the jurisdiction"),
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("whose value is where the person lives, as FR or US-CA; empty: not known of anybody"),
+    )
 
     class Meta:
         db_table = "consent_settings"

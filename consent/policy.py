@@ -8,7 +8,7 @@ Postgres keeps the same rule as the mask of every person (consent/migrations), a
 This one explains: it says by which rule, and when the answer could next be another one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -51,7 +51,7 @@ ALLOWING: Final = frozenset({Rule.GRANTED, Rule.GRANTED_AFTER_DENIAL, Rule.SILEN
 class Policy:
     """On what ground the workspace pursues the purpose. None: it does not pursue it at all.
 
-    `regime` is that of the person's jurisdiction where it is known. The gate knows none and takes opt-in.
+    `regime` is that of the person's jurisdiction. Where that is not known it is opt-in.
     """
 
     legal_basis: str | None
@@ -107,10 +107,13 @@ class Decision:
 def decide(policy: Policy, statements: Iterable[Statement], now: datetime, recipient: str = EVERYBODY) -> Decision:
     """The answer for one person and one purpose, from what all identifiers of the person ever said about it.
 
-    Without a recipient it is the gate's, which holds for all of them at once: a refusal of one denies.
+    Without a recipient it must hold for all of them: for whoever was named, and for those of whom nobody spoke.
     """
-    said = tuple(each for each in statements if recipient in (EVERYBODY, each.recipient) or not each.recipient)
-    rule = _rule(policy, _latest(said, now), now, recipient)
+    said = tuple(each for each in statements if recipient == EVERYBODY or each.covers(recipient))
+    latest = _latest(said, now)
+    asked = [recipient, *sorted({each.recipient for each in latest} - {recipient, EVERYBODY})]
+    rules = [_rule(policy, latest, now, one) for one in asked]
+    rule = next((each for each in rules if each not in ALLOWING), rules[0])
     return Decision(rule in ALLOWING, rule, _next_change(said, now))
 
 
@@ -118,14 +121,18 @@ def evidence(statements: Iterable[Statement], now: datetime, recipient: str = EV
     """The records that `decide` answers from: the last word of each voice that counts."""
     last = _latest(statements, now)
     return tuple(
-        sorted(each.record for each in last if each.covers(recipient) or (each.denies and recipient == EVERYBODY))
+        sorted(
+            each.record
+            for each in last
+            if each.covers(recipient) or (recipient == EVERYBODY and not each.grants_at(now))
+        )
     )
 
 
 def _rule(policy: Policy, latest: Iterable[Statement], now: datetime, recipient: str) -> Rule:
     if policy.legal_basis is None:
         return Rule.NOT_PURSUED
-    heard = [each for each in latest if each.state != SILENT and (each.denies or each.covers(recipient))]
+    heard = [each for each in latest if each.state != SILENT and each.covers(recipient)]
     if any(each.denies and each.recipient for each in heard):
         return Rule.DENIED
     grants = [statement for statement in heard if statement.grants_at(now)]
@@ -141,7 +148,7 @@ def _rule(policy: Policy, latest: Iterable[Statement], now: datetime, recipient:
     return Rule.SILENCE_PERMITS if policy.silence_permits else Rule.SILENCE_REFUSES
 
 
-def _latest(said: Iterable[Statement], now: datetime) -> Iterable[Statement]:
+def _latest(said: Iterable[Statement], now: datetime) -> Collection[Statement]:
     """The last word of each voice; of two at the same instant the one that permits less."""
     past = [statement for statement in said if statement.occurred_at <= now]
     past.sort(key=lambda each: (each.occurred_at, *_restraint(each, now)))

@@ -1,5 +1,6 @@
 """What the ledger says about an identifier and the person behind it. Called in the scope of a workspace."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
 from consent.models import PurposePolicy, SignalMapping
-from consent.policy import Decision, Policy, Statement, decide, evidence, regime_in
+from consent.policy import EVERYBODY, Decision, Policy, Statement, decide, evidence, regime_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """What the rule answers for a moment, and by which records. `gate` is what the gate does now, for all recipients."""
+    """What the rule answers for a moment, and by which records. `gate` is what the gate does now for this recipient."""
 
     decision: Decision
     evidence: tuple[int, ...]
@@ -63,8 +64,26 @@ LATE_MEANS_CLOSED = (
 )
 NOBODY_YET = ("nobody_yet", "no event or record brought this identifier yet: the answer is for when one does")
 
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """What the gate knows of a person."""
+
+    profile_id: int
+    permitted: int
+    permitted_until: datetime | None
+    permitted_by_recipient: Mapping[str, int] | None
+    jurisdiction: str | None
+
+    def mask_for(self, recipient: str) -> int:
+        """As the views take it: of a recipient who was not named, that of all who were not."""
+        masks = self.permitted_by_recipient
+        return masks.get(recipient, masks[EVERYBODY]) if recipient and masks else self.permitted
+
+
 _PERSON = """
-SELECT i.profile_id, i.permitted, i.permitted_until FROM identifier i
+SELECT i.profile_id, i.permitted, i.permitted_until, p.permitted_by_recipient::text, p.jurisdiction
+FROM identifier i LEFT JOIN profile p ON p.id = i.profile_id
 WHERE i.workspace_id = %s AND i.type = %s AND i.digest = %s
 """
 
@@ -98,15 +117,19 @@ def history(*, workspace_id: int, identifier: Identifier) -> tuple[LedgerRow, ..
         return tuple(LedgerRow(*row) for row in cursor.fetchall())
 
 
-def explain(*, workspace_id: int, identifier: Identifier, purpose: Purpose, now: datetime) -> Explanation:
-    """May the workspace use the person's data for the purpose, and why."""
+def explain(
+    *, workspace_id: int, identifier: Identifier, purpose: Purpose, now: datetime, recipient: str = EVERYBODY
+) -> Explanation:
+    """May the workspace use the person's data for the purpose, or send them to the recipient for it, and why."""
     rows = history(workspace_id=workspace_id, identifier=identifier)
-    return _explained(workspace_id, identifier, purpose, rows, now)
+    person = _person(workspace_id, identifier)
+    return _explained(workspace_id, person, purpose, rows, now, recipient)
 
 
 def explain_all(*, workspace_id: int, identifier: Identifier, now: datetime) -> dict[Purpose, Explanation]:
     rows = history(workspace_id=workspace_id, identifier=identifier)
-    return {purpose: _explained(workspace_id, identifier, purpose, rows, now) for purpose in Purpose}
+    person = _person(workspace_id, identifier)
+    return {purpose: _explained(workspace_id, person, purpose, rows, now, EVERYBODY) for purpose in Purpose}
 
 
 def effective(
@@ -116,41 +139,50 @@ def effective(
     purpose: Purpose,
     at: datetime,
     now: datetime,
-    recipient: str = "",
+    recipient: str = EVERYBODY,
     jurisdiction: str = "",
 ) -> Effective:
-    """The answer as of `at`, for one recipient or for the purpose as a whole. The person is whoever it is now."""
-    answer = explain(workspace_id=workspace_id, identifier=identifier, purpose=purpose, now=now)
+    """The answer as of `at`, for one recipient or for the purpose as a whole. The person is whoever it is now, and lives
+    where the gate takes them to live unless `jurisdiction` says otherwise.
+    """
+    rows = history(workspace_id=workspace_id, identifier=identifier)
+    person = _person(workspace_id, identifier)
+    answer = _explained(workspace_id, person, purpose, rows, now, recipient)
     statements = [_statement(row) for row in answer.records]
-    regimes = PurposePolicy.objects.filter(workspace_id=workspace_id, purpose=purpose).values_list("regimes", flat=True)
-    policy = Policy(answer.legal_basis, regime_in(regimes.first() or {}, jurisdiction))
+    policy = _policy(workspace_id, purpose, jurisdiction or _lives_in(person))
     decision = decide(policy, statements, at, recipient)
-    return Effective(decision, evidence(statements, at, recipient), answer.legal_basis, answer.allowed)
+    return Effective(decision, evidence(statements, at, recipient), policy.legal_basis, answer.allowed)
 
 
 def _explained(
-    workspace_id: int, identifier: Identifier, purpose: Purpose, rows: Sequence[LedgerRow], now: datetime
+    workspace_id: int,
+    person: _Person | None,
+    purpose: Purpose,
+    rows: Sequence[LedgerRow],
+    now: datetime,
+    recipient: str,
 ) -> Explanation:
     concerning = tuple(row for row in rows if row.purpose == purpose)
-    basis = _legal_basis(workspace_id, purpose)
-    decision = decide(Policy(basis), [_statement(row) for row in concerning], now)
-    person = _person(workspace_id, identifier)
-    allowed, remarks = _at_the_gate(person, purpose, decision, now)
-    profile_id = person[0] if person else None
-    return Explanation(
-        allowed, profile_id, basis, decision, ((decision.rule.value, decision.reason), *remarks), concerning
-    )
+    policy = _policy(workspace_id, purpose, _lives_in(person))
+    decision = decide(policy, [_statement(row) for row in concerning], now, recipient)
+    allowed, remarks = _at_the_gate(person, purpose, decision, now, recipient)
+    rules = ((decision.rule.value, decision.reason), *remarks)
+    profile_id = person.profile_id if person else None
+    return Explanation(allowed, profile_id, policy.legal_basis, decision, rules, concerning)
 
 
 def _at_the_gate(
-    person: tuple[int, int, datetime | None] | None, purpose: Purpose, decision: Decision, now: datetime
+    person: _Person | None, purpose: Purpose, decision: Decision, now: datetime, recipient: str
 ) -> tuple[bool, tuple[tuple[str, str], ...]]:
     if person is None:
         return decision.allowed, (NOBODY_YET,)
-    _, permitted, until = person
-    if until is not None and until <= now:
+    if person.permitted_until is not None and person.permitted_until <= now:
         return False, (LATE_MEANS_CLOSED,)
-    return bool(permitted & purpose.bit), ()
+    return bool(person.mask_for(recipient) & purpose.bit), ()
+
+
+def _lives_in(person: _Person | None) -> str:
+    return (person and person.jurisdiction) or ""
 
 
 def _statement(row: LedgerRow) -> Statement:
@@ -159,17 +191,21 @@ def _statement(row: LedgerRow) -> Statement:
     )
 
 
-def _legal_basis(workspace_id: int, purpose: Purpose) -> str | None:
+def _policy(workspace_id: int, purpose: Purpose, jurisdiction: str) -> Policy:
     policies = PurposePolicy.objects.filter(workspace_id=workspace_id, purpose=purpose)
-    return policies.values_list("legal_basis", flat=True).first()
+    basis, regimes = policies.values_list("legal_basis", "regimes").first() or (None, {})
+    return Policy(basis, regime_in(regimes, jurisdiction))
 
 
-def _person(workspace_id: int, identifier: Identifier) -> tuple[int, int, datetime | None] | None:
+def _person(workspace_id: int, identifier: Identifier) -> _Person | None:
     digest = identifier_digest(identifier.type, identifier.value)
     with connection.cursor() as cursor:
         cursor.execute(_PERSON, [workspace_id, identifier.type, digest])
-        found: tuple[int, int, datetime | None] | None = cursor.fetchone()
-    return found
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    profile_id, permitted, until, masks, jurisdiction = found
+    return _Person(profile_id, permitted, until, masks and json.loads(masks), jurisdiction)
 
 
 # -- signals --------------------------------------------------------------------------------------------------------

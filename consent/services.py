@@ -411,9 +411,18 @@ def configure_consent(
     keeps_addresses: bool | None = None,
     confirmation_hours: int | None = None,
     vendor_id: int | None = None,
+    jurisdiction_trait: str | None = None,
 ) -> ConsentSettings:
-    """Change how the workspace asks, and return how it does now. None leaves a setting as it is."""
-    given = {"keeps_addresses": keeps_addresses, "confirmation_hours": confirmation_hours, "vendor_id": vendor_id}
+    """Change how the workspace asks, and return how it does now. None leaves a setting as it is.
+
+    Another `jurisdiction_trait` decides for everybody anew, in the same transaction.
+    """
+    given = {
+        "keeps_addresses": keeps_addresses,
+        "confirmation_hours": confirmation_hours,
+        "vendor_id": vendor_id,
+        "jurisdiction_trait": jurisdiction_trait,
+    }
     with workspace_scope(workspace_id):
         changed = {name: value for name, value in given.items() if value is not None}
         return ConsentSettings.objects.update_or_create(workspace_id=workspace_id, defaults=changed)[0]

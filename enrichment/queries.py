@@ -21,9 +21,10 @@ class OpenQuestion:
     identifier: identifiers.Identifier
 
 
+# A view of the purpose: who does not permit it to this provider has no question for it.
 _OPEN = """
-SELECT i.id, i.profile_id, i.type, i.value FROM identifier i
-WHERE i.workspace_id = %(workspace)s AND i.profile_id = ANY(%(profiles)s::bigint[]) AND i.type = ANY(%(types)s)
+SELECT i.id, i.profile_id, i.type, i.value FROM question i
+WHERE i.workspace_id = %(workspace)s AND i.source_id = %(source)s AND i.profile_id = ANY(%(profiles)s::bigint[]) AND i.type = ANY(%(types)s)
   AND NOT EXISTS (
       SELECT 1 FROM lookup l
       WHERE l.source_id = %(source)s AND l.identifier_id = i.id AND l.provider_version = %(version)s

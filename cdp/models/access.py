@@ -29,12 +29,13 @@ def grant(rights: str, *tables: str, to: str) -> RunSQL:
 
 
 def purpose_view(purpose: Purpose, name: str, query: str, rights: str = "SELECT") -> RunSQL:
-    """A view of the schema of `purpose`. `query` may say {permitted:ALIAS} for the test on identifier or profile.
+    """A view of the schema of `purpose`. `query` may say {permitted:ALIAS} for the test on identifier or profile, and
+    {permitted:ALIAS:EXPRESSION} for the test on a profile of what is sent to one recipient.
 
     The view belongs to `owner` and is a security barrier: no condition of a caller runs on a row before the gate.
     """
     return RunSQL(
-        f"CREATE VIEW {purpose}.{name} WITH (security_barrier) AS {_with_gate(query, purpose)};"
+        f"CREATE VIEW {purpose}.{name} WITH (security_barrier) AS {with_gate(query, purpose)};"
         f"GRANT {rights} ON {purpose}.{name} TO {purpose};",
         f"DROP VIEW {purpose}.{name};",
     )
@@ -68,11 +69,20 @@ def erasure_rule(table: str, statement: str, *, place: int = 50) -> RunSQL:
     )
 
 
-def _with_gate(query: str, purpose: Purpose) -> str:
-    """Replace every {permitted:alias}. Past `permitted_until` nothing is permitted: late means closed."""
+def with_gate(query: str, purpose: Purpose) -> str:
+    """Replace every {permitted:…}. Past `permitted_until` nothing is permitted: late means closed."""
     head, *rest = query.split("{permitted:")
     for part in rest:
-        alias, _, tail = part.partition("}")
-        head += f"({alias}.permitted & {purpose.bit}) <> 0"
+        subject, _, tail = part.partition("}")
+        alias, _, recipient = subject.partition(":")
+        head += f"({_mask(alias, recipient)} & {purpose.bit}) <> 0"
         head += f" AND ({alias}.permitted_until IS NULL OR {alias}.permitted_until > now())" + tail
     return head
+
+
+def _mask(alias: str, recipient: str) -> str:
+    """Of whoever named a recipient that one's, or that of all who were not named; else the one that holds for all."""
+    if not recipient:
+        return f"{alias}.permitted"
+    masks = f"{alias}.permitted_by_recipient"
+    return f"COALESCE(({masks} ->> {recipient})::smallint, ({masks} ->> '')::smallint, {alias}.permitted)"

@@ -22,6 +22,14 @@ class Profile(models.Model):
     permitted_until = models.DateTimeField(
         null=True, help_text="past this nothing is permitted until it is decided anew"
     )
+    permitted_by_recipient = models.JSONField(
+        null=True,
+        help_text="of whoever named a recipient: a mask for each of those, and as an empty name for all others;"
+        " `permitted` is what they have in common",
+    )
+    jurisdiction = models.CharField(
+        max_length=6, null=True, help_text="where the person lives, as far as the decision knew: FR, US-CA"
+    )
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:

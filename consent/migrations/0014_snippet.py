@@ -13,7 +13,7 @@ from cdp.models.access import grant, row_security
 class Migration(migrations.Migration):
     dependencies = [
         ("cdp", "0015_rights_scopes"),
-        ("consent", "0012_opendsr"),
+        ("consent", "0013_speeds"),
     ]
 
     operations = [

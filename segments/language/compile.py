@@ -67,15 +67,27 @@ def compile_rules(rules: Mapping[int, Node], asked: Asked) -> Query:
     leaves = [_compiled(leaf, f"l{place}", parameters) for place, leaf in enumerate(_distinct(rules.values()))]
     tree = _Tree({leaf.key: leaf for leaf in leaves})
     facts = _facts(leaves, asked)
-    query = (
-        exp.select("answer.rule", "known.profile_id", "answer.is_in", "answer.next_change_at", "known.at")
-        .from_(_known(leaves, list(facts)).subquery("known", copy=False), copy=False)
-        .join(_answers(rules, tree), join_type="cross", copy=False)
-        .with_("subject", as_=_subjects(asked), copy=False)
-    )
+    known = _known(leaves, list(facts)).subquery("known", copy=False)
+    query = _answer(rules, tree) if len(rules) == 1 else _each_answer(rules, tree)
+    query = query.from_(known, copy=False).with_("subject", as_=_subjects(asked), copy=False)
     for name, fact in facts.items():
         query = query.with_(name, as_=fact, copy=False)
     return Query(query.sql(DIALECT, copy=False), parameters.values)
+
+
+def _answer(rules: Mapping[int, Node], tree: "_Tree") -> exp.Select:
+    """Of a single rule, without a join: over everybody that took longer than all else."""
+    ((key, rule),) = rules.items()
+    columns = {
+        "rule": exp.Literal.number(key), "profile_id": exp.column("profile_id", "known"), "is_in": tree.is_true(rule),
+        "next_change_at": tree.next_change(rule), "at": exp.column("at", "known"),
+    }  # fmt: skip
+    return exp.select(*(exp.alias_(value, name, copy=False) for name, value in columns.items()), copy=False)
+
+
+def _each_answer(rules: Mapping[int, Node], tree: "_Tree") -> exp.Select:
+    query = exp.select("answer.rule", "known.profile_id", "answer.is_in", "answer.next_change_at", "known.at")
+    return query.join(_answers(rules, tree), join_type="cross", copy=False)
 
 
 def _answers(rules: Mapping[int, Node], tree: "_Tree") -> exp.Expr:
@@ -421,8 +433,14 @@ def _facts(leaves: Sequence[_CompiledLeaf], asked: Asked) -> dict[str, exp.Query
             query = _aggregated(exp.to_table(table, alias=alias), alias, found).where(
                 _named(alias, name, found), copy=False
             )
-            facts[f"of_{table}"] = query if asked is Asked.EVERYBODY else query.where(_is_asked(alias), copy=False)
+            narrowed = _speaks_for_one(found) if asked is Asked.EVERYBODY else _is_asked(alias)
+            facts[f"of_{table}"] = query.where(narrowed, copy=False)
     return facts
+
+
+def _speaks_for_one(leaves: Sequence[_CompiledLeaf]) -> exp.Expr:
+    """Rows by which a leaf is true. The others need not be grouped: without any row a leaf is false as well."""
+    return exp.or_(*(column.aggregate.this.copy() for leaf in leaves for column in leaf.columns), copy=False)
 
 
 def _aggregated(source: exp.Expr, alias: str, leaves: Sequence[_CompiledLeaf]) -> exp.Select:

@@ -57,6 +57,16 @@ PLANTED = [
         "GRANT INSERT ON segmentation.trait TO segmentation",
         "segmentation may probe core.profile by writing core.trait",
     ),
+    (
+        "oracles",
+        "ALTER VIEW enrichment.trait RESET (check_option)",
+        "enrichment may probe core.profile by writing core.trait",
+    ),
+    (
+        "oracles",
+        "ALTER VIEW enrichment.trait SET (check_option = local)",
+        "enrichment may probe core.profile by writing core.trait",
+    ),
     ("statistics", "GRANT SELECT ON pg_catalog.pg_statistic TO analytics", "analytics may read pg_statistic"),
     (
         "statistics",

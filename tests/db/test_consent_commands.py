@@ -132,13 +132,14 @@ def test_verify__of_a_ledger_that_misses_a_record__fails_and_names_it(run, works
 
 
 def test_settings__change_what_is_named_and_keep_the_rest(run):
-    known = {"keeps_addresses": False, "confirmation_hours": 72, "vendor": None}
-
-    assert run("consent", "settings") == known
-    assert run("consent", "settings", "--keep-addresses", "yes") == {**known, "keeps_addresses": True}
-    assert run("consent", "settings", "--confirmation-hours", "9", "--vendor", "755") == {
-        "keeps_addresses": True, "confirmation_hours": 9, "vendor": 755,
-    }  # fmt: skip
+    settings = {"keeps_addresses": False, "confirmation_hours": 72, "vendor": None, "jurisdiction_trait": ""}
+    assert run("consent", "settings") == settings
+    settings["keeps_addresses"] = True
+    assert run("consent", "settings", "--keep-addresses", "yes") == settings
+    settings |= {"confirmation_hours": 9, "vendor": 755}
+    assert run("consent", "settings", "--confirmation-hours", "9", "--vendor", "755") == settings
+    settings["jurisdiction_trait"] = "country"
+    assert run("consent", "settings", "--jurisdiction-trait", "country") == settings
 
 
 @pytest.mark.parametrize(

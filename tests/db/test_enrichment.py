@@ -10,7 +10,7 @@ from django.db import connection
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, IdentifierTrait, Source, SourceKind, Trait
 from consent import gate
-from consent.models import ConsentState
+from consent.models import ConsentState, PurposePolicy
 from enrichment import registry, services
 from enrichment.models import Lookup
 from enrichment.provider import Answer, ProviderUnusableError, QuestionFailedError
@@ -90,6 +90,34 @@ def test_enrich__of_who_does_not_permit_it__asks_nobody(workspace, fake, now):
     assert fake.asked == [silent.value]
     assert not IdentifierTrait.objects.filter(identifier=refusing).exists()
     assert not Lookup.objects.filter(identifier=refusing).exists()
+
+
+@pytest.mark.parametrize(
+    ("provider", "state", "is_asked"),
+    [("fake", "REFUSED", False), ("another", "REFUSED", True), ("fake", "GIVEN", True), ("fake", "REQUESTED", False)],
+)
+def test_enrich__of_who_spoke_of_one_provider__asks_as_they_said_of_that_one(
+    provider, state, is_asked, workspace, fake, now
+):
+    person = IdentifierFactory(workspace=workspace)
+    say(person, Purpose.ENRICHMENT, ConsentState(state), recipient=provider)
+
+    enrich(workspace, person, now=now)
+
+    assert fake.asked == ([person.value] if is_asked else [])
+
+
+def test_enrich__of_who_permits_one_provider_and_no_other__asks_that_one(workspace, fake, now):
+    person = IdentifierFactory(workspace=workspace)
+    PurposePolicy.objects.filter(workspace=workspace, purpose=Purpose.ENRICHMENT).update(legal_basis="CONSENT")
+    enrich(workspace, person, now=now)
+    assert fake.asked == []
+
+    say(person, Purpose.ENRICHMENT, ConsentState.GIVEN, recipient="fake")
+    enrich(workspace, person, now=now)
+
+    assert fake.asked == [person.value]
+    assert Lookup.objects.get().identifier == person
 
 
 def test_enrich__of_another_type_of_identifier__asks_nothing(workspace, fake, now):

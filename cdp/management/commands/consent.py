@@ -62,6 +62,11 @@ class Command(TesseraCommand):
         settings.add_argument(
             "--vendor", type=_vendor, metavar="ID", help="of the Global Vendor List: you, in TC strings"
         )
+        settings.add_argument(
+            "--jurisdiction-trait",
+            metavar="NAME",
+            help="whose value is where a person lives, as FR or US-CA; '' for none",
+        )
         decode = actions.add_parser("decode", help="what a TC string, a GPP string or US Privacy says")
         decode.add_argument("signal", metavar="STRING")
         decode.add_argument("--vendor", type=int, metavar="ID", help="of the Global Vendor List: what may it do")
@@ -76,6 +81,7 @@ class Command(TesseraCommand):
         for action in (explain, record):
             action.add_argument("--identifier", required=True, metavar="TYPE:VALUE")
             action.add_argument("--purpose", required=True, choices=purposes)
+            action.add_argument("--recipient", default="", metavar="NAME", help="this one alone; default: all of them")
         record.add_argument("--state", required=True, type=str.lower, choices=STATES)
         record.add_argument("--at", default="", metavar="TIME", help="when it was said, ISO 8601; default: now")
         record.add_argument("--expires", default="", metavar="TIME", help="ISO 8601")
@@ -154,21 +160,30 @@ def _configured(workspace_id: int, options: dict[str, Any]) -> dict[str, Any]:
         keeps_addresses=None if keeps is None else keeps == "yes",
         confirmation_hours=options["confirmation_hours"],
         vendor_id=options["vendor"],
+        jurisdiction_trait=options["jurisdiction_trait"],
     )
     return {
         "keeps_addresses": settings.keeps_addresses,
         "confirmation_hours": settings.confirmation_hours,
         "vendor": settings.vendor_id,
+        "jurisdiction_trait": settings.jurisdiction_trait,
     }
 
 
 def _explained(workspace_id: int, identifier: Identifier, options: dict[str, Any]) -> dict[str, Any]:
     purpose = Purpose(options["purpose"])
     with workspace_scope(workspace_id):
-        answer = queries.explain(workspace_id=workspace_id, identifier=identifier, purpose=purpose, now=timezone.now())
+        answer = queries.explain(
+            workspace_id=workspace_id,
+            identifier=identifier,
+            purpose=purpose,
+            now=timezone.now(),
+            recipient=options["recipient"],
+        )
     return {
         "allowed": answer.allowed,
         "purpose": purpose.value,
+        "recipient": options["recipient"],
         "legal_basis": answer.legal_basis,
         "profile": answer.profile_id,
         "changes_at": answer.decision.changes_at,
@@ -189,6 +204,7 @@ def _recorded(workspace_id: int, identifier: Identifier, options: dict[str, Any]
         expires_at=read_time(options["expires"]),
         is_verified=options["verified"],
         key=options["key"],
+        recipient=options["recipient"],
     )
     return asdict(services.record_consents(workspace_id=workspace_id, statements=[statement], now=now))
 

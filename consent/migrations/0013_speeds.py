@@ -152,7 +152,7 @@ STAFF_LOG = """UPDATE django_admin_log SET object_repr = '', change_message = ''
 
 
 class Migration(migrations.Migration):
-    dependencies = [("consent", "0010_register")]
+    dependencies = [("consent", "0012_opendsr")]
 
     operations = [
         migrations.AlterField(
