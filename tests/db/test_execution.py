@@ -9,11 +9,12 @@ from cdp import pipeline, tasks
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
 from cdp.models import Identifier, IdentifierTrait, Source, SourceKind, Trait
-from consent import answers, erasure, erasure_ledger, execution, requests
+from consent import answers, erasure, erasure_ledger, execution, packaging, requests
 from consent.execution import WorkState
 from consent.models import (
     ConsentRecord,
     ConsentState,
+    DataPackage,
     DataRequest,
     Erasure,
     LegalBasis,
@@ -427,6 +428,16 @@ def test_request__begun_before_there_was_work__is_given_its_work(desk, ada):
 
     assert desk.work() == made.pk
     assert Restriction.objects.count() == 2
+
+
+def test_package__that_failed_too_often__is_built_again_when_somebody_says_so(desk, ada):
+    made = desk.begin(Right.ACCESS)
+    desk.as_login("none")
+    DataPackage.objects.update(failures=packaging.MOST_FAILURES)
+
+    desk.step(requests.carry_out_again, made)
+
+    assert [package.request_id for package in packaging.waiting_packages(desk.workspace.pk)] == [made.pk]
 
 
 # -- the worker, and what the person is told ------------------------------------------------------------------------
