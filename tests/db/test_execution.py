@@ -456,7 +456,7 @@ def test_task__carries_out_all_that_waits_and_wakes_those_who_feel_it(desk, ada,
     assert set(woken) == {(stage, desk.workspace.pk) for stage in tasks.FELT_BY}
 
 
-@pytest.mark.parametrize(("locale", "words"), [("en", "Oct. 31, 2026"), ("fr", "31 octobre 2026")])
+@pytest.mark.parametrize(("locale", "words"), [("en", "31 October 2026"), ("fr", "31 octobre 2026")])
 def test_answer__is_in_the_language_of_the_person_and_names_where_to_complain(locale, words, desk, ada):
     desk.now = desk.now.replace(month=11, day=1)
     made = desk.carry_out(Right.ERASURE, ADA, locale=locale)
