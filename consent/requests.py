@@ -285,6 +285,7 @@ def carry_out_again(*, workspace_id: int, request_id: int, by: str, now: datetim
         if request.kind not in ANSWERED_BY_PACKAGE and not RequestWork.objects.filter(request=request).exists():
             _order(request, now)
         RequestWork.objects.filter(request=request, done_at=None, due_at__gt=now).update(due_at=now)
+        DataPackage.objects.filter(request=request, built_at=None).update(failures=0)
         take_step(request, "request.tried_again", by, now)
     return request
 

@@ -9,11 +9,12 @@ from cdp import pipeline, tasks
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
 from cdp.models import Identifier, IdentifierTrait, Source, SourceKind, Trait
-from consent import answers, erasure, erasure_ledger, execution, requests
+from consent import answers, erasure, erasure_ledger, execution, packaging, requests
 from consent.execution import WorkState
 from consent.models import (
     ConsentRecord,
     ConsentState,
+    DataPackage,
     DataRequest,
     Erasure,
     LegalBasis,
@@ -429,6 +430,16 @@ def test_request__begun_before_there_was_work__is_given_its_work(desk, ada):
     assert Restriction.objects.count() == 2
 
 
+def test_package__that_failed_too_often__is_built_again_when_somebody_says_so(desk, ada):
+    made = desk.begin(Right.ACCESS)
+    desk.as_login("none")
+    DataPackage.objects.update(failures=packaging.MOST_FAILURES)
+
+    desk.step(requests.carry_out_again, made)
+
+    assert [package.request_id for package in packaging.waiting_packages(desk.workspace.pk)] == [made.pk]
+
+
 # -- the worker, and what the person is told ------------------------------------------------------------------------
 
 
@@ -445,7 +456,7 @@ def test_task__carries_out_all_that_waits_and_wakes_those_who_feel_it(desk, ada,
     assert set(woken) == {(stage, desk.workspace.pk) for stage in tasks.FELT_BY}
 
 
-@pytest.mark.parametrize(("locale", "words"), [("en", "Oct. 31, 2026"), ("fr", "31 octobre 2026")])
+@pytest.mark.parametrize(("locale", "words"), [("en", "31 October 2026"), ("fr", "31 octobre 2026")])
 def test_answer__is_in_the_language_of_the_person_and_names_where_to_complain(locale, words, desk, ada):
     desk.now = desk.now.replace(month=11, day=1)
     made = desk.carry_out(Right.ERASURE, ADA, locale=locale)

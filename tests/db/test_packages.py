@@ -1,6 +1,7 @@
 """A package holds everything about one person and nothing of another, in bounded memory, under a key."""
 
 import csv
+import html
 import io
 import json
 import tracemalloc
@@ -9,13 +10,14 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Name
 from cdp.models import Event, Identifier
 from cdp.models.secrets import decrypted
-from consent import breaches, catalogue, packaging, requests
+from consent import answers, breaches, catalogue, packaging, requests
+from consent import package_words as words
 from consent.holdings import SECTIONS, WITHHELD, Origin, sections_for
 from consent.models import DataPackage, LegalBasis, PurposePolicy
 from consent.rights import Right
@@ -39,7 +41,7 @@ def filled(workspace, now):
 def order(workspace, now, as_login):
     """`order("email:…")`: a request of a verified person whose package waits."""
 
-    def make(*names, kind=Right.ACCESS, is_logged_in=True):
+    def make(*names, kind=Right.ACCESS, is_logged_in=True, locale="en"):
         as_login("web")
         named = {"workspace_id": workspace.pk, "by": BY, "now": now}
         made = requests.receive_request(
@@ -47,6 +49,7 @@ def order(workspace, now, as_login):
             identifiers=[Name.parse(name) for name in names],
             received_at=now,
             is_logged_in=is_logged_in,
+            locale=locale,
             **named,
         )
         if not is_logged_in:
@@ -352,3 +355,23 @@ def test_package__of_five_thousand_events__is_built_in_little_memory(filled, ord
     assert DataPackage.objects.get().counts["events"] == 5_003
     assert peak < 16 * 2**20  # the events alone are 20 MB in each format
     assert Identifier.objects.count() == 4
+
+
+@pytest.mark.parametrize("locale", ["en", "fr"])
+def test_package__speaks_the_language_of_the_person_to_people_and_the_same_to_machines(locale, filled, built):
+    named = f"email:{filled.people[0].value}"
+    archive, other = built(named, locale=locale), built(named)
+
+    index = archive.read("index.html").decode()
+    with translation.override(locale):
+        shown = [html.escape(str(each)) for each in (words.YOUR_DATA, words.TITLES["events"], answers.COMPLAINTS)]
+    assert f'<html lang="{locale}">' in index
+    assert all(each in index for each in shown)
+    assert f'<html lang="{locale}">'.encode() in archive.read("html/observed/events.html")
+    assert archive.namelist() == other.namelist()
+    assert archive.read("json/observed/events.json") == other.read("json/observed/events.json")
+
+
+def test_words__name_every_section_and_origin():
+    assert set(words.TITLES) == {section.name for section in SECTIONS}
+    assert set(words.ORIGINS) == set(Origin)
