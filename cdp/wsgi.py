@@ -13,7 +13,7 @@ from django.http import HttpResponse
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 django.setup(set_prefix=False)
 
-from cdp.api import browsers, problems  # noqa: E402  # needs the settings
+from cdp.api import browsers, consent_calls, problems  # noqa: E402  # needs the settings
 from cdp.api.tracking import answers, calls  # noqa: E402  # likewise
 from cdp.api.tracking.paths import SHORT_WAY  # noqa: E402  # likewise
 from cdp.kernel import garbage  # noqa: E402  # likewise
@@ -23,19 +23,28 @@ Start = Callable[..., Any]
 
 
 class Application(WSGIHandler):
-    """Tracking calls become neither a request nor a response of Django: most of what a call costs is saved."""
+    """Tracking calls and consents become neither a request nor a response of Django: most of what a call costs is saved."""
 
     def __call__(  # type: ignore[override]  # to WSGI an answer is any iterable of bytes
         self, environ: dict[str, Any], start_response: Start
     ) -> Iterable[bytes]:
-        path_kind = SHORT_WAY.get(environ["PATH_INFO"])
-        if path_kind is None or environ["REQUEST_METHOD"] != "POST":
+        if environ["REQUEST_METHOD"] != "POST":
             return super().__call__(environ, start_response)
+        path_kind = SHORT_WAY.get(environ["PATH_INFO"])
+        if path_kind is None:
+            return self._other(environ, start_response)
         try:
             body = answers.said_of(calls.accept_request(environ, path_kind))
         except Exception as error:  # noqa: BLE001  # as Django does around every view
             return _refuse(error, environ, start_response)
         return _send("200 OK", [("Content-Type", answers.JSON)], body, environ, start_response)
+
+    def _other(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+        body = consent_calls.recorded(environ) if environ["PATH_INFO"] == consent_calls.PATH else None
+        if body is None:
+            return super().__call__(environ, start_response)
+        start_response("200 OK", [*consent_calls.HEADERS, ("Content-Length", str(len(body)))])
+        return [body]
 
 
 def _refuse(error: Exception, environ: Mapping[str, Any], start_response: Start) -> Iterable[bytes]:

@@ -20,16 +20,27 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer KEY`. There is no user: a key stands for a machine."""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
-        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != SCHEME.lower() or not secret.strip():
+        secret = _secret_in(request.headers.get("Authorization", ""))
+        if not secret:
             return None
-        key = _key_with(digest_of(secret.strip()))
+        key = _key_with(digest_of(secret))
         if key is None:
             raise AuthenticationFailed
         return None, key
 
     def authenticate_header(self, _: Request) -> str:
         return SCHEME
+
+
+def bearer_key(authorization: str) -> ApiKey | None:
+    """The key that a header names, if there is such a key."""
+    secret = _secret_in(authorization)
+    return _key_with(digest_of(secret)) if secret else None
+
+
+def _secret_in(authorization: str) -> str:
+    scheme, _, secret = authorization.partition(" ")
+    return secret.strip() if scheme.lower() == SCHEME.lower() else ""
 
 
 def _columns_of(model: type[Model]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.normalise import identifier_value
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier, IdentifierSyntaxError
+from cdp.models import Workspace
 
 PROFILE_TYPE: Final = "profile"  # `profile:4711` names a person by id; an id that was merged leads to the survivor
 
@@ -23,10 +24,14 @@ def read_identifier(request: Request, text: str) -> Identifier:
     """Raises `IdentifierSyntaxError` and `InvalidIdentifierError`. Numbers are read as dialled in the workspace."""
     if "\0" in text:
         raise IdentifierSyntaxError
+    return identifier_in(key_of(request).workspace, text)
+
+
+def identifier_in(workspace: Workspace, text: str) -> Identifier:
+    """As `read_identifier`, of a text without NUL."""
     named = Identifier.parse(text)
     if named.type == PROFILE_TYPE:
         return named
-    workspace = key_of(request).workspace
     corrections = corrections_of(workspace.pk)
     value = identifier_value(named.type, named.value, region=workspace.default_region, corrections=corrections)
     if value is None:

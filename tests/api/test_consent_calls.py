@@ -1,0 +1,106 @@
+"""A consent that goes the short way is recorded as by the view, and whatever is wrong with one the view says."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from cdp.api import consent_calls
+from cdp.models import Scope
+from consent.models import ConsentRecord
+from tests.api.tracking.test_short_way import call, one_connection  # noqa: F401  # a fixture that is used by itself
+
+YESTERDAY = (timezone.now() - timedelta(days=1)).isoformat()
+SAID = {"identifier": "email:ADA@example.com", "purpose": "advertising", "state": "GIVEN", "occurred_at": YESTERDAY}
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """`short` or `long`, for each call in turn."""
+    taken = []
+    recorded = consent_calls.recorded
+
+    def watched(environ):
+        answer = recorded(environ)
+        taken.append("long" if answer is None else "short")
+        return answer
+
+    monkeypatch.setattr(consent_calls, "recorded", watched)
+    return taken
+
+
+def post(caller, body, **environ):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"CONTENT_TYPE": "application/json", "HTTP_AUTHORIZATION": f"Bearer {caller.secret}", **environ}
+    status, told, answer = call("/api/v1/consents", raw, **headers)
+    return int(status[:3]), told["Content-Type"], json.loads(answer)
+
+
+def test_consent__that_is_well_formed__takes_the_short_way_and_is_recorded(owner, ways):
+    body = {"consents": [SAID, {**SAID, "key": "form-2", "recipient": "meta", "is_verified": True}]}
+
+    assert post(owner, body) == (200, "application/json", {"recorded": 2, "duplicates": 0})
+    assert ways == ["short"]
+    assert list(ConsentRecord.objects.order_by("pk").values_list("state", "recipient", "is_verified")) == [
+        ("GIVEN", "", False), ("GIVEN", "meta", True),
+    ]  # fmt: skip
+
+
+def test_consent__by_both_ways__is_one_and_the_same(owner, ways):
+    assert owner.post("consents", {"consents": [SAID]}).json() == {"recorded": 1, "duplicates": 0}
+
+    assert post(owner, {"consents": [SAID]})[2] == {"recorded": 0, "duplicates": 1}
+    assert (ways, ConsentRecord.objects.count()) == (["short"], 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"purpose": "fame"},
+        {"state": "PERHAPS"},
+        {"occurred_at": "yesterday"},
+        {"occurred_at": (timezone.now() + timedelta(days=1)).isoformat()},
+        {"identifier": "ada"},
+        {"identifier": "email:null"},
+        {"key": ""},
+        {"key": "k" * 101},
+        {"recipient": "a\0b"},
+        {"notice": 4711},
+    ],
+    ids=lambda wrong: "-".join(wrong),
+)
+def test_consent__that_is_wrong__is_refused_by_the_view_and_nothing_is_recorded(owner, ways, wrong):
+    status, kind, answer = post(owner, {"consents": [{**SAID, "key": "1"}, {**SAID, **wrong}]})
+
+    assert (status, kind, ways) == (400, "application/json", ["long"])
+    assert {"code", "message"} <= answer.keys()
+    assert not ConsentRecord.objects.exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"consents": []}', b"\xff", b'{"consents": 1}'])
+def test_body__that_is_no_batch__is_refused_by_the_view(owner, ways, body):
+    assert post(owner, body)[0] == 400
+    assert ways == ["long"]
+
+
+def test_key__without_the_scope_or_unknown__is_refused_by_the_view(caller, anonymous, ways):
+    assert post(caller(Scope.CONSENTS_READ), {"consents": [SAID]})[0] == 403
+    assert post(anonymous, {"consents": [SAID]})[0] == 401
+    assert ways == ["long", "long"]
+    assert not ConsentRecord.objects.exists()
+
+
+def test_time__without_a_zone__is_read_by_the_view_as_ever(owner, ways):
+    naive = {**SAID, "occurred_at": YESTERDAY[:19]}
+
+    assert post(owner, {"consents": [naive]})[2] == {"recorded": 1, "duplicates": 0}
+    assert ways == ["long"]
+
+
+def test_body__that_is_packed_or_large_or_no_json__takes_the_long_way(owner, ways):
+    many = {"consents": [{**SAID, "key": f"{number}"} for number in range(101)]}
+
+    assert post(owner, many)[2] == {"recorded": 101, "duplicates": 0}
+    assert post(owner, {"consents": [SAID]}, CONTENT_TYPE="text/plain")[0] == 415
+    assert ways == ["long", "long"]
