@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
+import msgspec
 from django.db import OperationalError, connection, transaction
 
 from cdp.kernel.errors import TesseraError
@@ -126,12 +127,11 @@ class Recorded:
 _RECORD = """
 INSERT INTO consent_record (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at,
                             is_verified, notice_id, key, recipient, jurisdiction, rule, workspace_id, source_id)
-SELECT new.*, COALESCE(u.fingerprint, ''), %(workspace)s, %(source)s
-FROM unnest(%(types)s::text[], %(digests)s::bytea[], %(purposes)s::text[], %(states)s::text[],
-            %(occurred)s::timestamptz[], %(expire)s::timestamptz[], %(verified)s::boolean[], %(notices)s::bigint[],
-            %(keys)s::text[], %(recipients)s::text[], %(jurisdictions)s::text[])
-     AS new (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, notice_id, key,
-             recipient, jurisdiction)
+SELECT new.type, decode(new.digest, 'hex'), new.purpose, new.state, new.occurred_at, new.expires_at, new.is_verified,
+       new.notice, new.key, new.recipient, new.jurisdiction, COALESCE(u.fingerprint, ''), %(workspace)s, %(source)s
+FROM json_to_recordset(%(statements)s::json)
+     AS new (type text, digest text, purpose text, state text, occurred_at timestamptz, expires_at timestamptz,
+             is_verified boolean, notice bigint, key text, recipient text, jurisdiction text)
 LEFT JOIN purpose u ON u.workspace_id = %(workspace)s AND u.purpose = new.purpose
 ORDER BY key
 ON CONFLICT (workspace_id, key) DO NOTHING RETURNING key
@@ -282,28 +282,29 @@ def _refuse_category(kind: str, category: str) -> None:
 def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> set[str]:
     """Returns the keys that are new."""
     distinct = {statement.key: statement for statement in statements}
+    said = msgspec.json.encode([_row(statement) for statement in distinct.values()]).decode()
     with workspace_scope(workspace_id), connection.cursor() as cursor:
         _refuse_notices(workspace_id, statements)
-        cursor.execute(_RECORD, {**_columns(list(distinct.values())), "workspace": workspace_id, "source": source})
+        cursor.execute(_RECORD, {"statements": said, "workspace": workspace_id, "source": source})
         new = {key for (key,) in cursor.fetchall()}
         if len(new) < len(statements):  # else every key stands for what was given with it
             _refuse_reused_keys(workspace_id, statements)
     return new
 
 
-def _columns(statements: Sequence[ConsentStatement]) -> dict[str, Any]:
+def _row(statement: ConsentStatement) -> dict[str, object]:
     return {
-        "types": [each.identifier.type for each in statements],
-        "digests": [each.digest for each in statements],
-        "purposes": [str(each.purpose) for each in statements],
-        "states": [str(each.state) for each in statements],
-        "occurred": [each.occurred_at for each in statements],
-        "expire": [each.expires_at for each in statements],
-        "verified": [each.is_verified for each in statements],
-        "notices": [each.notice_id for each in statements],
-        "keys": [each.key for each in statements],
-        "recipients": [each.recipient for each in statements],
-        "jurisdictions": [each.jurisdiction for each in statements],
+        "type": statement.identifier.type,
+        "digest": statement.digest.hex(),
+        "purpose": str(statement.purpose),
+        "state": str(statement.state),
+        "occurred_at": statement.occurred_at,
+        "expires_at": statement.expires_at,
+        "is_verified": statement.is_verified,
+        "notice": statement.notice_id,
+        "key": statement.key,
+        "recipient": statement.recipient,
+        "jurisdiction": statement.jurisdiction,
     }
 
 

@@ -68,7 +68,7 @@ def test_consent__by_both_ways__is_one_and_the_same(owner, ways):
         {"recipient": "a\0b"},
         {"notice": 4711},
     ],
-    ids=lambda wrong: "-".join(wrong),
+    ids="-".join,
 )
 def test_consent__that_is_wrong__is_refused_by_the_view_and_nothing_is_recorded(owner, ways, wrong):
     status, kind, answer = post(owner, {"consents": [{**SAID, "key": "1"}, {**SAID, **wrong}]})

@@ -340,10 +340,10 @@ def test_head__of_another_workspace__is_none_of_this_one(heads, ledger, workspac
     assert published(heads, workspace) == []
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"workspace": 1}', '{"workspace": %s, "position": "x", "hash": ""}'])
+@pytest.mark.parametrize("line", ["{", "[]", '{"workspace": %s}', '{"workspace": %s, "position": "x", "hash": ""}'])
 def test_heads__of_a_file_that_was_changed__are_refused(line, heads, workspace):
     heads.parent.mkdir()
-    heads.write_text((line.replace("%s", str(workspace.pk)).replace('": 1', f'": {workspace.pk}')) + "\n")
+    heads.write_text(line.replace("%s", str(workspace.pk)) + "\n")
 
     with pytest.raises(published_heads.BrokenHeadsError):
         published(heads, workspace)
