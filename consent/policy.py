@@ -31,6 +31,9 @@ class Rule(StrEnum):
     NOT_GRANTED = "not_granted"
     SILENCE_REFUSES = "silence_refuses"
     SILENCE_PERMITS = "silence_permits"
+    OBJECTION = "objection"
+    RESTRICTION = "restriction"
+    SUPPRESSION = "suppression"
 
 
 RULE_TEXTS: Final = {
@@ -41,6 +44,9 @@ RULE_TEXTS: Final = {
     Rule.NOT_GRANTED: "something was asked or has lapsed, and no identifier grants",
     Rule.SILENCE_REFUSES: "nobody said anything, and the purpose rests on consent",
     Rule.SILENCE_PERMITS: "nobody said anything, and the purpose does not rest on consent",
+    Rule.OBJECTION: "the person objected to this purpose, whatever else was said (Art. 21)",
+    Rule.RESTRICTION: "the data of the person are restricted: kept, and used for nothing (Art. 18)",
+    Rule.SUPPRESSION: "nobody with this identifier is stored any more",
 }
 
 
@@ -115,6 +121,15 @@ def decide(policy: Policy, statements: Iterable[Statement], now: datetime, recip
     rules = [_rule(policy, latest, now, one) for one in asked]
     rule = next((each for each in rules if each not in ALLOWING), rules[0])
     return Decision(rule in ALLOWING, rule, _next_change(said, now))
+
+
+def held_back(decision: Decision, holds: Collection[Rule]) -> Decision:
+    """What holds a person back comes after all that was said, and is always no: an objection, a restriction, a suppression.
+
+    The gravest is the reason.
+    """
+    gravest = next((rule for rule in (Rule.SUPPRESSION, Rule.RESTRICTION, Rule.OBJECTION) if rule in holds), None)
+    return decision if gravest is None else Decision(False, gravest, decision.changes_at)
 
 
 def evidence(statements: Iterable[Statement], now: datetime, recipient: str = EVERYBODY) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
 from consent.models import PurposePolicy, SignalMapping
-from consent.policy import EVERYBODY, Decision, Policy, Statement, decide, evidence, regime_in
+from consent.policy import EVERYBODY, Decision, Policy, Rule, Statement, decide, evidence, held_back, regime_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ FROM identifier i LEFT JOIN profile p ON p.id = i.profile_id
 WHERE i.workspace_id = %s AND i.type = %s AND i.digest = %s
 """
 
-# All that the person's identifiers said; or the identifier alone, when nobody is known to have it.
-_LEDGER = """
+# All identifiers of the person; or the identifier alone, when nobody is known to have it.
+_IDENTIFIERS = """
 WITH person AS (
     SELECT other.id, other.type, other.digest
     FROM identifier this JOIN identifier other ON other.profile_id = this.profile_id
@@ -98,6 +98,8 @@ WITH person AS (
         SELECT 1 FROM identifier WHERE workspace_id = %(workspace)s AND type = %(type)s AND digest = %(digest)s
     )
 )
+"""
+_LEDGER = f"""{_IDENTIFIERS}
 SELECT r.id, p.id, r.identifier_type, r.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified, s.name,
        n.key || ' ' || n.version, r.recorded_at, r.recipient,
        r.jurisdiction
@@ -106,7 +108,19 @@ JOIN consent_record r ON r.workspace_id = %(workspace)s AND r.identifier_type = 
 LEFT JOIN source s ON s.id = r.source_id
 LEFT JOIN notice n ON n.id = r.notice_id
 ORDER BY r.occurred_at DESC, r.id DESC
-"""
+"""  # noqa: S608  # a text of our own
+_HOLDS = f"""{_IDENTIFIERS}
+SELECT lower(r.kind), r.denies::integer FROM person p
+JOIN restriction r ON r.workspace_id = %(workspace)s AND r.identifier_type = p.type AND r.identifier_digest = p.digest
+WHERE r.created_at <= %(at)s AND (r.lifted_at IS NULL OR r.lifted_at > %(at)s)
+UNION ALL
+SELECT 'suppression', -1 FROM person p
+JOIN suppression s ON s.workspace_id = %(workspace)s AND s.identifier_type = p.type AND s.identifier_digest = p.digest
+WHERE s.created_at <= %(at)s AND (s.until IS NULL OR s.until > %(at)s)
+"""  # noqa: S608  # likewise
+
+
+Hold = tuple[Rule, int]  # what holds a person back, and the bits of the purposes that it denies
 
 
 def history(*, workspace_id: int, identifier: Identifier) -> tuple[LedgerRow, ...]:
@@ -123,13 +137,15 @@ def explain(
     """May the workspace use the person's data for the purpose, or send them to the recipient for it, and why."""
     rows = history(workspace_id=workspace_id, identifier=identifier)
     person = _person(workspace_id, identifier)
-    return _explained(workspace_id, person, purpose, rows, now, recipient)
+    holds = _holds(workspace_id, identifier, now)
+    return _explained(workspace_id, person, purpose, rows, holds, now, recipient)
 
 
 def explain_all(*, workspace_id: int, identifier: Identifier, now: datetime) -> dict[Purpose, Explanation]:
     rows = history(workspace_id=workspace_id, identifier=identifier)
     person = _person(workspace_id, identifier)
-    return {purpose: _explained(workspace_id, person, purpose, rows, now, EVERYBODY) for purpose in Purpose}
+    holds = _holds(workspace_id, identifier, now)
+    return {purpose: _explained(workspace_id, person, purpose, rows, holds, now, EVERYBODY) for purpose in Purpose}
 
 
 def effective(
@@ -147,10 +163,11 @@ def effective(
     """
     rows = history(workspace_id=workspace_id, identifier=identifier)
     person = _person(workspace_id, identifier)
-    answer = _explained(workspace_id, person, purpose, rows, now, recipient)
+    answer = _explained(workspace_id, person, purpose, rows, _holds(workspace_id, identifier, now), now, recipient)
     statements = [_statement(row) for row in answer.records]
     policy = _policy(workspace_id, purpose, jurisdiction or _lives_in(person))
-    decision = decide(policy, statements, at, recipient)
+    holds = _reaching(purpose, _holds(workspace_id, identifier, at))
+    decision = held_back(decide(policy, statements, at, recipient), holds)
     return Effective(decision, evidence(statements, at, recipient), policy.legal_basis, answer.allowed)
 
 
@@ -159,12 +176,14 @@ def _explained(
     person: _Person | None,
     purpose: Purpose,
     rows: Sequence[LedgerRow],
+    holds: Sequence[Hold],
     now: datetime,
     recipient: str,
 ) -> Explanation:
     concerning = tuple(row for row in rows if row.purpose == purpose)
     policy = _policy(workspace_id, purpose, _lives_in(person))
-    decision = decide(policy, [_statement(row) for row in concerning], now, recipient)
+    said = decide(policy, [_statement(row) for row in concerning], now, recipient)
+    decision = held_back(said, _reaching(purpose, holds))
     allowed, remarks = _at_the_gate(person, purpose, decision, now, recipient)
     rules = ((decision.rule.value, decision.reason), *remarks)
     profile_id = person.profile_id if person else None
@@ -181,6 +200,10 @@ def _at_the_gate(
     return bool(person.mask_for(recipient) & purpose.bit), ()
 
 
+def _reaching(purpose: Purpose, holds: Sequence[Hold]) -> set[Rule]:
+    return {rule for rule, denies in holds if denies & purpose.bit}
+
+
 def _lives_in(person: _Person | None) -> str:
     return (person and person.jurisdiction) or ""
 
@@ -195,6 +218,13 @@ def _policy(workspace_id: int, purpose: Purpose, jurisdiction: str) -> Policy:
     policies = PurposePolicy.objects.filter(workspace_id=workspace_id, purpose=purpose)
     basis, regimes = policies.values_list("legal_basis", "regimes").first() or (None, {})
     return Policy(basis, regime_in(regimes, jurisdiction))
+
+
+def _holds(workspace_id: int, identifier: Identifier, at: datetime) -> list[Hold]:
+    digest = identifier_digest(identifier.type, identifier.value)
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDS, {"workspace": workspace_id, "type": identifier.type, "digest": digest, "at": at})
+        return [(Rule(kind), denies) for kind, denies in cursor.fetchall()]
 
 
 def _person(workspace_id: int, identifier: Identifier) -> _Person | None:

@@ -463,7 +463,9 @@ def test_cancellation__of_what_has_begun__is_refused(acme, turn):
     assert DataRequest.objects.get().state == "COMPLETED"
 
 
-@pytest.mark.parametrize("number", ["0b7d6a0e-6f43-4b0c-9d3c-6a7b8c9d0e1f", "1", "x" * 500, "a7551968d5d644b29831815ac9017798"])
+@pytest.mark.parametrize(
+    "number", ["0b7d6a0e-6f43-4b0c-9d3c-6a7b8c9d0e1f", "1", "x" * 500, "a7551968d5d644b29831815ac9017798"]
+)
 def test_request__that_does_not_exist__is_not_found(acme, number):
     assert [acme.get(f"/v2/requests/{number}").status_code, acme.delete(f"/v2/requests/{number}").status_code] == [
         404,

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from activation import erasing
 from activation.models import AudienceMember
@@ -29,7 +30,7 @@ from cdp.models import (
     Sighting,
     SourceKind,
 )
-from consent import catalogue, erasure, erasure_ledger, gate, restriction, suppression
+from consent import catalogue, erasure, erasure_ledger, gate, queries, restriction, suppression
 from consent.models import ConsentState, Erasure, ErasureOrder, SuppressedDay, Suppression
 from identity.models import Judgement
 from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, say
@@ -495,6 +496,41 @@ def test_objection__denies_its_purpose_alone(workspace):
 
     assert denied == {Purpose.ANALYTICS}
     assert permitted(ada) == before
+
+
+@pytest.mark.parametrize(
+    ("hold", "rule", "purpose"),
+    [
+        (lambda who: restriction.deny(**who, now=NOW), "restriction", Purpose.SEGMENTATION),
+        (lambda who: restriction.deny(**who, now=NOW, purpose=Purpose.SEGMENTATION), "objection", Purpose.SEGMENTATION),
+        (lambda who: suppression.suppress(**who, now=NOW), "suppression", Purpose.ADVERTISING),
+    ],
+    ids=["restriction", "objection", "suppression"],
+)
+def test_answer__about_somebody_who_is_held_back__is_no_and_says_why(workspace, hold, rule, purpose):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    say(ada, purpose, ConsentState.GIVEN, is_verified=True)
+    who, later = {"workspace_id": workspace.pk, "identifier": ADA}, timezone.now() + timedelta(minutes=1)
+
+    hold(who)
+    told = queries.explain(**who, purpose=purpose, now=later)
+    effective = queries.effective(**who, purpose=purpose, at=later, now=later)
+    earlier = queries.effective(**who, purpose=purpose, at=NOW - timedelta(days=1), now=later)
+
+    assert (told.decision.allowed, told.decision.rule, told.rules[0][0]) == (False, rule, rule)
+    assert (effective.decision.allowed, effective.decision.rule) == (False, rule)
+    assert earlier.decision.rule != rule
+
+
+def test_answer__about_somebody_who_is_held_back_no_more__is_what_they_said(workspace):
+    ada = IdentifierFactory(workspace=workspace, value=ADA.value)
+    say(ada, Purpose.ADVERTISING, ConsentState.GIVEN)
+    who = {"workspace_id": workspace.pk, "identifier": ADA}
+    restriction.deny(**who, now=NOW)
+
+    restriction.lift(**who, now=NOW)
+
+    assert queries.explain(**who, purpose=Purpose.ADVERTISING, now=timezone.now()).decision.allowed
 
 
 # -- at the same moment ---------------------------------------------------------------------------------------------

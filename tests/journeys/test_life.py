@@ -110,23 +110,14 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.tenancy import workspace_scope
 from consent import chain, queries
-DENIED = (
-    "SELECT i.profile_id, bit_or(r.denies) FROM core.restriction r JOIN core.identifier i"
-    " ON (i.type, i.digest) = (r.identifier_type, r.identifier_digest) WHERE r.lifted_at IS NULL GROUP BY 1"
-)
 seen = {}
 with workspace_scope(told["workspace"]), connection.cursor() as cursor:
-    cursor.execute(DENIED)
-    denied = dict(cursor.fetchall())
     cursor.execute("SELECT type, value, profile_id FROM core.identifier")
     for kind, value, profile in cursor.fetchall():
         answers = queries.explain_all(workspace_id=told["workspace"], identifier=Identifier(kind, value), now=now)
         seen[f"{kind}:{value}"] = {
             "profile": profile,
-            "ledger": [
-                purpose.value for purpose in Purpose
-                if purpose.is_gated and answers[purpose].decision.allowed and not purpose.bit & denied.get(profile, 0)
-            ],
+            "ledger": [purpose.value for purpose in Purpose if purpose.is_gated and answers[purpose].decision.allowed],
             "gate": [purpose.value for purpose in Purpose if purpose.is_gated and answers[purpose].allowed],
             "views": [],
         }

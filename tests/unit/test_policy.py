@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consent.policy import Policy, Rule, Statement, decide, regime_in
+from consent.policy import Policy, Rule, Statement, decide, held_back, regime_in
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OPT_IN = Policy("CONSENT")
@@ -144,3 +144,20 @@ def test_decide__for_a_recipient__hears_what_names_it_and_what_names_none(statem
 )
 def test_regime_in__a_region__is_its_own_or_that_of_its_country(place, regime):
     assert regime_in({"US": "OPT_OUT", "US-CA": "OPT_IN"}, place) == regime
+
+
+@pytest.mark.parametrize(
+    ("holds", "rule"),
+    [
+        ({Rule.OBJECTION}, Rule.OBJECTION),
+        ({Rule.OBJECTION, Rule.RESTRICTION}, Rule.RESTRICTION),
+        ({Rule.SUPPRESSION, Rule.RESTRICTION}, Rule.SUPPRESSION),
+    ],
+)
+def test_held_back__is_no_whatever_was_said_for_the_gravest_reason(holds, rule):
+    granted = decide(OPT_IN, [said("GIVEN", is_verified=True)], NOW)
+
+    decision = held_back(granted, holds)
+
+    assert (decision.allowed, decision.rule) == (False, rule)
+    assert held_back(granted, set()) == granted
