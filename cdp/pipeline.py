@@ -151,16 +151,16 @@ _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(%s, %s)"
 
 # What people said comes before all that waits longer: each by an index of its own, however much waits.
 _CLAIM_CONSENTS = """
-DELETE FROM outbox WHERE id IN (
+DELETE FROM outbox WHERE id = ANY(ARRAY(
     SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL AND cause = 'CONSENT'
     ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-) RETURNING subject_id, cause
+)) RETURNING subject_id, cause
 """
 _CLAIM = """
-DELETE FROM outbox WHERE id IN (
+DELETE FROM outbox WHERE id = ANY(ARRAY(
     SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
     ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-) RETURNING subject_id, cause
+)) RETURNING subject_id, cause
 """
 
 # Also those that another worker has claimed and not yet finished: until it commits they still wait.

@@ -290,8 +290,17 @@ def test_web_server__as_compose_starts_it__is_healthy(bare, provisioned, environ
         assert status_of(f"http://127.0.0.1:{port}/health/live") == 200
         assert status_of(f"http://127.0.0.1:{port}/console/login/") == 200
     finally:
-        server.terminate()
+        end(server)
+
+
+def end(server):
+    """As compose ends a service: asked first, and then made to."""
+    server.terminate()
+    try:
         server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def status_of(url):
