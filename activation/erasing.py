@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from django.db import connection
 
-from activation import registry
+from activation import registry, requesting
 from activation.destination import Answer, Destination, ErasureNotice, ErasureOutcome, ErasureReply, PreparedRequest
 from activation.models import Destination as DestinationRow
 from activation.models import ErasureAttempt
@@ -32,7 +32,6 @@ from consent.models import ErasureAnswer, ErasureOrder, ErasureSubject
 log = structlog.get_logger()
 
 LEASE: Final = timedelta(minutes=5)  # longer than any notice can take
-TIMEOUT: Final = http.Timeout(connect=5, read=10, total=20)
 SOONEST_AGAIN: Final = timedelta(minutes=1)
 LATEST_AGAIN: Final = timedelta(hours=6)
 MOST_TRIES: Final = 15  # a day and a half, then it counts as refused
@@ -214,17 +213,8 @@ def _sent(one: Notification, request: PreparedRequest, now: datetime) -> Answer:
 
 
 def _answered(one: Notification, request: PreparedRequest, now: datetime) -> Answer:
-    proof = one.destination.authorise(request, idempotency_key=str(one.notice.reference), now=now)
     try:
-        response = http.request(
-            request.method,
-            request.url,
-            body=request.body,
-            headers={**request.headers, **proof},
-            timeout=TIMEOUT,
-            retry=http.ONCE,  # the order tries again
-            per_minute=one.destination.limits.requests_per_minute,
-        )
+        response = requesting.ask(one.destination, request, idempotency_key=str(one.notice.reference), now=now)
     except http.PermanentHttpError as error:
         if error.response is None:
             raise _ComeAgain(error.details.get("reason", error.code)) from None

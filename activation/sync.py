@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from django.db.models import F, Q
 
-from activation import ledger, queries, registry
+from activation import ledger, queries, registry, requesting
 from activation.destination import (
     Answer,
     Destination,
@@ -39,7 +39,6 @@ log = structlog.get_logger()
 
 LEASE: Final = timedelta(minutes=5)  # longer than any request can take
 PAUSE: Final = timedelta(hours=1)  # then it is tried again, in case a person has acted
-TIMEOUT: Final = http.Timeout(connect=5, read=10, total=20)
 
 _OPERATIONS: Final = {MemberState.ADDING: Operation.ADD, MemberState.REMOVING: Operation.REMOVE}
 _STATES: Final = {operation: state for state, operation in _OPERATIONS.items()}
@@ -201,17 +200,9 @@ def send(assignment: Assignment, *, now: datetime) -> Report:
 
 
 def _attempt(assignment: Assignment, now: datetime) -> Report:
-    request, destination = assignment.request, assignment.destination
     try:
-        proof = destination.authorise(request, idempotency_key=assignment.idempotency_key, now=now)
-        response = http.request(
-            request.method,
-            request.url,
-            body=request.body,
-            headers={**request.headers, **proof},
-            timeout=TIMEOUT,
-            retry=http.ONCE,  # the ledger tries again
-            per_minute=destination.limits.requests_per_minute,
+        response = requesting.ask(
+            assignment.destination, assignment.request, idempotency_key=assignment.idempotency_key, now=now
         )
     except DestinationConfigError as error:
         return Report(Outcome(Failure.ABORT_DESTINATION, error.code))

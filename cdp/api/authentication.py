@@ -20,7 +20,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer KEY`. There is no user: a key stands for a machine."""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
-        secret = _secret_in(request.headers.get("Authorization", ""))
+        secret = secret_in(request.headers.get("Authorization", ""))
         if not secret:
             return None
         key = _key_with(digest_of(secret))
@@ -34,11 +34,12 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 def bearer_key(authorization: str) -> ApiKey | None:
     """The key that a header names, if there is such a key."""
-    secret = _secret_in(authorization)
+    secret = secret_in(authorization)
     return _key_with(digest_of(secret)) if secret else None
 
 
-def _secret_in(authorization: str) -> str:
+def secret_in(authorization: str) -> str:
+    """What stands behind `Bearer` in a header; empty where nothing does."""
     scheme, _, secret = authorization.partition(" ")
     return secret.strip() if scheme.lower() == SCHEME.lower() else ""
 

@@ -6,6 +6,7 @@ have the shape of OpenDSR and ours besides, and hold nothing of whom a request i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
@@ -23,13 +24,11 @@ from django.views.generic import View
 
 from activation import opendsr_callbacks
 from cdp import tasks
-from cdp.api.authentication import SCHEME
+from cdp.api.authentication import SCHEME, secret_in
 from cdp.api.problems import problem
 from cdp.ingestion.bodies import BodyTooLargeError
-from cdp.ingestion.corrections import corrections_of
-from cdp.ingestion.normalise import identifier_value
+from cdp.ingestion.naming import value_read_in
 from cdp.kernel.errors import TesseraError
-from cdp.models import Workspace
 from consent.models import DsrController
 from consent.opendsr import answers, calling, controllers, receiving
 from consent.opendsr.processor import CERTIFICATE_PATH, Processor, processor
@@ -131,12 +130,11 @@ class DiscoveryView(DsrView):
 class RequestsView(DsrView):
     def post(self, call: Call) -> Mapping[str, Any]:
         body = _body_of(call.request)
-        workspace = call.controller.workspace
         cover = receiving.receive(
             controller=call.controller,
             version=call.version,
             body=body,
-            normal=lambda kind, value: _normal(workspace, kind, value),
+            normal=partial(value_read_in, call.controller.workspace),
             now=timezone.now(),
         )
         transaction.on_commit(tasks.wake_opendsr, robust=True)
@@ -188,8 +186,7 @@ def hear(request: HttpRequest, workspace: str, destination: str) -> HttpResponse
 
 
 def _controller(request: HttpRequest) -> DsrController:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return controllers.controller_of(token.strip() if scheme.lower() == SCHEME.lower() else "")
+    return controllers.controller_of(secret_in(request.headers.get("Authorization", "")))
 
 
 def _body_of(request: HttpRequest) -> bytes:
@@ -206,11 +203,6 @@ def _body_of(request: HttpRequest) -> bytes:
     if len(body) > LARGEST_BODY:
         raise BodyTooLargeError
     return body
-
-
-def _normal(workspace: Workspace, kind: str, value: str) -> str | None:
-    """Read as ingestion reads it."""
-    return identifier_value(kind, value, region=workspace.default_region, corrections=corrections_of(workspace.pk))
 
 
 def _failed(error: TesseraError) -> tuple[HTTPStatus, Mapping[str, Any]]:

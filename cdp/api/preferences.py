@@ -19,10 +19,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from cdp.api.identifiers import PROFILE_TYPE, InvalidIdentifierError, read_identifier
+from cdp.api.identifiers import PROFILE_TYPE, read_identifier
 from cdp.api.keys import KeyedView, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.wakeups import wake_on_commit
+from cdp.ingestion.naming import InvalidIdentifierError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Scope, Stage
 from consent import preferences

@@ -18,19 +18,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from cdp.admin import LedgerAdmin, column, workspace_of
-from cdp.ingestion.corrections import corrections_of
-from cdp.ingestion.normalise import identifier_value
+from cdp.ingestion.naming import normal_identifier
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
 from cdp.models import Workspace
 
 SHOWN_OF_DIGEST = 12
-
-
-class NobodyError(TesseraError):
-    """Nobody is identified by this value: it is blank, a filler such as `null`, or no valid address or number."""
-
-    code = "invalid_identifier"
 
 
 class ReasonMissingError(TesseraError):
@@ -99,13 +92,8 @@ class TypedPersonAdmin(LedgerAdmin):
 
 
 def person_typed(text: str, workspace: Workspace) -> Identifier:
-    """As ingestion would read it. Raises `IdentifierSyntaxError` and `NobodyError`."""
-    named = Identifier.parse(text.replace("\0", "").strip())
-    region, corrections = workspace.default_region, corrections_of(workspace.pk)
-    value = identifier_value(named.type, named.value, region=region, corrections=corrections)
-    if value is None:
-        raise NobodyError
-    return Identifier(named.type, value)
+    """As ingestion would read it. Raises `IdentifierSyntaxError` and `InvalidIdentifierError`."""
+    return normal_identifier(workspace, Identifier.parse(text.replace("\0", "").strip()))
 
 
 def beginning_of(day: Any) -> datetime | None:

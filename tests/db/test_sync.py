@@ -8,7 +8,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activation import ledger, sync
+from activation import ledger, requesting, sync
 from activation import services as activation
 from activation.destination import Failure, Limits, Outcome
 from activation.destinations.webhook.destination import Webhook
@@ -97,7 +97,7 @@ def test_retry_after__is_obeyed_for_the_whole_destination(fair, receiver):
 
 def test_time_out__comes_again(fair, receiver, monkeypatch):
     (someone,) = fair.members(1)
-    monkeypatch.setattr(sync, "TIMEOUT", http.Timeout(connect=1, read=0.05, total=1))
+    monkeypatch.setattr(requesting, "TIMEOUT", http.Timeout(connect=1, read=0.05, total=1))
     receiver.seconds = 0.3
     fair.send()
     assert SyncRun.objects.get().error == "timeout"
