@@ -251,7 +251,12 @@ class Stack:
             lock.unlink(missing_ok=True)
 
     def _launch_postgres(self) -> int:
-        settings = {**_tuning(), "unix_socket_directories": str(self.sockets), "listen_addresses": ""}
+        settings = {
+            **_tuning(),
+            **_room_for_wal(self.state),
+            "unix_socket_directories": str(self.sockets),
+            "listen_addresses": "",
+        }
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         command: list[str | Path] = [self.binaries / "postgres", "-D", self.postgres_data, *options]
         return _launch(command, self.home / "postgres.log", **self._become(self.server_uid))
@@ -427,7 +432,6 @@ def _tuning() -> dict[str, str]:
         "effective_cache_size": f"{megabytes // 2}MB",
         "work_mem": f"{max(8, min(megabytes // 256, 64))}MB",
         "maintenance_work_mem": f"{max(64, min(megabytes // 32, 512))}MB",
-        "max_wal_size": "2GB",
         "checkpoint_timeout": "15min",
         "random_page_cost": "1.1",
         "jit": "off",
@@ -438,6 +442,12 @@ def _tuning() -> dict[str, str]:
         "log_error_verbosity": "terse",
         "log_min_error_statement": "panic",  # statements may hold personal data
     }
+
+
+def _room_for_wal(state: Path) -> dict[str, str]:
+    """After each checkpoint every page is written whole once more: a big load should meet few of them."""
+    gigabytes = shutil.disk_usage(state).free >> 30
+    return {"max_wal_size": f"{max(1, min(gigabytes // 8, 8))}GB"}
 
 
 def _has_shared_memory() -> bool:

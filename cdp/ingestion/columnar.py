@@ -8,21 +8,22 @@ has another kind, a strange time, an id that is no plain text or nobody whose it
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import accumulate, combinations
+from functools import lru_cache, reduce
+from itertools import combinations
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdp.ingestion import columnar_storing, messages, normalise, storing
+from cdp.ingestion.acquaintances import Acquaintances
 from cdp.ingestion.blocks import Block
 from cdp.ingestion.bodies import storable_json
-from cdp.ingestion.columnar_storing import AT_ONCE, Columns
+from cdp.ingestion.columnar_storing import AT_ONCE, Ids, Meetings, Met, What, Whom
 from cdp.ingestion.mapping import FileMapping
-from cdp.ingestion.messages import Fact, Node
+from cdp.ingestion.messages import Fact
 from cdp.ingestion.normalise import BUILT_IN, Corrections
 from cdp.ingestion.parquet_rows import as_json
 from cdp.ingestion.quarantine import Refused
@@ -32,8 +33,8 @@ from cdp.ingestion.tables import Row, Table
 from cdp.models import Cause
 from consent.gate import Collection, Permit
 
-_PLAIN_ID: Final = rf"^[!-\[\]-~]{{1,{messages.LONGEST_MESSAGE_ID}}}$"
-_PLAIN_VALUE: Final = rf"^[!-~]{{1,{normalise.LONGEST_IDENTIFIER}}}$"
+_PLAIN_ID: Final = r"^[!-\[\]-~]+$"
+_PLAIN_VALUE: Final = r"^[!-~]+$"
 _ZEROS: Final = "^[0-]*$"
 _FILLERS: Final = pa.array(sorted(normalise.FILLERS), pa.string())
 _MOST_CACHED: Final = 8_192  # values of a column that are written as JSON once
@@ -60,15 +61,37 @@ class Layout:
     properties: Sequence[tuple[str, Callable[[Any], str | None]]]  # column, and what its values are in JSON
     region: str
     corrections: Corrections
+    known: Acquaintances = field(default_factory=Acquaintances)  # of the load that reads by this layout
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """The simple events of a block, all columns of one length.
+
+    `slots` have for each row the place of whom it names there, null where it names nobody, the most authoritative slot
+    first. `before` and `behind` are texts for COPY, up to whose event it is and after whom it was seen with.
+    """
+
+    received_at: datetime
+    whom: Whom
+    slots: Sequence[Any]
+    before: Sequence[Any]
+    behind: Sequence[Any]
+
+    @property
+    def size(self) -> int:
+        return len(self.before[0])
+
+
+@dataclass(slots=True)
 class Arrived:
     """The events of a block: nearly all as columns, the odd ones read singly."""
 
     columns: Columns
     facts: Sequence[Fact]
     is_mixed: bool  # a single row and a column have one message: which came first, only rows in their order tell
+    known: Acquaintances
+    met: Met | None = None
 
     @property
     def size(self) -> int:
@@ -80,19 +103,25 @@ class Arrived:
 
     def meet(self, permit: Permit[Collection]) -> dict[int, Cause]:
         """Make the identifiers, links and partitions that are missing. It may be a transaction of its own."""
-        return dict.fromkeys(columnar_storing.meet(permit, self.columns), Cause.LEARNT)
+        self.met = columnar_storing.meet(permit, self.columns.whom, self.known)
+        return dict.fromkeys(self.met.learnt, Cause.LEARNT)
 
     def store(self, permit: Permit[Collection], turn: AbstractContextManager[None] = AT_ONCE) -> Stored:
         """As `storing.write_facts`, when all were met. Messages are claimed in `turn`."""
+        met = self.met
+        if met is None or not columnar_storing.still_holds(met):
+            met = columnar_storing.meet(permit, self.columns.whom, self.known)
         if not self.facts:
-            return self._store_columns(permit, turn)
+            return self._store_columns(permit, met, turn)
         with turn:
             singles = storing.write_facts(permit, self.facts)
-            columns = self._store_columns(permit, AT_ONCE)
+            columns = self._store_columns(permit, met, AT_ONCE)
         return Stored(singles.events + columns.events, {**columns.touched, **singles.touched})
 
-    def _store_columns(self, permit: Permit[Collection], turn: AbstractContextManager[None]) -> Stored:
-        events, whose = columnar_storing.store(permit, self.columns, turn)
+    def _store_columns(self, permit: Permit[Collection], met: Met, turn: AbstractContextManager[None]) -> Stored:
+        what = _what(self.columns, met.ids)
+        columnar_storing.count_dropped(permit, self.columns.size - what.size)
+        events, whose = columnar_storing.store(permit, what, met, turn)
         return Stored(events, dict.fromkeys(whose, Cause.EVENT))
 
 
@@ -140,7 +169,7 @@ def arrived(
     refused += [one for row in block.bad if isinstance(one := read_row(row), Refused)]
     keys = pa.array([fact.message_id for fact in facts], pa.string())
     is_mixed = bool(facts) and bool(pc.any(pc.is_in(reading.simple(reading.keys), value_set=keys)).as_py())
-    return Arrived(reading.columns(source_id, facts), facts, is_mixed), refused
+    return Arrived(reading.columns(source_id, facts), facts, is_mixed, layout.known), refused
 
 
 def _singles(block: Block, is_odd: Any, read_row: ReadRow) -> tuple[list[Fact], list[Refused]]:  # noqa: ANN401  # Arrow
@@ -159,12 +188,11 @@ class _Reading:
         self.now = now
         self.size = len(block.numbers)
         self.slots = [self._slot(kind, block.columns[column]) for kind, column in layout.slots]
-        self.starts = list(accumulate((len(slot.dictionary) for slot in self.slots), initial=0))
         self.keys = self._keys()
         self.names = self._names()
         self.moments, is_odd_time = self._moments()
         told = [slot for slot, is_told in zip(self.slots, layout.is_told, strict=True) if is_told]
-        has_nobody = pc.invert(_any_valid([slot.indices for slot in told], self.size))
+        has_nobody = pc.invert(_any_valid(told, self.size))
         odd = (has_nobody, pc.is_null(self.keys), pc.is_null(self.names), is_odd_time, self._is_other_kind())
         self.is_odd = odd[0]
         for one in odd[1:]:
@@ -180,38 +208,26 @@ class _Reading:
         occurred = self.simple(pc.fill_null(self.moments, _instant(self.now)))
         months = {moment.date() for moment in pc.unique(pc.floor_temporal(occurred, unit="month")).to_pylist()}
         months |= {fact.occurred_at.astimezone(UTC).date().replace(day=1) for fact in facts}
-        places = self._places()
+        slots = [self.simple(slot).dictionary_encode() for slot in self.slots]
         times = pc.binary_join_element_wise(occurred.cast(pa.string()), "+00", "")
+        is_said = pc.if_else(self.simple(pc.is_valid(self.moments)), "t", "f")
         return Columns(
-            len(occurred), len(places), source_id, self.now, sorted(months),
-            *self._whom(places, times, facts), [_data(self._events(places, times))],
-        )  # fmt: skip
+            self.now,
+            Whom(source_id, sorted(months), self._values(slots), _meetings(slots, times), facts),
+            [slot.indices for slot in slots],
+            before=[self.simple(self.keys), self.simple(self.names)],
+            behind=[times, is_said, self._properties()],
+        )
 
     # -- whose ------------------------------------------------------------------------------------------------------
 
     def _slot(self, kind: str, column: Any) -> Any:  # noqa: ANN401  # Arrow
-        """The column in its normal form, as a dictionary: the place of a node is its index and those of the slots before."""
+        """The column in its normal form."""
         encoded = column.dictionary_encode()
-        values = _identifiers(kind, encoded.dictionary, self.layout)
-        return values.take(encoded.indices).dictionary_encode()
+        return _identifiers(kind, encoded.dictionary, self.layout).take(encoded.indices)
 
-    def _places(self) -> list[Any]:
-        """For each slot the numbers of the nodes in the simple rows."""
-        return [
-            pc.add(self.simple(slot.indices), pa.scalar(start, pa.int32()))
-            for slot, start in zip(self.slots, self.starts, strict=False)
-        ]
-
-    def _whom(self, places: Sequence[Any], times: Any, facts: Sequence[Fact]) -> tuple[list[Any], list[Any]]:  # noqa: ANN401  # Arrow
-        """Nodes and meetings, of columns and of single rows."""
-        nodes: list[Any] = []
-        for (kind, _), slot, start, place in zip(self.layout.slots, self.slots, self.starts, places, strict=False):
-            used = pc.drop_null(pc.unique(place))
-            values = slot.dictionary.take(pc.subtract(used, pa.scalar(start, pa.int32())))
-            nodes.append(_data(_lines(used.cast(pa.string()), kind, _copied(values))))
-        pairs = [_data(_first_of_pairs(one, other, times)) for one, other in combinations(places, 2)]
-        more, met = _whom_facts_name(facts, self.starts[-1])
-        return [*nodes, more], [piece for piece in (*pairs, met) if len(piece)]
+    def _values(self, slots: Sequence[Any]) -> list[tuple[str, list[str]]]:
+        return [(kind, slot.dictionary.to_pylist()) for (kind, _), slot in zip(self.layout.slots, slots, strict=True)]
 
     # -- what -------------------------------------------------------------------------------------------------------
 
@@ -231,7 +247,7 @@ class _Reading:
         if not self.layout.key:
             return self._digests()
         given = self.block.columns[self.layout.key]
-        return pc.if_else(pc.match_substring_regex(given, _PLAIN_ID), given, pa.scalar(None, pa.string()))
+        return pc.if_else(_fits(given, _PLAIN_ID, messages.LONGEST_MESSAGE_ID), given, pa.scalar(None, pa.string()))
 
     def _digests(self) -> Any:  # noqa: ANN401  # Arrow
         pieces = [
@@ -240,11 +256,6 @@ class _Reading:
         ]
         written = pc.binary_join_element_wise("{", pc.binary_join_element_wise(*pieces, ","), "}", "")
         return pa.array(["row-" + hashlib.sha256(one.encode()).hexdigest() for one in written.to_pylist()], pa.string())
-
-    def _events(self, places: Sequence[Any], times: Any) -> Any:  # noqa: ANN401  # Arrow
-        numbers = [pc.fill_null(place.cast(pa.string()), storing.ABSENT) for place in places]
-        is_said = pc.if_else(self.simple(pc.is_valid(self.moments)), "t", "f")
-        return _lines(self.simple(self.keys), self.simple(self.names), *numbers, times, is_said, self._properties())
 
     def _properties(self) -> Any:  # noqa: ANN401  # Arrow
         """A JSON object for each row, as a value of COPY."""
@@ -282,7 +293,7 @@ def _identifiers(kind: str, values: Any, layout: Layout) -> Any:  # noqa: ANN401
     if kind in normalise.SPELLED:
         return pa.array([_identifier(kind, value, layout) for value in values.to_pylist()], pa.string())
     is_plain = pc.and_(
-        pc.match_substring_regex(values, _PLAIN_VALUE),
+        _fits(values, _PLAIN_VALUE, normalise.LONGEST_IDENTIFIER),
         pc.invert(
             pc.or_(pc.match_substring_regex(values, _ZEROS), pc.is_in(pc.ascii_lower(values), value_set=_FILLERS))
         ),
@@ -298,15 +309,42 @@ def _identifier(kind: str, raw: str, layout: Layout) -> str | None:
     return normalise.identifier_value(kind, raw, region=layout.region, corrections=layout.corrections)
 
 
-def _whom_facts_name(facts: Sequence[Fact], first: int) -> tuple[bytes, bytes]:
-    """Nodes from place `first` on, and meetings, of rows that were read singly."""
-    nodes: dict[Node, int] = {}
-    met: list[str] = []
-    for fact in facts:
-        places = [nodes.setdefault(node, first + len(nodes)) for node in fact.nodes]
-        met += [f"{one}\t{other}\t{fact.occurred_at}\n" for one, other in combinations(places, 2)]
-    named = [f"{place}\t{copied(kind)}\t{copied(value)}\n" for (kind, value), place in nodes.items()]
-    return "".join(named).encode(), "".join(met).encode()
+# -- whose they are -------------------------------------------------------------------------------------------------
+
+
+def _meetings(slots: Sequence[Any], times: Any) -> list[Meetings]:  # noqa: ANN401  # Arrow
+    """Of each two slots: the places that stand in one row, and the first time that they do."""
+    found = []
+    for (one, left), (other, right) in combinations(enumerate(slots), 2):
+        pairs = pa.table({"left": left.indices, "right": right.indices, "at": times})
+        pairs = pairs.filter(pc.and_(pc.is_valid(left), pc.is_valid(right)))
+        first = pairs.group_by(["left", "right"]).aggregate([("at", "min")])
+        found.append(Meetings((one, other), *(first.column(name).to_pylist() for name in ("left", "right", "at_min"))))
+    return found
+
+
+def _what(columns: Columns, ids: Sequence[Ids]) -> What:
+    """The events as COPY takes them, but for those that name somebody who has no id."""
+    slots = [pa.array(theirs, pa.int64()).take(places) for theirs, places in zip(ids, columns.slots, strict=True)]
+    whose = pc.coalesce(*slots)
+    lines = _lines(*columns.before, whose.cast(pa.string()), _seen_with(slots), *columns.behind)
+    if any(None in theirs for theirs in ids):
+        is_named = [
+            pc.or_(pc.is_valid(slot), pc.is_null(places)) for slot, places in zip(slots, columns.slots, strict=True)
+        ]
+        are_named = reduce(pc.and_, is_named)
+        lines, whose = lines.filter(are_named), whose.filter(are_named)
+    return What(columns.whom.source_id, columns.received_at, len(lines), _data(lines), pc.unique(whose).to_pylist())
+
+
+def _seen_with(slots: Sequence[Any]) -> Any:  # noqa: ANN401  # Arrow
+    """All ids of a row but the first, as an array of Postgres."""
+    size = len(slots[0])
+    others = [
+        pc.if_else(_any_valid(slots[:place], size), slot.cast(pa.string()), pa.scalar(None, pa.string()))
+        for place, slot in enumerate(slots)
+    ]
+    return pc.binary_join_element_wise("{", _joined(others, size), "}", "")
 
 
 # -- columns --------------------------------------------------------------------------------------------------------
@@ -326,9 +364,9 @@ def _data(lines: Any) -> memoryview | bytes:  # noqa: ANN401  # Arrow
     return memoryview(data)[first:last]
 
 
-def _copied(values: Any) -> Any:  # noqa: ANN401  # Arrow
-    """As `storing.copied`."""
-    return pc.replace_substring(values, "\\", "\\\\")
+def _fits(column: Any, pattern: str, longest: int) -> Any:  # noqa: ANN401  # Arrow
+    """A pattern that itself says how long takes tens of megabytes."""
+    return pc.and_(pc.match_substring_regex(column, pattern), pc.less_equal(pc.binary_length(column), longest))
 
 
 def _each(column: Any, understood: Callable[[Any], Any], kind: Any) -> Any:  # noqa: ANN401  # Arrow
@@ -353,14 +391,6 @@ def _any_valid(columns: Sequence[Any], size: int) -> Any:  # noqa: ANN401  # Arr
 
 def _constant(size: int, *, value: bool) -> Any:  # noqa: ANN401  # Arrow
     return pa.array([value] * size, pa.bool_())
-
-
-def _first_of_pairs(left: Any, right: Any, times: Any) -> Any:  # noqa: ANN401  # Arrow
-    """Lines of two places and the first time that both stand in one row."""
-    pairs = pa.table({"left": left, "right": right, "at": times})
-    pairs = pairs.filter(pc.and_(pc.is_valid(left), pc.is_valid(right)))
-    first = pairs.group_by(["left", "right"]).aggregate([("at", "min")])
-    return _lines(*(first.column(name).cast(pa.string()).combine_chunks() for name in ("left", "right", "at_min")))
 
 
 def _plain_times(given: Any) -> Any:  # noqa: ANN401  # Arrow

@@ -1,184 +1,243 @@
-"""Columns of events as SQL alone stores them: a block goes to Postgres as Arrow wrote it, and no row of it is seen by Python.
+"""What a block of columns says, as SQL stores it: COPY as Arrow wrote it, and no row of it is seen by Python.
 
 First whom it names (`meet`), then what happened (`store`); each may be a transaction of its own, for identifiers that
-have no event yet do no harm. The nodes of a block are numbered: its rows and pairs name them by their place.
+have no event yet do no harm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
+from itertools import repeat
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from cdp.ingestion import storing
+from cdp.ingestion.acquaintances import Acquaintances, number_of_pair
+from cdp.ingestion.messages import Fact
 from cdp.ingestion.storing import Form
+from cdp.kernel.arrays import bigints
 from consent import suppression
 from consent.gate import Collection, Permit
 
-Data = Sequence[memoryview | bytes]
 AT_ONCE: Final = nullcontext()  # the turn of those who work alone
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The simple events of a block, in COPY's text format.
+Ids = Sequence[int | None]
 
-    `nodes` are place, type and value; `meetings` two places and the first time that they came together; `events` are message
-    id, name, a place for each slot, when it occurred, whether the file says when, and properties.
+
+@dataclass(frozen=True, slots=True)
+class Meetings:
+    """Of two slots: the places of those who came together, and when they did so first."""
+
+    slots: tuple[int, int]
+    left: Sequence[int]
+    right: Sequence[int]
+    first_at: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """Whom a block names. A slot is a type and its values, each once; rows and meetings name them by their place.
+
+    `facts` are rows that were read singly: they too are met before anything is stored.
     """
 
-    size: int
-    slots: int
+    source_id: int
+    months: Sequence[date]
+    slots: Sequence[tuple[str, Sequence[str]]]
+    meetings: Sequence[Meetings]
+    facts: Sequence[Fact] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """For each slot the ids of its places, None for those who must not be stored; and the identifiers of which something
+    is new.
+    """
+
+    ids: Sequence[Ids]
+    learnt: set[int]
+    last_erasure: int  # whoever was erased after it may be among them
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """Events in COPY's text format: message id, name, whose it is, whom it was seen with as an array, when it occurred,
+    whether the file says when, and properties. `owners` are all whose they are.
+    """
+
     source_id: int
     received_at: datetime
-    months: Sequence[date]
-    nodes: Data
-    meetings: Data
-    events: Data
+    size: int
+    data: memoryview | bytes
+    owners: Sequence[int]
 
 
 # -- who ------------------------------------------------------------------------------------------------------------
 
-_BLOCK_NODES: Final = """
-DROP TABLE IF EXISTS pg_temp.block_node, pg_temp.known_node;  -- of a block that failed
-CREATE TEMPORARY TABLE block_node (place integer, type text, value text);
-CREATE TEMPORARY TABLE known_node (place integer, id bigint)
-"""
-# Of places nothing is known to the planner, who would sort them all; but they are keys.
-_HASH: Final = "SET LOCAL enable_mergejoin = off"
-_KNOW: Final = """
-INSERT INTO pg_temp.known_node
-SELECT n.place, i.id FROM pg_temp.block_node n
-JOIN identifier i ON i.workspace_id = %s AND i.type = n.type AND i.value = n.value
-WHERE NOT EXISTS (SELECT FROM pg_temp.known_node k WHERE k.place = n.place)
-"""
-_UNKNOWN: Final = """
-SELECT DISTINCT type, value FROM pg_temp.block_node n
-WHERE NOT EXISTS (SELECT FROM pg_temp.known_node k WHERE k.place = n.place)
-"""
-_BLOCK_MEETINGS: Final = "CREATE TEMPORARY TABLE block_meeting (l integer, r integer, at timestamptz)"
-_PAIRS: Final = """
-INSERT INTO pg_temp.arriving_pair
-SELECT least(l.id, r.id), greatest(l.id, r.id), %s, min(m.at) FROM pg_temp.block_meeting m
-JOIN pg_temp.known_node l ON l.place = m.l JOIN pg_temp.known_node r ON r.place = m.r
-GROUP BY 1, 2
-"""
+_LAST_ERASURE: Final = "SELECT COALESCE(max(id), 0) FROM erasure"
 _ENSURE_PARTITIONS: Final = "SELECT core.ensure_event_partition(month) FROM unnest(%s::date[]) AS months (month)"
 
 
-def meet(permit: Permit[Collection], columns: Columns) -> set[int]:
-    """Make the identifiers, pairs and partitions that are missing. Returns the identifiers of which something is new."""
+def meet(permit: Permit[Collection], whom: Whom, known: Acquaintances) -> Met:
+    """Make the identifiers, pairs and partitions that are missing."""
+    last_erasure = _last_erasure()
+    known.forget_if_after(last_erasure)
+    ids, learnt = _know(permit, whom, known)
+    learnt |= _pair(permit, whom, ids, known)
+    learnt |= _meet_facts(permit, whom.facts)
     with connection.cursor() as cursor:
-        cursor.execute(_BLOCK_NODES)
-        cursor.execute(_HASH)
-        _copy(cursor, "block_node", columns.nodes)
-        learnt = _know(permit, cursor)
-        learnt |= _pair(permit, cursor, columns)
-        cursor.execute(_ENSURE_PARTITIONS, [list(columns.months)])
+        cursor.execute(_ENSURE_PARTITIONS, [list(whom.months)])
+    return Met(ids, learnt, last_erasure)
+
+
+def still_holds(met: Met) -> bool:
+    """Whether nobody was erased since. Within a permit it stays so, for that holds the turn."""
+    return _last_erasure() == met.last_erasure
+
+
+def _last_erasure() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_ERASURE)
+        return int(cursor.fetchone()[0])
+
+
+def _know(permit: Permit[Collection], whom: Whom, known: Acquaintances) -> tuple[Sequence[Ids], set[int]]:
+    """The ids of the places, and those among them that are new."""
+    ids = [known.ids[kind].find(values) for kind, values in whom.slots]
+    strange = {
+        (kind, value)
+        for (kind, values), theirs in zip(whom.slots, ids, strict=True)
+        if None in theirs
+        for value, key in zip(values, theirs, strict=True)
+        if key is None
+    }
+    strange -= suppression.suppressed_among(permit, strange)
+    if not strange:
+        return ids, set()
+    found = storing.resolve(permit, strange)
+    transaction.on_commit(partial(_remember, known, found.known))
+    return [_completed(ids, slot, found.known) for ids, slot in zip(ids, whom.slots, strict=True)], set(found.added)
+
+
+def _completed(ids: Ids, slot: tuple[str, Sequence[str]], found: storing.Ids) -> Ids:
+    kind, values = slot
+    return [key or found.get((kind, value)) for value, key in zip(values, ids, strict=True)]
+
+
+def _remember(known: Acquaintances, ids: storing.Ids) -> None:
+    for (kind, value), key in ids.items():
+        known.ids[kind].put([(value, key)])
+
+
+def _pair(permit: Permit[Collection], whom: Whom, ids: Sequence[Ids], known: Acquaintances) -> set[int]:
+    """Returns the identifiers of pairs that nobody saw before."""
+    pairs = [pair for meetings in whom.meetings for pair in _pairs(meetings, ids)]
+    numbers = [number_of_pair(left, right) for left, right, _ in pairs]
+    is_known = known.pairs.find(numbers)
+    strange = [(*pair[:2], whom.source_id, pair[2]) for pair, one in zip(pairs, is_known, strict=True) if not one]
+    learnt = storing.add_pairs(permit, strange)
+    transaction.on_commit(partial(known.pairs.put, list(zip(numbers, repeat(True), strict=False))))
     return learnt
 
 
-def _know(permit: Permit[Collection], cursor: CursorWrapper) -> set[int]:
-    cursor.execute(_KNOW, [permit.workspace_id])
-    cursor.execute(_UNKNOWN)
-    unknown = set(cursor.fetchall())
-    unknown -= suppression.suppressed_among(permit, unknown)
-    if not unknown:
-        return set()
-    added = storing.add(permit, unknown)
-    cursor.execute(_KNOW, [permit.workspace_id])
-    return set(added.values())
+def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> Iterator[tuple[int, int, str]]:
+    """Their ids, the lesser first."""
+    lefts, rights = (ids[slot] for slot in meetings.slots)
+    for one, other, at in zip(meetings.left, meetings.right, meetings.first_at, strict=True):
+        left, right = lefts[one], rights[other]
+        if left is not None and right is not None:
+            yield (left, right, at) if left < right else (right, left, at)
 
 
-def _pair(permit: Permit[Collection], cursor: CursorWrapper, columns: Columns) -> set[int]:
-    if not columns.meetings:
+def _meet_facts(permit: Permit[Collection], facts: Sequence[Fact]) -> set[int]:
+    """Whom single rows name; those that name somebody who is suppressed are dropped when they are stored."""
+    nodes = {node for fact in facts for node in fact.nodes}
+    nodes -= suppression.suppressed_among(permit, nodes)
+    if not nodes:
         return set()
-    cursor.execute(_BLOCK_MEETINGS)
-    _copy(cursor, "block_meeting", columns.meetings)
-    cursor.execute(storing.ARRIVING_PAIRS)
-    cursor.execute(_PAIRS, [columns.source_id])
-    cursor.execute("DROP TABLE pg_temp.block_meeting")
-    return storing.add_sightings(permit, cursor)
+    ids = storing.resolve(permit, nodes)
+    stored = [fact for fact in facts if nodes.issuperset(fact.nodes)]
+    return set(ids.added) | storing.sight(permit, storing.encounters(stored), ids.known)
 
 
 # -- what -----------------------------------------------------------------------------------------------------------
 
 
-def store(permit: Permit[Collection], columns: Columns, turn: AbstractContextManager[None]) -> tuple[int, list[int]]:
-    """The events of a block whose nodes were met. Messages are claimed in `turn`. Returns as `storing.write_arrived`."""
-    form = _form(columns)
+def store(
+    permit: Permit[Collection], what: What, met: Met, turn: AbstractContextManager[None]
+) -> tuple[int, Sequence[int]]:
+    """Events of people who were met. Messages are claimed in `turn`. Returns as `storing.write_arrived`."""
+    form = _form(what)
     with storing.arriving(form) as cursor:
-        cursor.execute(_HASH)
-        _copy(cursor, f"arriving_event ({_columns(columns.slots)})", columns.events)
-        size = columns.size - _drop_suppressed(permit, cursor, columns.slots)
+        _copy(cursor, what.data)
+        size = what.size - _drop_suppressed(permit, cursor, met)
         with turn:
             fresh = size if storing.claim_all(permit, cursor) else storing.claim(permit, cursor, size)
-        whose = storing.insert_events(permit, cursor, form)
-        cursor.execute("DROP TABLE pg_temp.block_node, pg_temp.known_node")
-    return fresh, whose
+        storing.insert_events(permit, cursor, form)
+        return fresh, what.owners if fresh == what.size else storing.owners(cursor, form)
 
 
-# Also those who were erased since they were met, in the transaction before this one.
-_NOT_TO_BE_STORED: Final = """
-SELECT n.place FROM pg_temp.block_node n LEFT JOIN pg_temp.known_node k ON k.place = n.place
-LEFT JOIN identifier i ON i.id = k.id
-LEFT JOIN suppression s ON s.workspace_id = %s AND s.identifier_type = i.type AND s.identifier_digest = i.digest
-    AND core.is_in_force(s.until)
-WHERE i.id IS NULL OR s.id IS NOT NULL
+_SUPPRESSED: Final = """
+SELECT i.id FROM identifier i JOIN suppression s
+ON s.workspace_id = i.workspace_id AND s.identifier_type = i.type AND s.identifier_digest = i.digest
+WHERE i.workspace_id = %s AND i.id = ANY(%s::bigint[]) AND core.is_in_force(s.until)
 """
+_DROP: Final = "DELETE FROM pg_temp.arriving_event WHERE whose = ANY(%(them)s) OR seen_with && %(them)s"
 
 
-def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, slots: int) -> int:
-    """Take out the events that name somebody who is suppressed. Returns how many they were."""
+def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, met: Met) -> int:
+    """Take out the events that name somebody who was suppressed since they were met. Returns how many they were."""
     if not suppression.is_in_use(permit.workspace_id):
         return 0
-    cursor.execute(_NOT_TO_BE_STORED, [permit.workspace_id])
-    places = [place for (place,) in cursor.fetchall()]
-    if not places:
+    ids = bigints({key for slot in met.ids for key in slot if key is not None})
+    cursor.execute(_SUPPRESSED, [permit.workspace_id, ids])
+    them = [key for (key,) in cursor.fetchall()]
+    if not them:
         return 0
-    names_one = " OR ".join(f"place{slot} = ANY(%(places)s)" for slot in range(slots))
-    cursor.execute(f"DELETE FROM pg_temp.arriving_event WHERE {names_one}", {"places": places})  # noqa: S608  # our own names
-    dropped = int(cursor.rowcount)
+    cursor.execute(_DROP, {"them": them})
+    return count_dropped(permit, int(cursor.rowcount))
+
+
+def count_dropped(permit: Permit[Collection], dropped: int) -> int:
+    """Events that name somebody who must not be stored are told as numbers and nothing else."""
     if dropped:
         suppression.count_dropped(permit.workspace_id, dropped)
     return dropped
 
 
-def _columns(slots: int) -> str:
-    return f"message_id, name, {', '.join(f'place{slot}' for slot in range(slots))}, occurred_at, is_said, properties"
-
-
-def _form(columns: Columns) -> Form:
+def _form(what: What) -> Form:
     """The events of a block say little that differs: where they come from is the same of all."""
-    slots = range(columns.slots)
-    ids = f"array_remove(ARRAY[{', '.join(f'node{slot}.id' for slot in slots)}], NULL)"
-    nodes = " ".join(f"LEFT JOIN pg_temp.known_node node{slot} ON node{slot}.place = e.place{slot}" for slot in slots)
-    whose = f"FROM pg_temp.arriving_event e {nodes}"
     return Form(
         table=f"""
 CREATE TEMPORARY TABLE arriving_event (
-    source_id bigint DEFAULT {columns.source_id:d}, message_id text, name text,
-    {", ".join(f"place{slot} integer" for slot in slots)}, occurred_at timestamptz, is_said boolean, properties jsonb
+    source_id bigint DEFAULT {what.source_id:d}, message_id text, name text, whose bigint, seen_with bigint[],
+    occurred_at timestamptz, is_said boolean, properties jsonb
 )
 """,
-        insert=f"""
+        insert="""
 INSERT INTO event (
     workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, original_at, received_at, seen_with,
     properties, context
 )
-SELECT %(workspace)s, source_id, ({ids})[1], message_id, 'track', name, occurred_at, CASE WHEN is_said THEN occurred_at END,
-       %(received_at)s, ({ids})[2:], properties, '{{}}'
-{whose}
-""",  # names and numbers of our own
-        whose=f"SELECT DISTINCT ({ids})[1] {whose}",  # likewise
-        values={"received_at": columns.received_at},
+SELECT %(workspace)s, source_id, whose, message_id, 'track', name, occurred_at, CASE WHEN is_said THEN occurred_at END,
+       %(received_at)s, seen_with, properties, '{}'
+FROM pg_temp.arriving_event
+""",
+        whose="SELECT DISTINCT whose FROM pg_temp.arriving_event",
+        values={"received_at": what.received_at},
     )
 
 
-def _copy(cursor: CursorWrapper, table: str, data: Data) -> None:
-    with cursor.copy(f"COPY pg_temp.{table} FROM STDIN") as copy:
-        for piece in data:
-            copy.write(piece)
+_COPY: Final = """
+COPY pg_temp.arriving_event (message_id, name, whose, seen_with, occurred_at, is_said, properties) FROM STDIN
+"""
+
+
+def _copy(cursor: CursorWrapper, data: memoryview | bytes) -> None:
+    with cursor.copy(_COPY) as copy:
+        copy.write(data)

@@ -6,6 +6,7 @@ chunk, as a place in the file: nothing that was read before is read again, but f
 """
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -397,7 +398,9 @@ def _column_chunks(
     """Blocks of columns; one in which a row says more than that an event happened is read row by row."""
     from cdp.ingestion import blocks, columnar  # noqa: PLC0415  # as in `_layout`
 
+    share = 0.0
     for block in blocks.blocks(load.table, place, limit=left):
+        share = share or _measured_share(load.table, block, place)
         now = clock()
         read = partial(read_row, load, now=now)
         found, refused = columnar.arrived(block, layout, source_id=load.source.id, now=now, read_row=read)
@@ -405,17 +408,25 @@ def _column_chunks(
         if not found.is_simple:
             good, refused = _readable(load, block.rows(), now)
         if profiler:
-            _measure(block, profiler)
+            _measure(block, profiler, share)
         yield Chunk(good, found.size, refused, block.end, now)
+    layout.known.forget()  # there is a report to be made, which needs the room
 
 
-def _measure(block: "Block", profiler: "Profiler") -> None:
+def _measured_share(table: Table, first: "Block", place: Place) -> float:
+    """Of each block: so that what is measured of a large file comes from all of it, and holds nobody up at its begin."""
+    read = first.end.offset - place.offset
+    rows = len(first.numbers) * table.total / max(read, 1)
+    return min(MEASURED_ROWS / rows, 1.0) if rows else 1.0
+
+
+def _measure(block: "Block", profiler: "Profiler", share: float) -> None:
     """In pieces, for as values of Python a block is several times as large."""
-    for first in range(0, len(block.numbers), CHUNK_ROWS):
-        if profiler.rows >= MEASURED_ROWS:
-            return
-        piece = {name: column.slice(first, CHUNK_ROWS).to_pylist() for name, column in block.columns.items()}
-        profiler.see_columns(piece, min(CHUNK_ROWS, len(block.numbers) - first))
+    size = min(math.ceil(len(block.numbers) * share), MEASURED_ROWS - profiler.rows)
+    for first in range(0, size, CHUNK_ROWS):
+        rows = min(CHUNK_ROWS, size - first)
+        piece = {name: column.slice(first, rows).to_pylist() for name, column in block.columns.items()}
+        profiler.see_columns(piece, rows)
 
 
 def _found_by_plan(load: Load) -> plans.PlanCheck | None:

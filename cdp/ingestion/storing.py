@@ -49,6 +49,9 @@ class Observation(NamedTuple):
     observed_at: datetime
 
 
+Sighted = tuple[int, int, int, str]
+
+
 class Encounter(NamedTuple):
     """Identifiers that came together."""
 
@@ -66,7 +69,7 @@ def write_facts(permit: Permit[Collection], facts: Iterable[Fact]) -> Stored:
     ids = resolve(permit, {node for fact in known for node in fact.nodes})
     learnt = set(ids.added)
     learnt |= observe(permit, _observations(known), ids.known)
-    learnt |= sight(permit, (Encounter(fact.nodes, fact.source_id, fact.occurred_at) for fact in known), ids.known)
+    learnt |= sight(permit, encounters(known), ids.known)
     events, seen = write_arrived(permit, (event_line(fact, ids.known) for fact in known))
     return Stored(events, {**dict.fromkeys(seen, Cause.EVENT), **dict.fromkeys(learnt, Cause.LEARNT)})
 
@@ -96,6 +99,10 @@ def _observations(facts: Iterable[Fact]) -> Iterator[Observation]:
     for fact in facts:
         for name, value in fact.traits.items():
             yield Observation(fact.nodes[0], fact.source_id, name, value, fact.occurred_at)
+
+
+def encounters(facts: Iterable[Fact]) -> Iterator[Encounter]:
+    return (Encounter(fact.nodes, fact.source_id, fact.occurred_at) for fact in facts)
 
 
 _KNOWN_USERS = "SELECT value FROM identifier WHERE workspace_id = %s AND type = 'user_id' AND value = ANY(%s)"
@@ -212,7 +219,8 @@ def write_arrived(permit: Permit[Collection], lines: Iterable[str]) -> tuple[int
         arrived = _copy(cursor, "arriving_event", lines)
         fresh = claim(permit, cursor, arrived)
         cursor.execute(_ENSURE_PARTITIONS)
-        return fresh, insert_events(permit, cursor, CALLS)
+        insert_events(permit, cursor, CALLS)
+        return fresh, owners(cursor, CALLS)
 
 
 @contextmanager
@@ -224,9 +232,13 @@ def arriving(form: Form) -> Iterator[CursorWrapper]:
         cursor.execute("DROP TABLE pg_temp.arriving_event")
 
 
-def insert_events(permit: Permit[Collection], cursor: CursorWrapper, form: Form) -> list[int]:
-    """What lies in `arriving_event` is stored. Returns whose events they are."""
+def insert_events(permit: Permit[Collection], cursor: CursorWrapper, form: Form) -> None:
+    """What lies in `arriving_event` is stored."""
     cursor.execute(form.insert, {"workspace": permit.workspace_id, **form.values})
+
+
+def owners(cursor: CursorWrapper, form: Form) -> list[int]:
+    """Whose the events in `arriving_event` are."""
     cursor.execute(form.whose)
     return [key for (key,) in cursor.fetchall()]
 
@@ -369,18 +381,16 @@ def _plain(name: str) -> str:
 
 # -- who was seen with whom -----------------------------------------------------------------------------------------
 
-ARRIVING_PAIRS = "CREATE TEMPORARY TABLE arriving_pair (l bigint, r bigint, source bigint, at timestamptz)"
-_ADD_SIGHTINGS = """
-INSERT INTO sighting (workspace_id, left_id, right_id, source_id, seen_at)
-SELECT %s, l, r, source, at FROM pg_temp.arriving_pair
-WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE left_id = l AND right_id = r) ORDER BY l, r
-ON CONFLICT DO NOTHING RETURNING left_id, right_id
-"""
-
 # Most were seen together before, and of those nothing more needs to be told.
 _UNSEEN = """
 SELECT l, r FROM unnest(%s::bigint[], %s::bigint[]) AS pair (l, r)
 WHERE NOT EXISTS (SELECT FROM sighting WHERE left_id = l AND right_id = r)
+"""
+_ARRIVING_PAIRS = "CREATE TEMPORARY TABLE arriving_pair (l bigint, r bigint, source bigint, at timestamptz)"
+_ADD_SIGHTINGS = """
+INSERT INTO sighting (workspace_id, left_id, right_id, source_id, seen_at)
+SELECT %s, l, r, source, min(at) FROM pg_temp.arriving_pair GROUP BY l, r, source ORDER BY l, r
+ON CONFLICT DO NOTHING RETURNING left_id, right_id
 """
 
 
@@ -393,22 +403,25 @@ def sight(permit: Permit[Collection], encounters: Iterable[Encounter], ids: Ids)
             for pair in combinations(sorted({ids[node] for node in nodes}), 2):
                 if pair not in first or seen < first[pair]:
                     first[pair] = seen
-    if not first:
+    return add_pairs(permit, [(*pair, source, str(at)) for pair, (at, source) in first.items()])
+
+
+def add_pairs(permit: Permit[Collection], pairs: Sequence[Sighted]) -> set[int]:
+    """As `sight`, of pairs of identifiers, the lesser first, each with the source that saw them and when."""
+    if not pairs:
         return set()
     with connection.cursor() as cursor:
-        cursor.execute(_UNSEEN, [bigints(left for left, _ in first), bigints(right for _, right in first)])
-        unseen = cursor.fetchall()
+        cursor.execute(_UNSEEN, [bigints(pair[0] for pair in pairs), bigints(pair[1] for pair in pairs)])
+        unseen = set(cursor.fetchall())
         if not unseen:
             return set()
-        lines = (f"{left}\t{right}\t{source}\t{at}\n" for left, right in unseen for at, source in [first[left, right]])
-        cursor.execute(ARRIVING_PAIRS)
-        _copy(cursor, "arriving_pair", lines)
-        return add_sightings(permit, cursor)
-
-
-def add_sightings(permit: Permit[Collection], cursor: CursorWrapper) -> set[int]:
-    """What lies in `arriving_pair` is stored where the pair is new, and the table dropped. As `sight`."""
-    cursor.execute(_ADD_SIGHTINGS, [permit.workspace_id])
-    added = {key for pair in cursor.fetchall() for key in pair}
-    cursor.execute("DROP TABLE pg_temp.arriving_pair")
+        cursor.execute(_ARRIVING_PAIRS)
+        _copy(
+            cursor,
+            "arriving_pair",
+            (f"{left}\t{right}\t{source}\t{at}\n" for left, right, source, at in pairs if (left, right) in unseen),
+        )
+        cursor.execute(_ADD_SIGHTINGS, [permit.workspace_id])
+        added = {key for pair in cursor.fetchall() for key in pair}
+        cursor.execute("DROP TABLE pg_temp.arriving_pair")
     return added
