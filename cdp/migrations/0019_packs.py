@@ -2,7 +2,7 @@
 
 Safe while old code runs. It writes rows of one subject as before. A pack that it meets it can neither work on, for it
 finds no subject, nor set aside, for that is refused here: it fails and comes again, until a worker that knows packs is
-faster. So nothing of a pack is lost.
+faster. So nothing of a pack is lost. (Only activation's would not fail: nobody hands packs over to it.)
 """
 
 import django.contrib.postgres.fields

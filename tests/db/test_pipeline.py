@@ -173,7 +173,7 @@ def wait_at(shop, *causes, stage=Stage.SEGMENTS):
 
 
 def wait_in_packs(shop, subjects, *, cause=Cause.LEARNT):
-    hand_over(dict.fromkeys(subjects, cause), stage=Stage.ACTIVATION, workspace_id=shop.workspace.pk)
+    hand_over(dict.fromkeys(subjects, cause), stage=Stage.ENRICHMENT, workspace_id=shop.workspace.pk)
 
 
 def noting(seen):
@@ -200,21 +200,21 @@ def subjects_of_batches(shop, monkeypatch, step, *, batch):
     seen = []
     monkeypatch.setitem(
         pipeline.STEPS,
-        Stage.ACTIVATION,
-        dataclasses.replace(pipeline.STEPS[Stage.ACTIVATION], process=step(seen), batch=batch),
+        Stage.ENRICHMENT,
+        dataclasses.replace(pipeline.STEPS[Stage.ENRICHMENT], process=step(seen), batch=batch),
     )
-    shop.advance(Stage.ACTIVATION)
+    shop.advance(Stage.ENRICHMENT)
     return seen
 
 
 def test_consent__goes_before_all_that_waits_longer(shop, monkeypatch):
-    wait_at(shop, Cause.DEFINITION, Cause.EVENT, Cause.CONSENT, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ACTIVATION)
+    wait_at(shop, Cause.DEFINITION, Cause.EVENT, Cause.CONSENT, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ENRICHMENT)
 
     assert subjects_of_batches(shop, monkeypatch, noting, batch=3) == [[1, 3, 5], [2, 4]]
 
 
 def test_consent__that_fails_alone__is_the_one_that_is_set_aside(shop, monkeypatch):
-    wait_at(shop, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ACTIVATION)
+    wait_at(shop, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ENRICHMENT)
 
     def failing(seen):
         def process(permit, subjects, *, now):
@@ -267,6 +267,13 @@ def test_hand_over__of_more_than_a_pack__makes_packs_in_the_order_given(shop):
     assert rows(shop.workspace) == [subjects[:PACK], subjects[PACK : 2 * PACK], [1]]
 
 
+def test_hand_over__to_activation__makes_single_rows(shop):
+    hand_over({7: Cause.MERGE, 5: Cause.MERGE, 6: Cause.SPLIT}, stage=Stage.ACTIVATION, workspace_id=shop.workspace.pk)
+
+    rows = OutboxRow.objects.order_by("pk").values_list("subject_id", "subjects", "cause")
+    assert list(rows) == [(7, None, Cause.MERGE), (5, None, Cause.MERGE), (6, None, Cause.SPLIT)]
+
+
 def test_pack__of_the_largest_ids__lies_in_its_row_as_it_is(shop):
     wait_in_packs(shop, range(2**63 - PACK, 2**63))
 
@@ -288,10 +295,10 @@ def test_pack__that_exceeds_the_batch__is_worked_on_in_turns(shop, monkeypatch):
 
 def test_pack__of_which_a_part_was_claimed__waits_on_in_its_place(shop):
     wait_in_packs(shop, range(1, 8))
-    wait_at(shop, Cause.EVENT, stage=Stage.ACTIVATION)
+    wait_at(shop, Cause.EVENT, stage=Stage.ENRICHMENT)
     before = OutboxRow.objects.order_by("pk").first()
 
-    claimed = pipeline._claim(Stage.ACTIVATION, 3, shop.workspace.pk)
+    claimed = pipeline._claim(Stage.ENRICHMENT, 3, shop.workspace.pk)
 
     assert claimed == dict.fromkeys([1, 2, 3], Cause.LEARNT)
     left = OutboxRow.objects.order_by("pk").first()
@@ -304,7 +311,7 @@ def test_pack__that_a_killed_worker_claimed__is_as_it_was(shop):
     before = list(OutboxRow.objects.values())
 
     with transaction.atomic():
-        pipeline._claim(Stage.ACTIVATION, 3, shop.workspace.pk)
+        pipeline._claim(Stage.ENRICHMENT, 3, shop.workspace.pk)
         transaction.set_rollback(True)
 
     assert list(OutboxRow.objects.values()) == before
