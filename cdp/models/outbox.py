@@ -100,5 +100,7 @@ def hand_over(subjects: Mapping[int, Cause], *, stage: Stage, workspace_id: int)
         by_cause.setdefault(cause, []).append(subject)
     with connection.cursor() as cursor:
         for cause, ids in by_cause.items():
-            given = {"workspace": workspace_id, "stage": stage, "cause": cause, "ids": bigints(ids), "pack": PACK}
-            cursor.execute(statement, given)
+            cursor.execute(
+                statement,
+                {"workspace": workspace_id, "stage": stage, "cause": cause, "ids": bigints(ids), "pack": PACK},
+            )
