@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import structlog
 from django.db import OperationalError, connection
@@ -80,20 +79,19 @@ def heirs(stage: Stage) -> Iterator[Stage]:
 def advance(stage: Stage, *, workspace_id: int, now: datetime) -> int:
     """Work one batch of a stage. Returns how many subjects it had: 0 when nothing waits or another worker is at it.
 
-    A batch that fails is tried again one subject at a time; the one that fails alone is set aside with its error.
+    A batch that fails is halved until it works, or one subject fails alone: that is set aside with its error.
     """
-    try:
-        return _work(stage, STEPS[stage].batch, workspace_id, now)
-    except OperationalError:  # the database went away, or a deadlock: the batch is as it was, come again
-        raise
-    except Exception:
-        log.exception("pipeline.batch_failed", stage=stage, workspace=workspace_id)
-    try:
-        return _work(stage, 1, workspace_id, now)
-    except OperationalError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever a stage raises: it is kept beside the subject
-        return _set_aside(stage, workspace_id, now, error)
+    most = STEPS[stage].batch
+    while True:
+        try:
+            return _work(stage, most, workspace_id, now)
+        except OperationalError:  # the database went away, or a deadlock: the batch is as it was, come again
+            raise
+        except Exception as error:
+            log.exception("pipeline.batch_failed", stage=stage, workspace=workspace_id, most=most)
+            if most == 1:
+                return _set_aside(stage, workspace_id, now, error)
+            most //= 2
 
 
 def run_until_idle(stage: Stage, *, workspace_id: int, now: Callable[[], datetime], seconds: float = 30) -> int:
@@ -120,10 +118,15 @@ def drain(*, workspace_id: int, now: Callable[[], datetime], timeout: float) -> 
     return False
 
 
+_WAITING = """
+SELECT COALESCE(sum(COALESCE(cardinality(subjects), 1)), 0) FROM outbox WHERE workspace_id = %s AND failed_at IS NULL
+"""
+
+
 def waiting(workspace_id: int) -> int:
     """How many subjects wait for any stage."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM outbox WHERE workspace_id = %s AND failed_at IS NULL", [workspace_id])
+        cursor.execute(_WAITING, [workspace_id])
         return int(cursor.fetchone()[0])
 
 
@@ -149,31 +152,42 @@ def open_workspaces() -> list[int]:
 # One worker at a time for each stage of a workspace: what two would do to one person at once need never be asked.
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(%s, %s)"
 
-# What people said comes before all that waits longer: each by an index of its own, however much waits.
-_CLAIM_CONSENTS = """
-DELETE FROM outbox WHERE id = ANY(ARRAY(
-    SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL AND cause = 'CONSENT'
-    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-)) RETURNING subject_id, cause
-"""
+# The first so many subjects, in one look at the index that ends with the last of them. Of a pack that exceeds the batch
+# only its beginning is taken: the rest waits on in its place, under the same id.
 _CLAIM = """
-DELETE FROM outbox WHERE id = ANY(ARRAY(
-    SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
-    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-)) RETURNING subject_id, cause
+WITH taken AS MATERIALIZED (
+    SELECT id, cause, unnest(subjects) AS subject FROM (
+        SELECT id, cause, COALESCE(subjects, ARRAY[subject_id]) AS subjects FROM outbox
+        WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL ORDER BY id FOR UPDATE SKIP LOCKED
+    ) AS waiting LIMIT %s
+),
+last AS (
+    SELECT id, count(*)::integer AS number FROM taken WHERE id = (SELECT max(id) FROM taken) GROUP BY id
+),
+gone AS (
+    DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT DISTINCT id FROM taken)) RETURNING *
+),
+rest AS (
+    INSERT INTO outbox (id, workspace_id, stage, subjects, cause, created_at)
+    SELECT id, workspace_id, stage, subjects[number + 1 :], cause, created_at
+    FROM gone JOIN last USING (id) WHERE number < cardinality(subjects)
+)
+SELECT cause, array_agg(subject) FROM taken GROUP BY cause
 """
+
+# What people said comes before all that waits longer: by an index of its own, however much waits.
+_CLAIM_CONSENTS = _CLAIM.replace("failed_at IS NULL", "failed_at IS NULL AND cause = 'CONSENT'")
 
 # Also those that another worker has claimed and not yet finished: until it commits they still wait.
 _WAITING_ALREADY = """
-SELECT subject_id FROM outbox
-WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL AND subject_id = ANY(%s::bigint[])
+SELECT subject FROM (
+    SELECT unnest(COALESCE(subjects, ARRAY[subject_id])) AS subject FROM outbox
+    WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
+) AS waiting WHERE subject = ANY(%s::bigint[])
 """
 
 _SET_ASIDE = """
-UPDATE outbox SET failed_at = %s, error = %s WHERE id = (
-    SELECT id FROM outbox WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL
-    ORDER BY cause = 'CONSENT' DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED
-)
+INSERT INTO outbox (workspace_id, stage, subject_id, cause, failed_at, error) VALUES (%s, %s, %s, %s, %s, %s)
 """
 
 # When one subject has several causes, the one that tells most about what may have changed.
@@ -204,12 +218,12 @@ def _takes_turn(stage: Stage, workspace_id: int) -> bool:
 def _claim(stage: Stage, most: int, workspace_id: int) -> dict[int, Cause]:
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_CONSENTS, [stage, workspace_id, most])
-        rows: list[Any] = cursor.fetchall()
-        if len(rows) < most:
-            cursor.execute(_CLAIM, [stage, workspace_id, most - len(rows)])
-            rows += cursor.fetchall()
-    lightest_first = sorted(rows, key=lambda row: -_WEIGHTIEST.index(row[1]))
-    return {subject: Cause(cause) for subject, cause in lightest_first}
+        taken: list[tuple[str, list[int]]] = cursor.fetchall()
+        room = most - sum(len(subjects) for _, subjects in taken)
+        cursor.execute(_CLAIM, [stage, workspace_id, room])
+        taken += cursor.fetchall()
+    lightest_first = sorted(taken, key=lambda row: -_WEIGHTIEST.index(row[0]))
+    return {subject: Cause(cause) for cause, subjects in lightest_first for subject in subjects}
 
 
 def _hand_on(stage: Stage, workspace_id: int, subjects: Subjects) -> None:
@@ -234,5 +248,7 @@ def _going_past(stage: Stage, workspace_id: int, subjects: Subjects) -> Subjects
 def _set_aside(stage: Stage, workspace_id: int, now: datetime, error: Exception) -> int:
     """Only the class of the error is kept: its text may hold personal data."""
     with gate.permit(STEPS[stage].purpose, workspace_id=workspace_id), connection.cursor() as cursor:
-        cursor.execute(_SET_ASIDE, [now, type(error).__name__, stage, workspace_id])
-        return int(cursor.rowcount)
+        claimed = _claim(stage, 1, workspace_id)
+        for subject, cause in claimed.items():
+            cursor.execute(_SET_ASIDE, [workspace_id, stage, subject, cause, now, type(error).__name__])
+    return len(claimed)

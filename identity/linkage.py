@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Identifier, OutboxRow, Run, RunState, Stage
+from cdp.models import Cause, Identifier, Run, RunState, Stage, outbox
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
@@ -111,13 +111,7 @@ def _link(permit: Permit[Identity], identifier_ids: Collection[int], now: dateti
     touched: dict[int, Cause] = {}
     for chunk in _chunks(sorted(identifier_ids), IDENTIFIERS_AT_ONCE):
         touched.update(services.link(permit, dict.fromkeys(chunk, Cause.LEARNT), now=now))
-    OutboxRow.objects.bulk_create(
-        (
-            OutboxRow(workspace_id=permit.workspace_id, stage=Stage.ENRICHMENT, subject_id=profile, cause=cause)
-            for profile, cause in touched.items()
-        ),
-        batch_size=5_000,
-    )
+    outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
 
 
 def _chunks(ids: Iterable[int], size: int) -> Iterator[list[int]]:

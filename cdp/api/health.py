@@ -22,7 +22,8 @@ from consent import breaches
 TEXT_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _WAITING = """
-SELECT stage, count(*) FILTER (WHERE failed_at IS NULL), count(*) FILTER (WHERE failed_at IS NOT NULL)
+SELECT stage, COALESCE(sum(COALESCE(cardinality(subjects), 1)) FILTER (WHERE failed_at IS NULL), 0),
+       count(*) FILTER (WHERE failed_at IS NOT NULL)
 FROM outbox GROUP BY stage
 """
 _QUARANTINED = "SELECT count(*) FROM quarantine WHERE replayed_at IS NULL AND discarded_at IS NULL"

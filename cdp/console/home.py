@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 from django.http import HttpRequest
 from django.utils import timezone
@@ -112,7 +113,18 @@ def held_back(workspace_id: int, people: Mapping[str, int]) -> list[Held]:
 
 def waiting_by_stage(workspace_id: int) -> list[tuple[Any, Amount]]:
     rows = OutboxRow.objects.filter(workspace=workspace_id, failed_at=None)
-    return [(stage.label, amount_of(rows.filter(stage=stage))) for stage in Stage]
+    return [(stage.label, subjects_of(rows.filter(stage=stage))) for stage in Stage]
+
+
+def subjects_of(rows: QuerySet[OutboxRow]) -> Amount:
+    """A row may name a whole pack of them. Of too many rows the first say how large packs are."""
+    looked_at = rows.order_by()[: COUNTED_EXACTLY + 1].aggregate(
+        rows=Count("pk"), subjects=Coalesce(Sum(Coalesce("subjects__len", 1)), 0)
+    )
+    if looked_at["rows"] <= COUNTED_EXACTLY:
+        return Amount(looked_at["subjects"])
+    in_all = max(planned_rows(rows), looked_at["rows"])
+    return Amount(in_all * looked_at["subjects"] // looked_at["rows"], is_exact=False)
 
 
 def segments_with_sizes(workspace_id: int) -> list[Segment]:

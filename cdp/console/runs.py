@@ -142,8 +142,9 @@ class SetAsideAdmin(LedgerAdmin):
     @column(description=_("subject"))
     def shown_subject(self, row: OutboxRow) -> Any:
         """A batch, an identifier, or a profile: only the last has a page."""
-        has_page = row.stage not in {Stage.INGESTION, Stage.IDENTITY}
-        return profile_link(row.subject_id) if has_page else row.subject_id
+        if row.subject_id is None or row.stage in {Stage.INGESTION, Stage.IDENTITY}:
+            return row.subject_id
+        return profile_link(row.subject_id)
 
     @column(description=_("cause"), ordering="cause")
     def shown_cause(self, row: OutboxRow) -> str:

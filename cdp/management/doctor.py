@@ -106,7 +106,10 @@ def _clock(now: Callable[[], datetime]) -> Check:
     return Check("clock", difference <= LARGEST_CLOCK_DIFFERENCE, detail)
 
 
-_OLDEST = "SELECT stage, count(*), min(created_at) FROM outbox WHERE failed_at IS NULL GROUP BY stage ORDER BY stage"
+_OLDEST = """
+SELECT stage, sum(COALESCE(cardinality(subjects), 1)), min(created_at)
+FROM outbox WHERE failed_at IS NULL GROUP BY stage ORDER BY stage
+"""
 _SET_ASIDE = "SELECT stage, count(*), min(error) FROM outbox WHERE failed_at IS NOT NULL GROUP BY stage ORDER BY stage"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -33,14 +34,16 @@ class Cause(models.TextChoices):
 class OutboxRow(models.Model):
     """Ids only, so no row-level security: a worker must find work before it knows the workspace.
 
-    `subject_id` is an inbox batch for INGESTION, an identifier for IDENTITY, and a profile for the stages after it. With
+    A row names one subject, or a pack of them: who writes by the million hands over packs, anybody else may write single
+    rows. A subject is an inbox batch for INGESTION, an identifier for IDENTITY, and a profile for the stages after it. With
     EVENT the profile may be named by the identifier that founded it, wherever that has gone since: see `segments`.
     Claimed by FOR UPDATE SKIP LOCKED and deleted in the transaction of the work: a killed worker leaves it as it was.
     """
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
     stage = models.CharField(max_length=12, choices=Stage)
-    subject_id = models.BigIntegerField()
+    subject_id = models.BigIntegerField(null=True, help_text="one alone")
+    subjects = ArrayField(models.BigIntegerField(), null=True, help_text="a pack: many at once, in the order given")
     cause = models.CharField(max_length=12, choices=Cause)
     created_at = models.DateTimeField(db_default=Now())
     failed_at = models.DateTimeField(null=True, help_text="set aside after an error, so that it holds up nobody else")
@@ -48,6 +51,15 @@ class OutboxRow(models.Model):
 
     class Meta:
         db_table = "outbox"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(subject_id=None) ^ models.Q(subjects=None), name="outbox_names_one_or_a_pack"
+            ),
+            # What failed was found alone; and code that is too old for packs can so neither work on them nor lose them.
+            models.CheckConstraint(
+                condition=models.Q(failed_at=None) | models.Q(subjects=None), name="outbox_set_aside_alone"
+            ),
+        ]
         indexes = [
             models.Index(
                 fields=["stage", "workspace", "id"], condition=models.Q(failed_at=None), name="outbox_waiting"
@@ -60,18 +72,35 @@ class OutboxRow(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.stage} {self.subject_id}"
+        return f"{self.stage} {self.subject_id or self.subjects}"
 
+
+# A row stays so below the 2 kB from which Postgres would compress it or keep it in another place, for a life of seconds.
+PACK = 200
 
 _HAND_OVER = """
-INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, %s, unnest(%s::bigint[]), %s
+INSERT INTO outbox (workspace_id, stage, cause, subjects)
+SELECT %(workspace)s, %(stage)s, %(cause)s, ids[first : first + %(pack)s - 1]
+FROM (SELECT %(ids)s::bigint[] AS ids) AS given, generate_series(1, cardinality(ids), %(pack)s) AS first
+"""
+
+# Few come as far as activation, and its worker of the release before packs would take one for nobody and drop it, where
+# those of the other stages fail and leave it. When no such worker can be running any more, this may go.
+_HAND_OVER_SINGLY = """
+INSERT INTO outbox (workspace_id, stage, cause, subject_id)
+SELECT %(workspace)s, %(stage)s, %(cause)s, unnest(%(ids)s::bigint[])
 """
 
 
 def hand_over(subjects: Mapping[int, Cause], *, stage: Stage, workspace_id: int) -> None:
-    """These subjects wait for this stage from now on."""
+    """These subjects wait for this stage from now on: those of each cause in packs, in the order given."""
+    statement = _HAND_OVER_SINGLY if stage == Stage.ACTIVATION else _HAND_OVER
+    by_cause: dict[Cause, list[int]] = {}
+    for subject, cause in subjects.items():
+        by_cause.setdefault(cause, []).append(subject)
     with connection.cursor() as cursor:
-        for cause in Cause:
-            if ids := [subject for subject, its_cause in subjects.items() if its_cause is cause]:
-                cursor.execute(_HAND_OVER, [workspace_id, stage, bigints(ids), cause])
+        for cause, ids in by_cause.items():
+            cursor.execute(
+                statement,
+                {"workspace": workspace_id, "stage": stage, "cause": cause, "ids": bigints(ids), "pack": PACK},
+            )

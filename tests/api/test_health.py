@@ -10,6 +10,7 @@ from django.db import OperationalError
 from cdp import tasks
 from cdp.api import health
 from cdp.models import Cause, OutboxRow, QualityReport, QuarantinedItem, Stage
+from cdp.models.outbox import hand_over
 from tests.factories import SourceFactory, WorkspaceFactory
 
 
@@ -66,6 +67,7 @@ def test_metrics__count_what_waits_what_failed_and_what_was_refused(client, work
         OutboxRow.objects.create(
             workspace=workspace, stage=stage, subject_id=1, cause=Cause.EVENT, failed_at=failed_at, error="KeyError"
         )
+    hand_over(dict.fromkeys(range(450), Cause.EVENT), stage=Stage.SEGMENTS, workspace_id=workspace.pk)
     for number, place in enumerate((workspace, WorkspaceFactory())):
         source = SourceFactory(workspace=place)
         for day, alerts in (
@@ -86,7 +88,7 @@ def test_metrics__count_what_waits_what_failed_and_what_was_refused(client, work
     lines = answer.content.decode().splitlines()
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert {line for line in lines if line.startswith("cdp_outbox") and not line.endswith(" 0")} == {
-        'cdp_outbox_waiting_subjects{stage="segments"} 2',
+        'cdp_outbox_waiting_subjects{stage="segments"} 452',
         'cdp_outbox_failed_subjects{stage="identity"} 1',
     }
     assert "cdp_ingestion_quarantined_items 2" in lines

@@ -10,8 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from activation.models import Destination
-from cdp.models import ApiKey, Member, OutboxRow, Profile, QuarantinedItem, User, Workspace, WriteKey
+from cdp.console import home
+from cdp.models import ApiKey, Cause, Member, OutboxRow, Profile, QuarantinedItem, Stage, User, Workspace, WriteKey
 from cdp.models.keys import digest_of
+from cdp.models.outbox import PACK, hand_over
 from cdp.models.secrets import decrypted
 from consent.models import Notice
 from identity.models import Judgement, ReviewPair, Verdict
@@ -140,10 +142,18 @@ def test_home__of_a_filled_workspace__counts_what_there_is(client):
     assert (shown["events"].number, shown["events"].is_exact) == (9, True)
     assert (shown["people"], shown["merged"]) == (3, 1)
     assert (shown["quarantined"].number, shown["pairs"].number, shown["set_aside"].number) == (2, 1, 1)
-    assert [amount.number for _, amount in shown["waiting"]] == [0, 1, 0, 2, 0]
+    assert [amount.number for _, amount in shown["waiting"]] == [0, 3, 0, 2, 0]
     assert [(segment.slug, segment.size) for segment in shown["segments"]] == [("buyers", 3)]
     assert [dict(audience.states) for audience in shown["audiences"]] == [{"PRESENT": 2, "REJECTED": 1}]
     assert {held.policy.purpose: held.number for held in shown["held"] if held.number} == {"advertising": 1}
+
+
+def test_home__of_more_rows_than_it_counts__says_about_how_many_subjects_they_name(workspace, monkeypatch):
+    monkeypatch.setattr(home, "COUNTED_EXACTLY", 1)
+    monkeypatch.setattr(home, "planned_rows", lambda _: 30)
+    hand_over(dict.fromkeys(range(3 * PACK), Cause.EVENT), stage=Stage.SEGMENTS, workspace_id=workspace.pk)
+
+    assert home.subjects_of(OutboxRow.objects.all()) == home.Amount(30 * PACK, is_exact=False)
 
 
 def test_home__of_a_user_without_a_workspace__says_so(filled):

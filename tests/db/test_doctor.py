@@ -13,6 +13,7 @@ from django.utils import timezone
 from cdp import tasks
 from cdp.management import doctor
 from cdp.models import Cause, OutboxRow, Stage, Workspace
+from cdp.models.outbox import hand_over
 
 
 @pytest.fixture
@@ -59,8 +60,9 @@ def test_doctor__when_the_clocks_differ__says_by_how_much(workspace):
 
 def test_doctor__when_work_waits_too_long__names_the_stage(told, workspace):
     outbox_row(workspace, created_at=timezone.now() - timedelta(minutes=6))
+    hand_over(dict.fromkeys(range(450), Cause.EVENT), stage=Stage.SEGMENTS, workspace_id=workspace.pk)
 
-    assert told()["queue"] == "segments: 1 wait, the oldest for 360 s"
+    assert told()["queue"] == "segments: 451 wait, the oldest for 360 s"
 
 
 def test_doctor__when_work_waits_briefly__is_content(told, workspace):

@@ -10,9 +10,10 @@ from django.utils import timezone
 from cdp.ingestion import blocks, loading, quarantine
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.loading import Counts
-from cdp.models import Event, Identifier, OutboxRow, Run, Sighting
+from cdp.models import Event, Identifier, Run, Sighting
 from cdp.models.closing import close_workspace
 from tests.factories import SourceFactory, WorkspaceFactory
+from tests.outbox import subjects_waiting
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROWS = 400
@@ -70,7 +71,7 @@ def stored(source):
             for one in Event.objects.filter(source=source)
         ),
         "met": sorted((*sorted((names[one.left_id], names[one.right_id])),) for one in Sighting.objects.all()),
-        "handed over": {names[row.subject_id] for row in OutboxRow.objects.filter(workspace_id=source.workspace_id)},
+        "handed over": {names[subject] for subject in subjects_waiting(workspace_id=source.workspace_id)},
         "run": (run.position, run.bookmark, run.counts, run.state),
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from cdp.ingestion.normalise import BUILT_IN, VERSION
 from cdp.ingestion.renormalising import Counts, Example, RenormalisingInterruptedError, renormalise
 from cdp.models import Identifier, IdentifierTrait, MappingText, OutboxRow, Record, Run, RunState, Sighting, SourceKind
 from tests.factories import SourceFactory
+from tests.outbox import subjects_waiting
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PEOPLE = "id,given_name,email,city\n1,ADA,ada@acme.con,Lyon\n2,Zoë,zoe@example.com,Grenobl\n3,Sophie,,Paris\n"
@@ -124,7 +125,7 @@ def test_renormalise__with_a_new_identifier__links_it_and_keeps_the_old_one(load
     key, new = Identifier.objects.get(value="1"), Identifier.objects.get(value="ada@acme.com")
     assert Sighting.objects.filter(left=min(key.pk, new.pk), right=max(key.pk, new.pk)).count() == 1
     assert Identifier.objects.filter(value="ada@acme.con").count() == 1
-    touched = set(OutboxRow.objects.filter(stage="IDENTITY").values_list("subject_id", flat=True))
+    touched = set(subjects_waiting(stage="IDENTITY"))
     second = {*Identifier.objects.filter(value__in=["2", "zoe@example.com"]).values_list("pk", flat=True)}
     assert touched == {key.pk, new.pk} | second
 

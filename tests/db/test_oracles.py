@@ -88,7 +88,7 @@ def test_enrichment__reads_the_numbers_of_whoever_comes_in_any_workspace_anyway(
     hand_over(came, stage=Stage.IDENTITY, workspace_id=workspace.pk)
 
     with gate.permit(Purpose.ENRICHMENT, workspace_id=workspace.pk), connection.cursor() as cursor:
-        cursor.execute("SELECT subject_id FROM outbox WHERE stage = 'IDENTITY'")
+        cursor.execute("SELECT unnest(subjects) FROM outbox WHERE stage = 'IDENTITY'")
         read = {number for (number,) in cursor.fetchall()}
 
     assert read >= came.keys()

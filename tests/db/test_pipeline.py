@@ -5,15 +5,18 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 
 from cdp import pipeline
 from cdp.ingestion import services as ingestion
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, OutboxRow, Stage
+from cdp.models.outbox import PACK, hand_over
 from consent.models import ConsentState
 from segments import queries
 from segments import services as segments
 from tests.factories import IdentifierFactory, SourceFactory, say
+from tests.outbox import waiting
 
 SECOND = timedelta(seconds=1)
 
@@ -44,8 +47,7 @@ class Shop:
         self.advance(*pipeline.ORDER)
 
     def waiting(self):
-        rows = OutboxRow.objects.filter(workspace=self.workspace).order_by("id")
-        return [(row.stage, row.subject_id, row.cause) for row in rows]
+        return waiting(workspace=self.workspace)
 
 
 def identifier(value):
@@ -81,10 +83,31 @@ def test_event__of_somebody_who_waits_at_identity__waits_behind_himself(shop):
     assert shop.waiting() == [(Stage.IDENTITY, ada, Cause.LEARNT), (Stage.IDENTITY, ada, Cause.EVENT)]
 
 
+def test_event__of_somebody_who_waits_in_the_midst_of_a_pack__waits_behind_himself(shop):
+    for name in ("ada", "bob", "eve"):
+        shop.hear("View", userId=name)
+    shop.settle()
+    ada, bob, eve = (identifier(name).pk for name in ("ada", "bob", "eve"))
+    hand_over(dict.fromkeys([ada, bob, eve + 1], Cause.LEARNT), stage=Stage.IDENTITY, workspace_id=shop.workspace.pk)
+
+    shop.hear("View", userId="bob")
+    shop.hear("View", userId="eve")
+    shop.advance(Stage.INGESTION)
+
+    assert shop.waiting()[3:] == [(Stage.IDENTITY, bob, Cause.EVENT), (Stage.SEGMENTS, eve, Cause.EVENT)]
+
+
 def test_event__of_somebody_set_aside_at_identity__is_not_held_up(shop, now):
     shop.hear("View", userId="ada")
     shop.advance(Stage.INGESTION)
-    OutboxRow.objects.update(failed_at=now)
+    OutboxRow.objects.all().delete()
+    OutboxRow.objects.create(
+        workspace=shop.workspace,
+        stage=Stage.IDENTITY,
+        subject_id=identifier("ada").pk,
+        cause=Cause.LEARNT,
+        failed_at=now,
+    )
 
     shop.hear("View", userId="ada")
     shop.advance(Stage.INGESTION)
@@ -149,29 +172,49 @@ def wait_at(shop, *causes, stage=Stage.SEGMENTS):
         OutboxRow.objects.create(workspace=shop.workspace, stage=stage, subject_id=number, cause=cause)
 
 
+def wait_in_packs(shop, subjects, *, cause=Cause.LEARNT):
+    hand_over(dict.fromkeys(subjects, cause), stage=Stage.ENRICHMENT, workspace_id=shop.workspace.pk)
+
+
+def noting(seen):
+    return lambda _, subjects, **__: seen.append(sorted(subjects)) or {}
+
+
+def refusing(*bad):
+    """Notes what it was given, and fails when one of these is among it."""
+
+    def step(seen):
+        def process(permit, subjects, *, now):
+            seen.append(sorted(subjects))
+            if not subjects.keys().isdisjoint(bad):
+                raise ValueError
+            return {}
+
+        return process
+
+    return step
+
+
 def subjects_of_batches(shop, monkeypatch, step, *, batch):
     """What a stage is given, batch by batch."""
     seen = []
     monkeypatch.setitem(
         pipeline.STEPS,
-        Stage.ACTIVATION,
-        dataclasses.replace(pipeline.STEPS[Stage.ACTIVATION], process=step(seen), batch=batch),
+        Stage.ENRICHMENT,
+        dataclasses.replace(pipeline.STEPS[Stage.ENRICHMENT], process=step(seen), batch=batch),
     )
-    shop.advance(Stage.ACTIVATION)
+    shop.advance(Stage.ENRICHMENT)
     return seen
 
 
 def test_consent__goes_before_all_that_waits_longer(shop, monkeypatch):
-    wait_at(shop, Cause.DEFINITION, Cause.EVENT, Cause.CONSENT, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ACTIVATION)
-
-    def noting(seen):
-        return lambda _, subjects, **__: seen.append(sorted(subjects)) or {}
+    wait_at(shop, Cause.DEFINITION, Cause.EVENT, Cause.CONSENT, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ENRICHMENT)
 
     assert subjects_of_batches(shop, monkeypatch, noting, batch=3) == [[1, 3, 5], [2, 4]]
 
 
 def test_consent__that_fails_alone__is_the_one_that_is_set_aside(shop, monkeypatch):
-    wait_at(shop, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ACTIVATION)
+    wait_at(shop, Cause.DEFINITION, Cause.CONSENT, stage=Stage.ENRICHMENT)
 
     def failing(seen):
         def process(permit, subjects, *, now):
@@ -184,6 +227,13 @@ def test_consent__that_fails_alone__is_the_one_that_is_set_aside(shop, monkeypat
 
     assert subjects_of_batches(shop, monkeypatch, failing, batch=2) == [[1]]
     assert list(OutboxRow.objects.values_list("subject_id", "error")) == [(2, "ValueError")]
+
+
+def test_consents__in_a_pack_behind_others__go_before_them(shop, monkeypatch):
+    wait_in_packs(shop, [1, 2, 3], cause=Cause.EVENT)
+    wait_in_packs(shop, [11, 12, 13], cause=Cause.CONSENT)
+
+    assert subjects_of_batches(shop, monkeypatch, noting, batch=4) == [[1, 11, 12, 13], [2, 3]]
 
 
 def test_withdrawal__goes_to_the_audiences_without_waiting_for_the_segments(shop):
@@ -200,3 +250,116 @@ def test_withdrawal__goes_to_the_audiences_without_waiting_for_the_segments(shop
         (Stage.SEGMENTS, ada.pk, Cause.CONSENT),
         (Stage.SEGMENTS, bob.pk, Cause.CONSENT),
     ]
+
+
+# -- a row that names many ------------------------------------------------------------------------------------------
+
+
+def rows(workspace):
+    return list(OutboxRow.objects.filter(workspace=workspace).order_by("pk").values_list("subjects", flat=True))
+
+
+def test_hand_over__of_more_than_a_pack__makes_packs_in_the_order_given(shop):
+    subjects = list(range(2 * PACK + 1, 0, -1))
+
+    wait_in_packs(shop, subjects)
+
+    assert rows(shop.workspace) == [subjects[:PACK], subjects[PACK : 2 * PACK], [1]]
+
+
+def test_hand_over__to_activation__makes_single_rows(shop):
+    hand_over({7: Cause.MERGE, 5: Cause.MERGE, 6: Cause.SPLIT}, stage=Stage.ACTIVATION, workspace_id=shop.workspace.pk)
+
+    rows = OutboxRow.objects.order_by("pk").values_list("subject_id", "subjects", "cause")
+    assert list(rows) == [(7, None, Cause.MERGE), (5, None, Cause.MERGE), (6, None, Cause.SPLIT)]
+
+
+def test_pack__of_the_largest_ids__lies_in_its_row_as_it_is(shop):
+    wait_in_packs(shop, range(2**63 - PACK, 2**63))
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_column_compression(subjects), pg_column_toast_chunk_id(subjects), pg_column_size(subjects) FROM outbox"
+        )
+        ((compressed, elsewhere, size),) = cursor.fetchall()
+    assert (compressed, elsewhere) == (None, None)
+    assert size == 24 + 8 * PACK
+
+
+def test_pack__that_exceeds_the_batch__is_worked_on_in_turns(shop, monkeypatch):
+    wait_in_packs(shop, range(1, 8))
+
+    assert subjects_of_batches(shop, monkeypatch, noting, batch=3) == [[1, 2, 3], [4, 5, 6], [7]]
+    assert not OutboxRow.objects.exists()
+
+
+def test_pack__of_which_a_part_was_claimed__waits_on_in_its_place(shop):
+    wait_in_packs(shop, range(1, 8))
+    wait_at(shop, Cause.EVENT, stage=Stage.ENRICHMENT)
+    before = OutboxRow.objects.order_by("pk").first()
+
+    claimed = pipeline._claim(Stage.ENRICHMENT, 3, shop.workspace.pk)
+
+    assert claimed == dict.fromkeys([1, 2, 3], Cause.LEARNT)
+    left = OutboxRow.objects.order_by("pk").first()
+    assert (left.pk, left.created_at, left.subjects) == (before.pk, before.created_at, [4, 5, 6, 7])
+    assert pipeline.waiting(shop.workspace.pk) == 5
+
+
+def test_pack__that_a_killed_worker_claimed__is_as_it_was(shop):
+    wait_in_packs(shop, range(1, 8))
+    before = list(OutboxRow.objects.values())
+
+    with transaction.atomic():
+        pipeline._claim(Stage.ENRICHMENT, 3, shop.workspace.pk)
+        transaction.set_rollback(True)
+
+    assert list(OutboxRow.objects.values()) == before
+
+
+def test_subject__that_fails_in_the_midst_of_a_pack__alone_is_set_aside(shop, monkeypatch, now):
+    wait_in_packs(shop, range(1, 9))
+
+    seen = subjects_of_batches(shop, monkeypatch, refusing(4), batch=8)
+
+    assert seen == [
+        [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [1, 2],
+        [3, 4, 5, 6, 7, 8], [3, 4, 5, 6], [3, 4], [3],
+        [4, 5, 6, 7, 8], [4, 5, 6, 7], [4, 5], [4],
+        [5, 6, 7, 8],
+    ]  # fmt: skip
+    (row,) = OutboxRow.objects.all()
+    assert (row.subject_id, row.subjects, row.cause, row.failed_at, row.error) == (4, None, "LEARNT", now, "ValueError")
+
+
+def test_subjects__that_all_fail__are_all_set_aside_and_none_is_lost(shop, monkeypatch):
+    wait_in_packs(shop, range(1, 6))
+
+    subjects_of_batches(shop, monkeypatch, refusing(*range(1, 6)), batch=4)
+
+    assert sorted(OutboxRow.objects.exclude(failed_at=None).values_list("subject_id", flat=True)) == [1, 2, 3, 4, 5]
+    assert pipeline.waiting(shop.workspace.pk) == 0
+
+
+def test_subject__that_was_put_back__is_worked_on_again(shop, monkeypatch):
+    wait_in_packs(shop, [1, 2])
+    subjects_of_batches(shop, monkeypatch, refusing(2), batch=2)
+    OutboxRow.objects.update(failed_at=None, error="")
+
+    assert subjects_of_batches(shop, monkeypatch, noting, batch=2) == [[2]]
+
+
+def test_pack__cannot_be_set_aside_by_code_that_does_not_know_it(shop, now):
+    wait_in_packs(shop, [1, 2])
+
+    with pytest.raises(IntegrityError, match="outbox_set_aside_alone"), transaction.atomic():
+        OutboxRow.objects.update(failed_at=now)
+
+    assert rows(shop.workspace) == [[1, 2]]
+
+
+@pytest.mark.parametrize("named", [{}, {"subject_id": 1, "subjects": [2]}])
+def test_row__that_names_nobody_or_twice__is_refused(shop, named):
+    with pytest.raises(IntegrityError, match="outbox_names_one_or_a_pack"), transaction.atomic():
+        OutboxRow.objects.create(workspace=shop.workspace, stage=Stage.IDENTITY, cause=Cause.EVENT, **named)
+    assert not OutboxRow.objects.exists()

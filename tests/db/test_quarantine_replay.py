@@ -24,6 +24,7 @@ from cdp.models.tenancy import workspace_scope
 from consent import gate
 from tests.factories import SourceFactory, WorkspaceFactory
 from tests.fakes.senders import TYPEFORM
+from tests.outbox import waiting
 
 RECEIVED = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = RECEIVED + timedelta(days=3)
@@ -178,7 +179,7 @@ def test_replay__marks_what_it_stored_and_hands_it_over(workspace, shop):
     good, bad = QuarantinedItem.objects.order_by("pk")
     assert (good.replayed_at, good.run_id) == (LATER, run.pk)
     assert (bad.replayed_at, bad.tried_at, bad.tried_code, bad.code) == (None, LATER, "unknown_type", "unknown_type")
-    assert [row.stage for row in OutboxRow.objects.all()] == ["IDENTITY"]
+    assert [stage for stage, _, _ in waiting()] == ["IDENTITY"]
 
 
 def test_replay__again__finds_nothing_to_do(workspace, shop):

@@ -238,7 +238,9 @@ def _machinery(
     )  # fmt: skip
     _plan(workspace, shop, user, now)
     _quality(workspace, shop, now)
-    OutboxRow.objects.create(workspace=workspace, stage=Stage.IDENTITY, subject_id=persons[0].pk, cause=Cause.EVENT)
+    OutboxRow.objects.create(
+        workspace=workspace, stage=Stage.IDENTITY, subjects=[one.pk for one in persons], cause=Cause.EVENT
+    )
     OutboxRow.objects.create(
         workspace=workspace, stage=Stage.SEGMENTS, subject_id=persons[1].profile_id, cause=Cause.EVENT, failed_at=now,
         error="ZeroDivisionError",

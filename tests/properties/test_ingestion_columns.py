@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from cdp.ingestion import blocks, loading
-from cdp.models import Event, Identifier, IdentifierTrait, OutboxRow, QuarantinedItem, Run, Sighting
+from cdp.models import Event, Identifier, IdentifierTrait, QuarantinedItem, Run, Sighting
 from tests.factories import SourceFactory
+from tests.outbox import subjects_waiting
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 COLUMNS = ("id", "who", "device", "kind", "what", "at", "email", "amount", "note")
@@ -174,7 +175,7 @@ def snapshot(source, *, is_cut):
         "traits": sorted((names[one.identifier_id], one.name, json.dumps(one.value)) for one in IdentifierTrait.objects.all()),
         "sightings": sorted((*sorted((names[one.left_id], names[one.right_id])), None if is_cut else one.seen_at) for one in Sighting.objects.all()),
         "quarantine": sorted(QuarantinedItem.objects.values_list("code", "message", "raw")),
-        "touched": {names[row.subject_id] for row in OutboxRow.objects.filter(stage="IDENTITY")},
-        "learnt": {names[row.subject_id] for row in OutboxRow.objects.filter(stage="IDENTITY", cause="LEARNT")},
+        "touched": {names[subject] for subject in subjects_waiting(stage="IDENTITY")},
+        "learnt": {names[subject] for subject in subjects_waiting(stage="IDENTITY", cause="LEARNT")},
         "run": (run.position, run.bookmark, run.state),
     }  # fmt: skip
