@@ -18,7 +18,7 @@ CREATE INDEX event_by_identifier ON core.event (identifier_id, name, occurred_at
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0018_masks_by_recipient")]
+    dependencies = [("cdp", "0019_packs")]
 
     operations = [
         migrations.RunSQL(INDEX, BACK),

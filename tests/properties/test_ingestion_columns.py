@@ -174,7 +174,7 @@ def snapshot(source, *, is_cut):
         ),
         "traits": sorted((names[one.identifier_id], one.name, json.dumps(one.value)) for one in IdentifierTrait.objects.all()),
         "sightings": sorted((*sorted((names[one.left_id], names[one.right_id])), None if is_cut else one.seen_at) for one in Sighting.objects.all()),
-        "quarantine": sorted(QuarantinedItem.objects.values_list("code", "message", "raw")),
+        "quarantine": sorted((one.code, "" if is_cut else one.message, one.raw) for one in QuarantinedItem.objects.all()),
         "touched": {names[subject] for subject in subjects_waiting(stage="IDENTITY")},
         "learnt": {names[subject] for subject in subjects_waiting(stage="IDENTITY", cause="LEARNT")},
         "run": (run.position, run.bookmark, run.state),
