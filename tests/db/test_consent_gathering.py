@@ -24,14 +24,16 @@ def together(committed, monkeypatch):
     sizes, stops = [], []
 
     def record_parts(*, workspace_id, parts):
-        deadline = time.monotonic() + 10
-        while not sizes and len(gathering._gatherings[workspace_id]._waiting) < SENDERS - 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        sizes.append(len(parts))
-        if stops and len(parts) > 1:
-            raise KeyboardInterrupt
-        return services_record_parts(workspace_id=workspace_id, parts=parts)
+        def watched():
+            said = parts()
+            sizes.append(len(said))
+            if len(sizes) == 1:
+                await_waiting(workspace_id)
+            if stops and len(said) > 1:
+                raise KeyboardInterrupt
+            return said
+
+        return services_record_parts(workspace_id=workspace_id, parts=watched)
 
     def send(statements):
         try:
@@ -45,13 +47,20 @@ def together(committed, monkeypatch):
         stops.extend([True] * is_stopped)
         with ThreadPoolExecutor(len(said)) as threads:
             first = threads.submit(send, said[0])
-            while committed.pk not in gathering._gatherings or not gathering._gatherings[committed.pk]._is_writing:
+            while not sizes:
                 time.sleep(0.01)
             return [each.result() for each in (first, *[threads.submit(send, one) for one in said[1:]])], sizes
 
     services_record_parts = services.record_parts
     monkeypatch.setattr(services, "record_parts", record_parts)
     return run
+
+
+def await_waiting(workspace_id):
+    deadline = time.monotonic() + 10
+    while len(gathering._gatherings[workspace_id]._waiting) < SENDERS - 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def said(number, **changes):
