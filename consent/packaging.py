@@ -269,8 +269,8 @@ _column_in_json: Final = json.JSONEncoder(default=str, ensure_ascii=False, separ
 
 
 def _write_json(file: IO[bytes], _: Section, columns: Sequence[Column], slices: Iterable[Slice]) -> int:
-    members = ", ".join(f"{in_json(column.name)}: %s" for column in columns)
-    line = f"{{{members}}}"
+    names = (in_json(column.name).replace("%", "%%") for column in columns)
+    line = f"{{{', '.join(f'{name}: %s' for name in names)}}}"
     number = 0
     for each in slices:
         cells = [_values_in_json(column, values) for column, values in zip(columns, each, strict=True)]
