@@ -333,14 +333,19 @@ def _record(cursor: CursorWrapper, workspace_id: int, parts: Sequence[Part], sou
     said = msgspec.json.encode([_row(statement) for statement in distinct.values()]).decode()
     _refuse_notices(workspace_id, statements)
     given = {"statements": said, "workspace": workspace_id, "source": source, "shown": list(shown)}
-    cursor.execute(f"{_ENDED_KEYS}; {_RECORD}", given)  # in one way to the server and back
-    if cursor.fetchall():
-        raise KeyEndedError
-    cursor.nextset()
+    cursor.execute(f"{_ENDED_KEYS}; {_RECORD}" if shown else _RECORD, given)  # once to the server and back
+    if shown:
+        _refuse_ended_keys(cursor)
     new = {key for (key,) in cursor.fetchall()}
     if len(new) < len(statements):  # else every key stands for what was given with it
         _refuse_reused_keys(workspace_id, statements)
     return new
+
+
+def _refuse_ended_keys(cursor: CursorWrapper) -> None:
+    if cursor.fetchall():
+        raise KeyEndedError
+    cursor.nextset()
 
 
 def _row(statement: ConsentStatement) -> dict[str, object]:
