@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from django.db import OperationalError, connection, transaction
@@ -332,7 +332,7 @@ def _record(cursor: CursorWrapper, workspace_id: int, parts: Sequence[Part], sou
     distinct = {statement.key: statement for statement in statements}
     said = msgspec.json.encode([_row(statement) for statement in distinct.values()]).decode()
     _refuse_notices(workspace_id, statements)
-    given = {"statements": said, "workspace": workspace_id, "source": source, "shown": list(shown)}
+    given: dict[str, Any] = {"statements": said, "workspace": workspace_id, "source": source, "shown": list(shown)}
     cursor.execute(f"{_ENDED_KEYS}; {_RECORD}" if shown else _RECORD, given)  # once to the server and back
     if shown:
         _refuse_ended_keys(cursor)
