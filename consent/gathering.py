@@ -1,12 +1,13 @@
 """Who records at the same moment as others does so in one transaction with them.
 
 The chain of a workspace has one writer at a time, and each commit waits for the disk. So of those who come while somebody
-writes, the first writes next, for all who wait by then: each is answered when it is durable, with its own counts or its
-own error. Where one of them is at fault all are recorded by themselves.
+writes, the first writes next, for all who wait when its turn has come, which other processes take as well: each is
+answered when it is durable, with its own counts or its own error. Where one of them is at fault all are recorded by
+themselves.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,7 @@ from django.db import DatabaseError, connection
 
 from cdp.kernel.errors import TesseraError
 from consent import services
-from consent.services import ConsentStatement, Recorded
+from consent.services import ConsentStatement, Part, Recorded
 
 MOST_STATEMENTS: Final = 100  # what is more is worth a transaction of its own
 MOST_TOGETHER: Final = 64
@@ -29,18 +30,25 @@ class UnansweredError(TesseraError):
 
 
 @dataclass(eq=False, slots=True)
-class _Part:
-    statements: Sequence[ConsentStatement]
-    turn: threading.Event = field(default_factory=threading.Event)  # it is answered, or writes for all who wait
+class _Sender:
+    """Whose thread sleeps until `turn` is released: then it was answered, or writes for all who wait."""
+
+    part: Part
     answer: Recorded | Exception | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
-def record(*, workspace_id: int, statements: Sequence[ConsentStatement], now: datetime) -> Recorded:
-    """As `record_consents`, which it calls where nobody can be waited for: within a transaction, or for a large batch."""
+def record(
+    *, workspace_id: int, statements: Sequence[ConsentStatement], now: datetime, api_key: int | None = None
+) -> Recorded:
+    """As `record_consents`, which it calls where nobody can be waited for: within a transaction, or for a large batch.
+
+    `api_key` is the id of a key that was read some time before: when it is recorded, the key must still hold.
+    """
     if len(statements) > MOST_STATEMENTS or connection.in_atomic_block:
-        return services.record_consents(workspace_id=workspace_id, statements=statements, now=now)
-    keyed = services.checked(statements, now)
-    answer = _gathering_of(workspace_id).record(_Part(keyed))
+        return services.record_consents(workspace_id=workspace_id, statements=statements, now=now, api_key=api_key)
+    part = Part(services.checked(statements, now), api_key)
+    answer = _gathering_of(workspace_id).record(_Sender(part))
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -52,46 +60,79 @@ class Gathering:
     def __init__(self, workspace_id: int) -> None:
         self._workspace_id = workspace_id
         self._lock = threading.Lock()
-        self._waiting: list[_Part] = []
+        self._waiting: list[_Sender] = []
         self._is_writing = False
 
-    def record(self, part: _Part) -> Recorded | Exception:
-        with self._lock:
-            self._waiting.append(part)
-            is_next, self._is_writing = not self._is_writing, True
-        if not is_next:
-            part.turn.wait()
-        if part.answer is None:
-            self._write()
-        return part.answer or UnansweredError()
+    def record(self, sender: _Sender) -> Recorded | Exception:
+        if self._must_wait(sender):
+            sender.turn.acquire()
+        if sender.answer is None:
+            self._write(sender)
+        return sender.answer or UnansweredError()
 
-    def _write(self) -> None:
-        """For all who wait. Whoever comes meanwhile waits for the next of them."""
+    def _must_wait(self, sender: _Sender) -> bool:
         with self._lock:
-            together, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            if self._is_writing:
+                sender.turn.acquire()  # free: nobody else has it yet
+                self._waiting.append(sender)
+                return True
+            self._is_writing = True
+        return False
+
+    def _write(self, first: _Sender) -> None:
+        """For all who wait. Whoever comes after that waits for the next of them."""
+        together = [first]
         try:
-            for part, answer in zip(together, _answers(self._workspace_id, together), strict=True):
-                part.answer = answer
+            self._answer(together)
         finally:
             self._pass_on(together)
 
-    def _pass_on(self, together: Sequence[_Part]) -> None:
+    def _answer(self, together: list[_Sender]) -> None:
+        try:
+            _record(self._workspace_id, lambda: self._joined(together))
+        except (TesseraError, DatabaseError) as error:
+            if len(together) == 1:
+                together[0].answer = error
+                return
+            for sender in together:
+                _record_alone(self._workspace_id, sender)
+
+    def _joined(self, together: list[_Sender]) -> Sequence[_Sender]:
         with self._lock:
-            heirs = self._waiting[:1]
-            self._is_writing = bool(heirs)
-        for part in together:
-            part.answer = part.answer or UnansweredError()
-        for part in (*together, *heirs):
-            part.turn.set()
+            room = MOST_TOGETHER - len(together)
+            together += self._waiting[:room]
+            del self._waiting[:room]
+        return together
+
+    def _pass_on(self, together: Sequence[_Sender]) -> None:
+        with self._lock:
+            heir = self._waiting.pop(0) if self._waiting else None
+            self._is_writing = heir is not None
+        for sender in together:
+            sender.answer = sender.answer or UnansweredError()
+        for sender in (*([heir] if heir else []), *together):
+            if sender.turn.locked():
+                sender.turn.release()
 
 
-def _answers(workspace_id: int, together: Sequence[_Part]) -> Sequence[Recorded | Exception]:
+def _record_alone(workspace_id: int, sender: _Sender) -> None:
     try:
-        return services.record_parts(workspace_id=workspace_id, parts=[part.statements for part in together])
+        _record(workspace_id, lambda: [sender])
     except (TesseraError, DatabaseError) as error:
-        if len(together) == 1:
-            return [error]
-    return [_answers(workspace_id, [part])[0] for part in together]
+        sender.answer = error
+
+
+def _record(workspace_id: int, taken: Callable[[], Sequence[_Sender]]) -> None:
+    senders: Sequence[_Sender] = ()
+
+    def parts() -> list[Part]:
+        nonlocal senders
+        senders = taken()
+        return [sender.part for sender in senders]
+
+    answers = services.record_parts(workspace_id=workspace_id, parts=parts)
+    for sender, answer in zip(senders, answers, strict=True):
+        sender.answer = answer
 
 
 _gatherings: dict[int, Gathering] = {}

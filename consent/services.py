@@ -5,15 +5,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from django.db import OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
-from cdp.models import Workspace
+from cdp.models import Scope, Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import queries
@@ -55,6 +56,12 @@ class KeyReusedError(TesseraError):
     """A key stands for one statement for ever, and this one was given to another: nothing was recorded."""
 
     code = "consent_key_reused"
+
+
+class KeyEndedError(TesseraError):
+    """The key was revoked, or may no longer record consents: nothing was recorded."""
+
+    code = "key_ended"
 
 
 class NoticeExistsError(TesseraError):
@@ -116,6 +123,14 @@ Word = ConsentStatement | queries.LastWord
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one sender said, with the id of the key that they showed; None where nobody had to show one."""
+
+    statements: Sequence[ConsentStatement]
+    api_key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     recorded: int
     duplicates: int
@@ -137,6 +152,17 @@ ORDER BY key
 ON CONFLICT (workspace_id, key) DO NOTHING RETURNING key
 """
 
+# The scope of the workspace, and not the lock of the triggers: who waits for that one may hold what we are to record.
+_TAKE_TURN = "SELECT set_config('tessera.workspace', %s, true), pg_advisory_xact_lock(4713, %s)"
+
+_ENDED_KEYS = f"""
+SELECT given.id FROM unnest(%(shown)s::bigint[]) AS given (id) WHERE NOT EXISTS (
+    SELECT FROM api_key k JOIN workspace w ON w.id = k.workspace_id
+    WHERE k.id = given.id AND w.id = %(workspace)s AND k.revoked_at IS NULL AND w.closed_at IS NULL
+      AND '{Scope.CONSENTS_WRITE}' = ANY(k.scopes)
+)
+"""  # noqa: S608  # a name of our own
+
 _KEPT = """
 SELECT key, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, recipient
 FROM consent_record WHERE workspace_id = %s AND key = ANY(%s)
@@ -144,23 +170,30 @@ FROM consent_record WHERE workspace_id = %s AND key = ANY(%s)
 
 
 def record_consents(
-    *, workspace_id: int, statements: Sequence[ConsentStatement], now: datetime, source: int | None = None
+    *,
+    workspace_id: int,
+    statements: Sequence[ConsentStatement],
+    now: datetime,
+    source: int | None = None,
+    api_key: int | None = None,
 ) -> Recorded:
     """Record all of the statements or none. Triggers decide anew for the people concerned in the same transaction.
 
-    `source` is the id of the source that reports them. Raises `InvalidStatementError`, `KeyReusedError` and
-    `TooManyStatementsError`.
+    `source` is the id of the source that reports them, `api_key` of the key that was shown. Raises `KeyEndedError`,
+    `InvalidStatementError`, `KeyReusedError` and `TooManyStatementsError`.
     """
-    keyed = checked(statements, now)
-    new = _trying_again(lambda: _record(workspace_id, keyed, source))
-    return _counted(keyed, new)
+    part = Part(checked(statements, now), api_key)
+    new = _trying_again(lambda: _record_alone(workspace_id, part, source))
+    return _counted(part.statements, new)
 
 
-def record_parts(*, workspace_id: int, parts: Sequence[Sequence[ConsentStatement]]) -> list[Recorded]:
-    """Record what several senders said, `checked` each, in one transaction: all of it or none. Counts for each part."""
-    everything = [statement for part in parts for statement in part]
-    new = _trying_again(lambda: _record(workspace_id, everything, source=None))
-    return [_counted(part, new) for part in parts]
+def record_parts(*, workspace_id: int, parts: Callable[[], Sequence[Part]]) -> list[Recorded]:
+    """Record what several senders said, `checked` each, in one transaction: all of it or none. Counts for each part.
+
+    Processes that gather take turns. `parts` is asked when the turn has come, within the transaction, so that who came
+    meanwhile goes along; and once more where the transaction has to begin anew. Raises `KeyEndedError` besides.
+    """
+    return _trying_again(lambda: _record_in_turn(workspace_id, parts))
 
 
 def checked(statements: Sequence[ConsentStatement], now: datetime) -> list[ConsentStatement]:
@@ -279,17 +312,40 @@ def _refuse_category(kind: str, category: str) -> None:
         raise BadCategoryError(known=known)
 
 
-def _record(workspace_id: int, statements: Sequence[ConsentStatement], source: int | None) -> set[str]:
-    """Returns the keys that are new."""
+def _record_alone(workspace_id: int, part: Part, source: int | None) -> set[str]:
+    with workspace_scope(workspace_id), connection.cursor() as cursor:
+        return _record(cursor, workspace_id, [part], source)
+
+
+def _record_in_turn(workspace_id: int, parts: Callable[[], Sequence[Part]]) -> list[Recorded]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_TAKE_TURN, [str(workspace_id), workspace_id])
+        said = parts()
+        new = _record(cursor, workspace_id, said)
+    return [_counted(part.statements, new) for part in said]
+
+
+def _record(cursor: CursorWrapper, workspace_id: int, parts: Sequence[Part], source: int | None = None) -> set[str]:
+    """Returns the keys of the statements that are new."""
+    statements = [statement for part in parts for statement in part.statements]
+    shown = {part.api_key for part in parts if part.api_key is not None}
     distinct = {statement.key: statement for statement in statements}
     said = msgspec.json.encode([_row(statement) for statement in distinct.values()]).decode()
-    with workspace_scope(workspace_id), connection.cursor() as cursor:
-        _refuse_notices(workspace_id, statements)
-        cursor.execute(_RECORD, {"statements": said, "workspace": workspace_id, "source": source})
-        new = {key for (key,) in cursor.fetchall()}
-        if len(new) < len(statements):  # else every key stands for what was given with it
-            _refuse_reused_keys(workspace_id, statements)
+    _refuse_notices(workspace_id, statements)
+    given: dict[str, Any] = {"statements": said, "workspace": workspace_id, "source": source, "shown": list(shown)}
+    cursor.execute(f"{_ENDED_KEYS}; {_RECORD}" if shown else _RECORD, given)  # once to the server and back
+    if shown:
+        _refuse_ended_keys(cursor)
+    new = {key for (key,) in cursor.fetchall()}
+    if len(new) < len(statements):  # else every key stands for what was given with it
+        _refuse_reused_keys(workspace_id, statements)
     return new
+
+
+def _refuse_ended_keys(cursor: CursorWrapper) -> None:
+    if cursor.fetchall():
+        raise KeyEndedError
+    cursor.nextset()
 
 
 def _row(statement: ConsentStatement) -> dict[str, object]:

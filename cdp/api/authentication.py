@@ -1,5 +1,6 @@
 """Who asks: a key, which belongs to a workspace, carries scopes, and reads people for one purpose."""
 
+import time
 from functools import cache
 from typing import Final
 
@@ -14,6 +15,10 @@ from cdp.models import ApiKey, Workspace
 from cdp.models.keys import digest_of
 
 SCHEME: Final = "Bearer"
+REMEMBERED_SECONDS: Final = 5.0
+_MOST_REMEMBERED: Final = 10_000
+
+_remembered: dict[str, tuple[float, ApiKey]] = {}
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -32,10 +37,29 @@ class ApiKeyAuthentication(BaseAuthentication):
         return SCHEME
 
 
-def bearer_key(authorization: str) -> ApiKey | None:
-    """The key that a header names, if there is such a key."""
+def remembered_key(authorization: str) -> ApiKey | None:
+    """The key that a header names, if there is such a key, as it was up to REMEMBERED_SECONDS ago.
+
+    Only for who finds out in the transaction of what is asked for whether the key still holds.
+    """
     secret = secret_in(authorization)
-    return _key_with(digest_of(secret)) if secret else None
+    if not secret:
+        return None
+    digest = digest_of(secret)
+    read_at, known = _remembered.get(digest, (0.0, None))
+    if known and time.monotonic() - read_at < REMEMBERED_SECONDS:
+        return known
+    return _remember(digest, _key_with(digest))
+
+
+def _remember(digest: str, key: ApiKey | None) -> ApiKey | None:
+    """What is no key is not remembered: a new one works at once."""
+    _remembered.pop(digest, None)
+    if key is not None:
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[digest] = (time.monotonic(), key)
+    return key
 
 
 def secret_in(authorization: str) -> str:

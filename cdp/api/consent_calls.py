@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from msgspec import Meta, Struct
 
-from cdp.api.authentication import bearer_key
+from cdp.api.authentication import remembered_key
 from cdp.api.identifiers import identifier_in
 from cdp.api.wakeups import wake_on_commit
 from cdp.kernel.errors import TesseraError
@@ -65,7 +65,7 @@ def recorded(environ: dict[str, Any]) -> bytes | None:
     environ["wsgi.input"] = io.BytesIO(body)
     try:
         said = _BODY.decode(body).consents
-        key = bearer_key(environ.get("HTTP_AUTHORIZATION", ""))
+        key = remembered_key(environ.get("HTTP_AUTHORIZATION", ""))
         if key is None or Scope.CONSENTS_WRITE not in key.scopes or not _STATES.issuperset(one.state for one in said):
             return None
         return _record(key, said)
@@ -85,7 +85,7 @@ def _body_of(environ: Mapping[str, Any]) -> bytes | None:
 
 def _record(key: ApiKey, said: Sequence[_Said]) -> bytes:
     statements = [_statement(key, one) for one in said]
-    counts = gathering.record(workspace_id=key.workspace_id, statements=statements, now=timezone.now())
+    counts = gathering.record(workspace_id=key.workspace_id, statements=statements, now=timezone.now(), api_key=key.pk)
     for stage in (Stage.ACTIVATION, Stage.SEGMENTS):
         wake_on_commit(stage, workspace_id=key.workspace_id)
     return msgspec.json.encode(counts)

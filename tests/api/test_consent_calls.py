@@ -4,10 +4,13 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from cdp.api import consent_calls
-from cdp.models import Scope
+from cdp.api import authentication, consent_calls
+from cdp.models import ApiKey, Scope, Workspace
+from cdp.models.keys import digest_of
 from consent.models import ConsentRecord
 from tests.api.tracking.test_short_way import call, one_connection  # noqa: F401  # a fixture that is used by itself
 
@@ -89,6 +92,45 @@ def test_key__without_the_scope_or_unknown__is_refused_by_the_view(caller, anony
     assert post(anonymous, {"consents": [SAID]})[0] == 401
     assert ways == ["long", "long"]
     assert not ConsentRecord.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (lambda key: ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now()), 401),
+        (lambda key: ApiKey.objects.filter(pk=key.pk).update(scopes=[Scope.CONSENTS_READ]), 403),
+        (lambda key: Workspace.objects.filter(pk=key.workspace_id).update(closed_at=timezone.now()), 401),
+    ],
+    ids=["revoked", "without_the_scope", "of_a_closed_workspace"],
+)
+def test_key__that_ended_since_it_was_remembered__is_refused_at_once(owner, ways, change, status):
+    assert post(owner, {"consents": [SAID]})[0] == 200
+    change(ApiKey.objects.get(digest=digest_of(owner.secret)))
+
+    assert post(owner, {"consents": [{**SAID, "key": "2"}]})[0] == status
+    assert (ways, ConsentRecord.objects.count()) == (["short", "long"], 1)
+
+
+def test_key__that_is_remembered__is_not_looked_up_again(owner, ways):
+    post(owner, {"consents": [SAID]})
+
+    with CaptureQueriesContext(connection) as asked:
+        post(owner, {"consents": [{**SAID, "key": "2"}]})
+
+    assert ways == ["short", "short"]
+    assert not [one["sql"] for one in asked if "k.digest = " in one["sql"]]
+
+
+def test_keys__of_more_senders_than_are_remembered__begin_anew(owner, caller, ways, monkeypatch):
+    monkeypatch.setattr(authentication, "_MOST_REMEMBERED", 1)
+    monkeypatch.setattr(authentication, "_remembered", {})
+    other = caller(Scope.CONSENTS_WRITE)
+
+    for number, one in enumerate((owner, other, owner)):
+        post(one, {"consents": [{**SAID, "key": f"{number}"}]})
+
+    assert list(authentication._remembered) == [digest_of(owner.secret)]
+    assert (ways, ConsentRecord.objects.count()) == (["short"] * 3, 3)
 
 
 def test_time__without_a_zone__is_read_by_the_view_as_ever(owner, ways):

@@ -1,14 +1,17 @@
 """Who records at the same moment as others is recorded with them, and answered for what is theirs."""
 
+import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import zip_longest
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from cdp.kernel.identifiers import Identifier as Named
+from cdp.models import ApiKey, Scope
 from cdp.models.tenancy import workspace_scope
 from consent import chain, gathering, services
 from consent.models import ConsentRecord
@@ -24,34 +27,45 @@ def together(committed, monkeypatch):
     sizes, stops = [], []
 
     def record_parts(*, workspace_id, parts):
-        deadline = time.monotonic() + 10
-        while not sizes and len(gathering._gatherings[workspace_id]._waiting) < SENDERS - 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        sizes.append(len(parts))
-        if stops and len(parts) > 1:
-            raise KeyboardInterrupt
-        return services_record_parts(workspace_id=workspace_id, parts=parts)
+        def watched():
+            said = parts()
+            sizes.append(len(said))
+            if len(sizes) == 1 == len(said):
+                await_waiting(workspace_id)
+            if stops and len(said) > 1:
+                raise KeyboardInterrupt
+            return said
 
-    def send(statements):
+        return services_record_parts(workspace_id=workspace_id, parts=watched)
+
+    def send(statements, api_key=None):
+        now = timezone.now()
         try:
-            return gathering.record(workspace_id=committed.pk, statements=statements, now=timezone.now())
+            return gathering.record(workspace_id=committed.pk, statements=statements, now=now, api_key=api_key)
         except BaseException as error:  # noqa: BLE001  # an interrupt is no exception
             return error
         finally:
             connection.close()
 
-    def run(*said, is_stopped=False):
+    def run(*said, api_keys=(), is_stopped=False, is_held_up=True):
         stops.extend([True] * is_stopped)
-        with ThreadPoolExecutor(len(said)) as threads:
-            first = threads.submit(send, said[0])
-            while committed.pk not in gathering._gatherings or not gathering._gatherings[committed.pk]._is_writing:
+        sent = list(zip_longest(said, api_keys))
+        with ThreadPoolExecutor(len(sent)) as threads:
+            first = threads.submit(send, *sent[0])
+            while is_held_up and not sizes:
                 time.sleep(0.01)
-            return [each.result() for each in (first, *[threads.submit(send, one) for one in said[1:]])], sizes
+            return [each.result() for each in (first, *[threads.submit(send, *one) for one in sent[1:]])], sizes
 
     services_record_parts = services.record_parts
     monkeypatch.setattr(services, "record_parts", record_parts)
     return run
+
+
+def await_waiting(workspace_id):
+    deadline = time.monotonic() + 10
+    while workspace_id not in gathering._gatherings or len(gathering._gatherings[workspace_id]._waiting) < SENDERS - 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def said(number, **changes):
@@ -60,6 +74,11 @@ def said(number, **changes):
         "occurred_at": timezone.now() - timedelta(days=1), "key": f"form-{number}",
     }  # fmt: skip
     return ConsentStatement(**{**values, **changes})
+
+
+def api_key(workspace, **changes):
+    values = {"scopes": [Scope.CONSENTS_WRITE], "digest": secrets.token_hex(32), **changes}
+    return ApiKey.objects.create(workspace=workspace, name="test", hint="key", **values).pk
 
 
 def records_of(workspace):
@@ -92,6 +111,41 @@ def test_record__beside_one_whose_key_is_known__fails_nobody_but_that_one(togeth
     assert isinstance(answers[-1], services.KeyReusedError)
     assert sizes == [1, SENDERS - 1] + [1] * (SENDERS - 1)
     assert records_of(committed)[1] == SENDERS - 1
+
+
+def test_record__while_another_process_has_its_turn__goes_with_all_who_came_meanwhile(together, committed):
+    other = connection.copy()
+    with other.cursor() as cursor, ThreadPoolExecutor(1) as thread:
+        cursor.execute("SELECT pg_advisory_lock(4713, %s)", [committed.pk])
+        running = thread.submit(together, *([said(number)] for number in range(SENDERS)), is_held_up=False)
+        await_waiting(committed.pk)
+        assert records_of(committed)[1] == 0
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+        answers, sizes = running.result()
+    other.close()
+
+    assert (answers, sizes) == ([Recorded(1, 0)] * SENDERS, [SENDERS])
+    assert records_of(committed)[1] == SENDERS
+
+
+def test_record__beside_one_whose_api_key_ended__fails_nobody_but_that_one(together, committed):
+    holds, ended = (api_key(committed, revoked_at=revoked_at) for revoked_at in (None, timezone.now()))
+    keys = [holds] * (SENDERS - 1) + [ended]
+
+    answers, _ = together(*([said(number)] for number in range(SENDERS)), api_keys=keys)
+
+    assert answers[:-1] == [Recorded(1, 0)] * (SENDERS - 1)
+    assert isinstance(answers[-1], services.KeyEndedError)
+    assert records_of(committed)[1] == SENDERS - 1
+
+
+def test_record__with_a_key_that_does_not_allow_it__is_refused_and_records_nothing(committed):
+    key = api_key(committed, scopes=[Scope.CONSENTS_READ])
+
+    with pytest.raises(services.KeyEndedError):
+        gathering.record(workspace_id=committed.pk, statements=[said(1)], now=timezone.now(), api_key=key)
+
+    assert records_of(committed)[1] == 0
 
 
 def test_record__by_one_alone__raises_what_was_wrong_and_lets_the_next_go(committed):

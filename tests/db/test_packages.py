@@ -4,13 +4,16 @@ import csv
 import html
 import io
 import json
+import re
 import tracemalloc
 import zipfile
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from django.db import connection
 from django.utils import timezone, translation
+from hypothesis import given
+from hypothesis.strategies import datetimes, sampled_from
 
 from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Name
@@ -18,7 +21,7 @@ from cdp.models import Event, Identifier
 from cdp.models.secrets import decrypted
 from consent import answers, breaches, catalogue, packaging, requests
 from consent import package_words as words
-from consent.holdings import SECTIONS, WITHHELD, Origin, sections_for
+from consent.holdings import SECTIONS, WITHHELD, Origin, Section, sections_for
 from consent.models import DataPackage, LegalBasis, PurposePolicy
 from consent.rights import Right
 from tests.factories.filled import console_user, fill
@@ -174,6 +177,75 @@ def test_package__csv__has_no_formulas(filled, workspace, built):
     archive = built("email:ada0@example.com")
 
     assert "'=HYPERLINK(1)" in archive.read("csv/observed/events.csv").decode()
+
+
+ODD = r"""
+SELECT * FROM (VALUES
+    (1, '2026-01-31 12:00:00+00'::timestamptz, 'plain', '{"a": [1, "=x"]}'::jsonb, ARRAY['a', 'b'], true, 1.50),
+    (2, '2026-01-31 12:00:00.5+00', '<b>&"''%%s', '-1', ARRAY['a'], false, -2.25),
+    (3, '2026-01-31 12:00:00.123456+00', E'=1\n,"', 'null', '{}', NULL, NULL),
+    (4, NULL, 'é\', NULL, NULL, NULL, NULL),
+    (5, 'infinity', '', '"<i>"', NULL, NULL, NULL)
+) AS odd (number, at, "100%%", said, list, "is so", amount)
+"""
+
+
+def test_section__of_odd_values__says_them_alike_in_each_format(workspace):
+    """As Python writes them, for spreadsheets and browsers harmless; in JSON what JSON can say stays what it is."""
+    whole, person = io.BytesIO(), packaging.Person(workspace.pk, [], [], [])
+    with zipfile.ZipFile(whole, "w") as archive:
+        assert packaging._write_section(archive, Section("events", "event", Origin.OBSERVED, ODD), person) == 5
+
+    assert json.loads(archive_of(whole).read("json/observed/events.json")) == [
+        odd(1, "2026-01-31 12:00:00+00:00", "plain", {"a": [1, "=x"]}, ["a", "b"], True, "1.50"),
+        odd(2, "2026-01-31 12:00:00.500000+00:00", "<b>&\"'%s", -1, ["a"], False, "-2.25"),
+        odd(3, "2026-01-31 12:00:00.123456+00:00", '=1\n,"', None, [], None, None),
+        odd(4, None, "é\\", None, None, None, None),
+        odd(5, "infinity", "", "<i>", None, None, None),
+    ]
+    table = io.TextIOWrapper(archive_of(whole).open("csv/observed/events.csv"), "utf-8", newline="")
+    assert list(csv.reader(table)) == [
+        [*ODD_COLUMNS],
+        ["1", "2026-01-31 12:00:00+00:00", "plain", '{"a": [1, "=x"]}', '["a", "b"]', "True", "1.50"],
+        ["2", "2026-01-31 12:00:00.500000+00:00", "<b>&\"'%s", "'-1", '["a"]', "False", "'-2.25"],
+        ["3", "2026-01-31 12:00:00.123456+00:00", "'=1\n,\"", "null", "[]", "", ""],
+        ["4", "", "é\\", "", "", "", ""],
+        ["5", "infinity", "", '"<i>"', "", "", ""],
+    ]
+    page = archive_of(whole).read("html/observed/events.html").decode()
+    assert page[page.index("<table>") :] == (
+        "<table><tr><th>number</th><th>at</th><th>100%</th><th>said</th><th>list</th><th>is so</th><th>amount</th></tr>\n"
+        "<tr><td>1</td><td>2026-01-31 12:00:00+00:00</td><td>plain</td><td>{&quot;a&quot;: [1, &quot;=x&quot;]}</td>"
+        "<td>[&quot;a&quot;, &quot;b&quot;]</td><td>True</td><td>1.50</td></tr>\n"
+        "<tr><td>2</td><td>2026-01-31 12:00:00.500000+00:00</td><td>&lt;b&gt;&amp;&quot;&#x27;%s</td><td>-1</td>"
+        "<td>[&quot;a&quot;]</td><td>False</td><td>-2.25</td></tr>\n"
+        "<tr><td>3</td><td>2026-01-31 12:00:00.123456+00:00</td><td>=1\n,&quot;</td><td>null</td>"
+        "<td>[]</td><td></td><td></td></tr>\n"
+        "<tr><td>4</td><td></td><td>é\\</td><td></td><td></td><td></td><td></td></tr>\n"
+        "<tr><td>5</td><td>infinity</td><td></td><td>&quot;&lt;i&gt;&quot;</td><td></td><td></td><td></td></tr>\n"
+        "</table>\n"
+    )
+
+
+ODD_COLUMNS = ("number", "at", "100%", "said", "list", "is so", "amount")
+
+
+def odd(*values):
+    return dict(zip(ODD_COLUMNS, values, strict=True))
+
+
+def archive_of(whole):
+    return zipfile.ZipFile(io.BytesIO(whole.getvalue()))
+
+
+ZONES = (UTC, timezone.get_fixed_timezone(330), timezone.get_fixed_timezone(-300))
+
+
+@given(datetimes(timezones=sampled_from(ZONES)))
+def test_moments__of_any_instant__are_what_python_writes(at):
+    as_postgres = re.sub(r"(\.\d*?)0+(?=[+-])", r"\1", str(at)).removesuffix(":00")
+
+    assert packaging._moments([as_postgres, None]) == [str(at), None]
 
 
 # -- how it is kept -------------------------------------------------------------------------------------------------
