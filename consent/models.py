@@ -150,6 +150,8 @@ class PurposePolicy(models.Model):
 
     def clean(self) -> None:
         """What the policy cannot read it takes as opt-in: nobody should find that out afterwards."""
+        if self.scope == Scope.DEVICE and self.purpose not in BY_DEVICE:
+            raise ValidationError({"scope": _("Only advertising and analytics can be judged device by device.")})
         given = self.regimes.items() if isinstance(self.regimes, dict) else [("", "")]
         if not all(JURISDICTION.fullmatch(place) and regime in Regime.values for place, regime in given):
             raise ValidationError(

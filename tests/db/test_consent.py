@@ -338,6 +338,16 @@ def test_explain__past_an_expiry_that_nobody_decided__says_that_late_means_close
     assert [rule for rule, _ in answer.rules] == ["silence_permits", "late_means_closed"]
 
 
+def test_effective__of_now__asks_once_what_holds_the_person_back(workspace, django_assert_num_queries):
+    now = timezone.now()
+    asked = {"workspace_id": workspace.pk, "identifier": ADA, "purpose": Purpose.ADVERTISING, "now": now}
+
+    with django_assert_num_queries(5):
+        queries.effective(at=now, **asked)
+    with django_assert_num_queries(6):
+        queries.effective(at=now - timedelta(days=1), **asked)
+
+
 def test_explain_all__agrees_with_the_gate_on_every_purpose(workspace):
     now = timezone.now()
     person = IdentifierFactory(workspace=workspace, value=ADA.value)
