@@ -245,4 +245,9 @@ class Migration(migrations.Migration):
         migrations.RunSQL(REFRESH, migrations.RunSQL.noop),
         # `consent explain` answers for a device, and for the person where something is sent.
         grant("SELECT (permitted)", "profile", to=OPERATOR),
+        # `manage.py requests` does what the officer does in the console.
+        grant("SELECT, INSERT, UPDATE", "data_request", "data_package", "verification_code", to=OPERATOR),
+        grant("SELECT, INSERT", "data_request_step", to=OPERATOR),
+        grant("SELECT, INSERT, UPDATE (ended_at)", "identity_doubt", to=OPERATOR),
+        grant("SELECT, INSERT, UPDATE (due_at, outcome, done_at)", "request_work", to=OPERATOR),
     ]

@@ -47,7 +47,7 @@ def test_events__of_a_device_that_permits__are_seen_though_another_device_refuse
     for each in person:
         Event.objects.create(
             workspace=workspace, source=source, identifier=each, message_id=each.value, kind="track", name="seen",
-            occurred_at=timezone.now(), received_at=timezone.now(), seen_with=[], properties={},
+            occurred_at=timezone.now(), received_at=timezone.now(), seen_with=[], properties={}, context={},
         )  # fmt: skip
     laptop, phone, _ = person
 
