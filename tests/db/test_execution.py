@@ -407,7 +407,7 @@ def test_what_is_being_done__cannot_be_taken_back_and_what_was_taken_back_is_not
         ("web", "is_by_hand = true"),
         ("rights", "outcome = 'x'"),
         ("rights", "kind = 'RESTRICTION'"),
-        ("operator", "done_at = now()"),
+        ("operator", "claimed_until = now()"),
     ],
 )
 def test_work__is_changed_by_nobody_whose_work_it_is_not(login, change, desk):

@@ -372,6 +372,32 @@ def test_package__speaks_the_language_of_the_person_to_people_and_the_same_to_ma
     assert archive.read("json/observed/events.json") == other.read("json/observed/events.json")
 
 
+@pytest.mark.parametrize("locale", ["en", "fr"])
+def test_columns__have_words_for_people_and_names_for_machines_and_a_page_that_tells_which_is_which(
+    locale, filled, built
+):
+    archive = built(f"email:{filled.people[0].value}", locale=locale)
+
+    with translation.override(locale):
+        heads = "".join(f"<th>{html.escape(str(words.COLUMNS[name]))}</th>" for name in ("type", "value", "person"))
+        explained = f"<td><code>person</code></td><td>{words.COLUMNS['person']}</td>"
+    assert heads in archive.read("html/provided/identifiers.html").decode()
+    assert archive.read("csv/provided/identifiers.csv").startswith(b"type,value,person,known_since")
+    assert explained in archive.read("columns.html").decode()
+    assert 'href="columns.html"' in archive.read("index.html").decode()
+
+
+def test_words__name_every_column_of_every_section_and_no_other(filled):
+    nobody = {"identifiers": [], "profiles": [], "digests": [], "workspace": 0}
+    named = set()
+    with connection.cursor() as cursor:
+        for section in SECTIONS:
+            cursor.execute(section.query, nobody)
+            named |= {column.name for column in cursor.description}
+
+    assert set(words.COLUMNS) == named
+
+
 def test_words__name_every_section_and_origin():
     assert set(words.TITLES) == {section.name for section in SECTIONS}
     assert set(words.ORIGINS) == set(Origin)
