@@ -277,7 +277,7 @@ def _holds(workspace_id: int, identifier: Identifier, at: datetime) -> list[Hold
 
 
 def _person(workspace_id: int, identifier: Identifier, recipient: str) -> _Person | None:
-    asked = {
+    asked: dict[str, int | str | bytes | list[str]] = {
         "workspace": workspace_id,
         "type": identifier.type,
         "digest": identifier_digest(identifier.type, identifier.value),
