@@ -39,16 +39,17 @@ STATE_COLOURS = {
 
 @admin.register(PurposePolicy)
 class PurposePolicyAdmin(KeptAdmin):
-    list_display = ("purpose", "legal_basis", "retention_days", "version", "description")
+    list_display = ("purpose", "legal_basis", "scope", "retention_days", "version", "description")
     ordering = ("bit",)
     fields = (
-        "purpose", "legal_basis", "description", "is_special", "data_categories", "retention_days", "regimes", "version",
+        "purpose", "legal_basis", "scope", "description", "is_special", "data_categories", "retention_days", "regimes",
+        "version",
     )  # fmt: skip
     readonly_fields = ("version",)
     fixed_fields = ("purpose",)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
-        """Another legal basis decides for everybody anew, in this very transaction."""
+        """Another legal basis or scope decides for everybody anew, in this very transaction."""
         obj.bit = Purpose(obj.purpose).bit
         super().save_model(request, obj, form, change)
 

@@ -128,6 +128,10 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (OPERATOR, "restriction"): "restricts and lifts; digests",
     (OPERATOR, "suppression"): "suppresses and erases; digests",
     (OPERATOR, "identifier"): "explains consents: digests and masks, without values",
+    (OPERATOR, "data_request"): "receives and answers requests of people; who asks is encrypted",
+    (OPERATOR, "data_request_step"): "shows what happened to a request: reasons that officers wrote",
+    (OPERATOR, "identity_doubt"): "stops and starts the clock of a request",
+    (OPERATOR, "request_work"): "orders what was asked for, and notes what came of it",
     (OPERATOR, "profile"): "explains consents: masks by recipient, and where the person lives",
 }
 MAY_READ_PEOPLE: Final = frozenset({WEB, RIGHTS, OWNER})  # the console and the answers to people themselves

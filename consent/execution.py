@@ -16,14 +16,14 @@ from django.db import Error as DatabaseError
 from django.db.models import F, Q, QuerySet
 
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.identifiers import Identifier
+from cdp.kernel.identifiers import DEVICE_TYPES, Identifier
 from cdp.kernel.logins import RIGHTS
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import Digested, identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import erasure, rectification, restriction, services, suppression
 from consent.models import ConsentState, DataRequest, RequestWork, SuppressionReason
-from consent.request_details import details_of, purposes_reached
+from consent.request_details import by_device, details_of, purposes_reached
 from consent.request_states import RequestState
 from consent.requests import identifiers_of, take_step, vouched_for
 from consent.rights import Right
@@ -185,7 +185,11 @@ def _withdraw(request: DataRequest, now: datetime) -> Done:
     """At the time when the person said it: what they permitted since then stands."""
     with workspace_scope(request.workspace_id):
         purposes = set(details_of(request).purposes) or _reached(request)
-        said = [_withdrawal(request, one, purpose) for one in _theirs(request) for purpose in sorted(purposes)]
+        said = [
+            _withdrawal(request, one, purpose)
+            for purpose in sorted(purposes)
+            for one in _those_who_say_it(request, purpose)
+        ]
         services.record_consents(workspace_id=request.workspace_id, statements=said, now=now)
     return Done({"identifiers": vouched_for(request), "purposes": len(purposes)})
 
@@ -216,6 +220,16 @@ def _digests(request: DataRequest) -> list[Digested]:
     return [(one.type, identifier_digest(one.type, one.value)) for one in _theirs(request)]
 
 
+def _those_who_say_it(request: DataRequest, purpose: Purpose) -> list[Digested]:
+    """Where each device is judged by itself, those of the person say it too: nothing else would reach them."""
+    named = _digests(request)
+    if purpose not in by_device(request.workspace_id):
+        return named
+    people = (erasure.person_behind(request.workspace_id, one)[1] for one in named)
+    devices = {digest for theirs in people for digest in theirs if digest[0] in DEVICE_TYPES}
+    return [*named, *sorted(devices - set(named))]
+
+
 def _reached(request: DataRequest) -> frozenset[Purpose]:
     return purposes_reached(Right(request.kind), workspace_id=request.workspace_id)
 
@@ -234,7 +248,9 @@ def _store_no_more(request: DataRequest, now: datetime) -> None:
     suppression.put_on_list(request.workspace_id, digests, reason=SuppressionReason.REQUEST, now=now)
 
 
-def _withdrawal(request: DataRequest, one: Identifier, purpose: Purpose) -> services.ConsentStatement:
-    digest = identifier_digest(one.type, one.value).hex()[:32]
-    key = f"request-{request.pk}:{purpose}:{digest}"
-    return services.ConsentStatement(one, purpose, ConsentState.WITHDRAWN, request.received_at, key=key)
+def _withdrawal(request: DataRequest, one: Digested, purpose: Purpose) -> services.ConsentStatement:
+    kind, digest = one
+    key = f"request-{request.pk}:{purpose}:{digest.hex()[:32]}"
+    return services.ConsentStatement(
+        Identifier(kind, ""), purpose, ConsentState.WITHDRAWN, request.received_at, key=key, known_digest=digest
+    )

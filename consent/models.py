@@ -84,6 +84,17 @@ class Regime(models.TextChoices):
     OPT_OUT = "OPT_OUT", _("opt-out: silence is yes until an objection")
 
 
+class Scope(models.TextChoices):
+    """Whose word counts for a purpose. Cookies are agreed to in a browser, and for that browser."""
+
+    PERSON = "PERSON", _("the person: all identifiers together")
+    DEVICE = "DEVICE", _("each device by itself")
+
+
+# They only read. What the others write is about the person as a whole.
+BY_DEVICE: Final = (Purpose.ADVERTISING, Purpose.ANALYTICS)
+
+
 class PurposePolicy(models.Model):
     """On what ground a workspace pursues a purpose. Under consent nothing known means no; otherwise it means yes.
 
@@ -111,6 +122,14 @@ class PurposePolicy(models.Model):
         blank=True,
         help_text=_('by jurisdiction, such as {"US-CA": "OPT_OUT"}; the longest code that fits holds'),
     )
+    scope = models.CharField(
+        _("scope"),
+        max_length=6,
+        choices=Scope,
+        default=Scope.PERSON,
+        db_default=Scope.PERSON,
+        help_text=_("whose word counts; device by device only what cookies are for: advertising and analytics"),
+    )
     version = models.PositiveIntegerField(_("version"), default=1, db_default=1, editable=False)
     fingerprint = models.CharField(max_length=64, default="", db_default="", editable=False)
 
@@ -118,13 +137,21 @@ class PurposePolicy(models.Model):
         db_table = "purpose"
         verbose_name = _("purpose")
         verbose_name_plural = _("purposes")
-        constraints = [models.UniqueConstraint(fields=["workspace", "purpose"], name="purpose_is_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "purpose"], name="purpose_is_unique"),
+            models.CheckConstraint(
+                condition=models.Q(scope=Scope.PERSON) | models.Q(purpose__in=[each.value for each in BY_DEVICE]),
+                name="purpose_by_device_only_reads",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.purpose
 
     def clean(self) -> None:
         """What the policy cannot read it takes as opt-in: nobody should find that out afterwards."""
+        if self.scope == Scope.DEVICE and self.purpose not in BY_DEVICE:
+            raise ValidationError({"scope": _("Only advertising and analytics can be judged device by device.")})
         given = self.regimes.items() if isinstance(self.regimes, dict) else [("", "")]
         if not all(JURISDICTION.fullmatch(place) and regime in Regime.values for place, regime in given):
             raise ValidationError(

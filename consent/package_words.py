@@ -1,5 +1,5 @@
 """The words of a package that its reader sees, in the language of the person. Names in JSON and CSV are for machines, and
-stay the same in every language.
+stay the same in every language: a page of the package explains them.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,9 @@ WHAT: Final = _("What")
 ORIGIN: Final = _("Origin")
 ROWS: Final = _("Rows")
 ABOUT: Final = _("Each page shows one kind of data. The same is in the folders json and csv, for machines.")
+COLUMN: Final = _("Name in json and csv")
+MEANING: Final = _("What it is")
+COLUMNS_PAGE: Final = _("What the columns are")
 NOT_IN_HERE: Final = _("What is not in here, and why, is in about.json.")
 
 TITLES: Final[Mapping[str, Any]] = MappingProxyType(
@@ -36,6 +39,77 @@ TITLES: Final[Mapping[str, Any]] = MappingProxyType(
         "recipients": _("Who was sent your data"),
         "purposes": _("What data are used for"),
         "requests": _("Your requests"),
+    }
+)
+
+# One word or two for the head of a table, for every name that a query of a section gives a column.
+COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "asked_with": _("asked with"),
+        "audience": _("audience"),
+        "changed_at": _("changed on"),
+        "closed_at": _("closed on"),
+        "computed_at": _("computed on"),
+        "confidence": _("confidence, from 0 to 1"),
+        "context": _("circumstances, such as the page and the device"),
+        "created_at": _("made on"),
+        "deleted_at": _("deleted on"),
+        "description": _("description"),
+        "due_at": _("to be answered by"),
+        "entered_at": _("member since"),
+        "entered_cause": _("why it began"),
+        "evidence": _("evidence"),
+        "expires_at": _("ends on"),
+        "extension_reason": _("why it took longer"),
+        "fields": _("content"),
+        "group": _("group"),
+        "identifier": _("identifier"),
+        "identifier_type": _("kind of identifier"),
+        "is_found": _("was anything found"),
+        "is_judged": _("was it decided"),
+        "is_retraction": _("does it take back an earlier one"),
+        "is_verified": _("were you verified"),
+        "key": _("number there"),
+        "kind": _("kind"),
+        "known_since": _("known since"),
+        "left_at": _("member until"),
+        "left_cause": _("why it ended"),
+        "legal_basis": _("legal basis"),
+        "loaded_at": _("loaded on"),
+        "looked_up_at": _("asked on"),
+        "merged_into": _("merged into"),
+        "model": _("model"),
+        "name": _("name"),
+        "notice": _("notice"),
+        "notice_text": _("text that you were shown"),
+        "number": _("number"),
+        "observed_at": _("observed on"),
+        "occurred_at": _("when"),
+        "one": _("one identifier"),
+        "original_at": _("by the clock of your device"),
+        "other": _("the other identifier"),
+        "person": _("number of your profile"),
+        "properties": _("details"),
+        "provider": _("provider"),
+        "provider_version": _("version of the provider"),
+        "purpose": _("purpose"),
+        "received_at": _("received on"),
+        "recipient": _("recipient"),
+        "recorded_at": _("recorded on"),
+        "refusal_reason": _("why it was refused"),
+        "seen_at": _("seen on"),
+        "segment": _("segment"),
+        "sent_as": _("sent as"),
+        "sent_at": _("sent on"),
+        "source": _("source"),
+        "state": _("state"),
+        "type": _("kind"),
+        "value": _("value"),
+        "verdict": _("judgement"),
+        "verification": _("how you were verified"),
+        "weight": _("weight of the evidence"),
+        "why": _("who judged"),
+        "why_chosen": _("why this value"),
     }
 )
 

@@ -36,7 +36,7 @@ from consent import package_words as words
 from consent.answers import COMPLAINTS
 from consent.holdings import WITHHELD, Section, sections_for
 from consent.models import DataPackage, DataRequest
-from consent.package_words import TITLES
+from consent.package_words import COLUMNS, TITLES
 from consent.request_states import RequestState
 from consent.requests import UnknownRequestError, changing, take_step, vouched_for
 from consent.rights import Right
@@ -185,6 +185,7 @@ def _fill(archive: zipfile.ZipFile, request: DataRequest, now: datetime) -> dict
     }  # fmt: skip
     archive.writestr("about.json", json.dumps(about, default=str, ensure_ascii=False, indent=1))
     archive.writestr("index.html", _index(_sections(request), counts))
+    archive.writestr("columns.html", _explained_columns())
     return counts
 
 
@@ -305,7 +306,7 @@ def _with_heads(columns: Sequence[Column], slices: Iterable[Slice]) -> Iterator[
 
 
 def _write_html(file: IO[bytes], section: Section, columns: Sequence[Column], slices: Iterable[Slice]) -> int:
-    heads = "".join(f"<th>{html.escape(column.name)}</th>" for column in columns)
+    heads = "".join(f"<th>{html.escape(str(COLUMNS[column.name]))}</th>" for column in columns)
     file.write(f"{_head()}<h1>{html.escape(str(TITLES[section.name]))}</h1><table><tr>{heads}</tr>\n".encode())
     line = f"<tr>{'<td>%s</td>' * len(columns)}</tr>\n"
     number = 0
@@ -342,7 +343,19 @@ def _index(sections: Sequence[Section], counts: Mapping[str, int]) -> str:
     ]
     heads = "".join(f"<th>{html.escape(str(each))}</th>" for each in (words.WHAT, words.ORIGIN, words.ROWS))
     told = "".join(f"<p>{html.escape(str(each))}</p>" for each in (words.ABOUT, words.NOT_IN_HERE, COMPLAINTS))
-    return f"{_head()}<h1>{html.escape(str(words.YOUR_DATA))}</h1><table><tr>{heads}</tr>{''.join(lines)}</table>{told}"
+    names = f'<p><a href="columns.html">{html.escape(str(words.COLUMNS_PAGE))}</a></p>'
+    table = f"<table><tr>{heads}</tr>{''.join(lines)}</table>"
+    return f"{_head()}<h1>{html.escape(str(words.YOUR_DATA))}</h1>{table}{told}{names}"
+
+
+def _explained_columns() -> str:
+    """JSON and CSV have names for machines: here is what they mean."""
+    heads = "".join(f"<th>{html.escape(str(each))}</th>" for each in (words.COLUMN, words.MEANING))
+    lines = [
+        f"<tr><td><code>{name}</code></td><td>{html.escape(str(word))}</td></tr>" for name, word in COLUMNS.items()
+    ]
+    title = html.escape(str(words.COLUMNS_PAGE))
+    return f"{_head()}<h1>{title}</h1><table><tr>{heads}</tr>{''.join(lines)}</table>"
 
 
 def _in_words(values: Sequence[object]) -> list[str]:

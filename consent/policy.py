@@ -4,6 +4,9 @@ Somebody may speak of one recipient alone, such as a platform for advertisements
 the purpose as a whole, and one for each recipient that it named. A grant covers what it names: consent to e-mail never
 covers matching at a platform. A refusal that names a recipient is taken back only in the name of that recipient.
 
+A purpose may be judged device by device, as cookies are: a yes holds on the device where it was said, and nowhere else.
+What belongs to no single device is permitted where every device permits it and nobody else who was heard says no.
+
 Postgres keeps the same rule as the mask of every person (consent/migrations), and a property test compares the two.
 This one explains: it says by which rule, and when the answer could next be another one.
 """
@@ -62,6 +65,7 @@ class Policy:
 
     legal_basis: str | None
     regime: str = "OPT_IN"
+    is_by_device: bool = False
 
     @property
     def silence_permits(self) -> bool:
@@ -110,15 +114,22 @@ class Decision:
         return RULE_TEXTS[self.rule]
 
 
-def decide(policy: Policy, statements: Iterable[Statement], now: datetime, recipient: str = EVERYBODY) -> Decision:
+def decide(
+    policy: Policy,
+    statements: Iterable[Statement],
+    now: datetime,
+    recipient: str = EVERYBODY,
+    devices: Collection[int | str] = (),
+) -> Decision:
     """The answer for one person and one purpose, from what all identifiers of the person ever said about it.
 
-    Without a recipient it must hold for all of them: for whoever was named, and for those of whom nobody spoke.
+    Without a recipient it must hold for all of them: for whoever was named, and for those of whom nobody spoke. Judged
+    device by device it must hold on all `devices` of the person. For a single one give it alone, and what it said itself.
     """
     said = tuple(each for each in statements if recipient == EVERYBODY or each.covers(recipient))
     latest = _latest(said, now)
     asked = [recipient, *sorted({each.recipient for each in latest} - {recipient, EVERYBODY})]
-    rules = [_rule(policy, latest, now, one) for one in asked]
+    rules = [rule for one in asked for rule in _rules(policy, latest, now, one, devices)]
     rule = next((each for each in rules if each not in ALLOWING), rules[0])
     return Decision(rule in ALLOWING, rule, _next_change(said, now))
 
@@ -142,6 +153,20 @@ def evidence(statements: Iterable[Statement], now: datetime, recipient: str = EV
             if each.covers(recipient) or (recipient == EVERYBODY and not each.grants_at(now))
         )
     )
+
+
+def _rules(
+    policy: Policy, latest: Collection[Statement], now: datetime, recipient: str, devices: Collection[int | str]
+) -> list[Rule]:
+    """One for the person; or, the gravest first, one for each device, silent ones too, and for whoever else was heard."""
+    if not policy.is_by_device:
+        return [_rule(policy, latest, now, recipient)]
+    own: dict[int | str, list[Statement]] = {device: [] for device in devices}
+    for each in latest:
+        if each.state != SILENT and each.covers(recipient):
+            own.setdefault(each.identifier, []).append(each)
+    rules = [_rule(policy, said, now, recipient) for said in own.values()]
+    return sorted(rules or [_rule(policy, (), now, recipient)], key=tuple(Rule).index)
 
 
 def _rule(policy: Policy, latest: Iterable[Statement], now: datetime, recipient: str) -> Rule:

@@ -16,7 +16,7 @@ from cdp.models import secrets
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import queries
-from consent.models import ConsentState, LegalBasis, PurposePolicy
+from consent.models import ConsentState, LegalBasis, PurposePolicy, Scope
 from consent.policy import DENYING, PERMITTING
 from consent.queries import LastWord
 from consent.services import ConsentStatement, Recorded, record_consents
@@ -74,9 +74,14 @@ def read_link(token: str, *, now: datetime) -> Link:
 
 
 def questions(link: Link, *, now: datetime) -> list[Question]:
-    """What the workspace asks this person, in the order of its purposes."""
+    """What the workspace asks this person, in the order of its purposes.
+
+    What is judged device by device only a device is asked: an answer of another identifier would change nothing there.
+    """
     with workspace_scope(link.workspace_id):
         policies = PurposePolicy.objects.filter(workspace=link.workspace_id, legal_basis__in=ASKED).order_by("bit")
+        if not link.identifier.is_device:
+            policies = policies.filter(scope=Scope.PERSON)
         answers = queries.explain_all(workspace_id=link.workspace_id, identifier=link.identifier, now=now)
         asked = [(Purpose(policy.purpose), policy) for policy in policies]
         return [

@@ -1,16 +1,16 @@
 """What the ledger says about an identifier and the person behind it. Called in the scope of a workspace."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import connection
 
-from cdp.kernel.identifiers import Identifier
+from cdp.kernel.identifiers import DEVICE_TYPES, Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
-from consent.models import PurposePolicy, SignalMapping
+from consent.models import PurposePolicy, Scope, SignalMapping
 from consent.policy import EVERYBODY, Decision, Policy, Rule, Statement, decide, evidence, held_back, regime_in
 
 
@@ -62,18 +62,28 @@ LATE_MEANS_CLOSED = (
     "late_means_closed",
     "a consent ran out or began since the last decision: until it is decided anew nothing is permitted",
 )
+ON_THIS_DEVICE = (
+    "on_this_device",
+    "the purpose is judged device by device: here counts what was said on this device, and nothing else",
+)
+ON_EVERY_DEVICE = (
+    "on_every_device",
+    "the purpose is judged device by device: what belongs to no single device is permitted where every one permits it",
+)
 NOBODY_YET = ("nobody_yet", "no event or record brought this identifier yet: the answer is for when one does")
 
 
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """What the gate knows of a person."""
+    """What the gate knows of a person, and which of their identifiers was asked about."""
 
+    identifier_id: int
     profile_id: int
     permitted: int
     permitted_until: datetime | None
     permitted_by_recipient: Mapping[str, int] | None
     jurisdiction: str | None
+    devices: frozenset[int]
 
     def mask_for(self, recipient: str) -> int:
         """As the views take it: of a recipient who was not named, that of all who were not."""
@@ -81,10 +91,13 @@ class _Person:
         return masks.get(recipient, masks[EVERYBODY]) if recipient and masks else self.permitted
 
 
+# What is sent to a recipient is asked of the profile: it is about no single device.
 _PERSON = """
-SELECT i.profile_id, i.permitted, i.permitted_until, p.permitted_by_recipient::text, p.jurisdiction
+SELECT i.id, i.profile_id, CASE WHEN %(recipient)s = '' THEN i.permitted ELSE p.permitted END, i.permitted_until,
+       p.permitted_by_recipient::text, p.jurisdiction,
+       ARRAY(SELECT id FROM identifier WHERE profile_id = i.profile_id AND type = ANY(%(devices)s))
 FROM identifier i LEFT JOIN profile p ON p.id = i.profile_id
-WHERE i.workspace_id = %s AND i.type = %s AND i.digest = %s
+WHERE i.workspace_id = %(workspace)s AND i.type = %(type)s AND i.digest = %(digest)s
 """
 
 # All identifiers of the person; or the identifier alone, when nobody is known to have it.
@@ -123,6 +136,35 @@ WHERE s.created_at <= %(at)s AND (s.until IS NULL OR s.until > %(at)s)
 Hold = tuple[Rule, int]  # what holds a person back, and the bits of the purposes that it denies
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Who was asked about, for which recipient, and all that can count for the answer."""
+
+    workspace_id: int
+    identifier: Identifier
+    recipient: str
+    person: _Person | None
+    rows: Sequence[LedgerRow]
+    holds: Sequence[Hold]
+
+    @property
+    def jurisdiction(self) -> str:
+        return (self.person and self.person.jurisdiction) or ""
+
+    @property
+    def device(self) -> int | None:
+        """That was asked about by itself; 0 is one that nobody brought yet."""
+        if not self.identifier.is_device or self.recipient != EVERYBODY:
+            return None
+        return self.person.identifier_id if self.person else 0
+
+    @property
+    def devices(self) -> Collection[int]:
+        if self.person:
+            return self.person.devices
+        return {0} if self.identifier.is_device else ()
+
+
 def history(*, workspace_id: int, identifier: Identifier) -> tuple[LedgerRow, ...]:
     """All that the person behind the identifier ever said, newest first."""
     digest = identifier_digest(identifier.type, identifier.value)
@@ -134,18 +176,18 @@ def history(*, workspace_id: int, identifier: Identifier) -> tuple[LedgerRow, ..
 def explain(
     *, workspace_id: int, identifier: Identifier, purpose: Purpose, now: datetime, recipient: str = EVERYBODY
 ) -> Explanation:
-    """May the workspace use the person's data for the purpose, or send them to the recipient for it, and why."""
-    rows = history(workspace_id=workspace_id, identifier=identifier)
-    person = _person(workspace_id, identifier)
-    holds = _holds(workspace_id, identifier, now)
-    return _explained(workspace_id, person, purpose, rows, holds, now, recipient)
+    """May the workspace use the person's data for the purpose, or send them to the recipient for it, and why.
+
+    A purpose that is judged device by device is asked about the identifier, if that is one of a device. What is sent is
+    about the person.
+    """
+    known = _known(workspace_id, identifier, now, recipient)
+    return _explained(known, purpose, now)
 
 
 def explain_all(*, workspace_id: int, identifier: Identifier, now: datetime) -> dict[Purpose, Explanation]:
-    rows = history(workspace_id=workspace_id, identifier=identifier)
-    person = _person(workspace_id, identifier)
-    holds = _holds(workspace_id, identifier, now)
-    return {purpose: _explained(workspace_id, person, purpose, rows, holds, now, EVERYBODY) for purpose in Purpose}
+    known = _known(workspace_id, identifier, now, EVERYBODY)
+    return {purpose: _explained(known, purpose, now) for purpose in Purpose}
 
 
 def effective(
@@ -161,33 +203,44 @@ def effective(
     """The answer as of `at`, for one recipient or for the purpose as a whole. The person is whoever it is now, and lives
     where the gate takes them to live unless `jurisdiction` says otherwise.
     """
-    rows = history(workspace_id=workspace_id, identifier=identifier)
-    person = _person(workspace_id, identifier)
-    answer = _explained(workspace_id, person, purpose, rows, _holds(workspace_id, identifier, now), now, recipient)
+    known = _known(workspace_id, identifier, now, recipient)
+    answer = _explained(known, purpose, now)
+    then = known if at == now else replace(known, holds=_holds(workspace_id, identifier, at))
+    policy = _policy(workspace_id, purpose, jurisdiction or known.jurisdiction)
+    decision = _decided(then, policy, purpose, answer.records, at)
     statements = [_statement(row) for row in answer.records]
-    policy = _policy(workspace_id, purpose, jurisdiction or _lives_in(person))
-    holds = _reaching(purpose, _holds(workspace_id, identifier, at))
-    decision = held_back(decide(policy, statements, at, recipient), holds)
     return Effective(decision, evidence(statements, at, recipient), policy.legal_basis, answer.allowed)
 
 
-def _explained(
-    workspace_id: int,
-    person: _Person | None,
-    purpose: Purpose,
-    rows: Sequence[LedgerRow],
-    holds: Sequence[Hold],
-    now: datetime,
-    recipient: str,
-) -> Explanation:
-    concerning = tuple(row for row in rows if row.purpose == purpose)
-    policy = _policy(workspace_id, purpose, _lives_in(person))
-    said = decide(policy, [_statement(row) for row in concerning], now, recipient)
-    decision = held_back(said, _reaching(purpose, holds))
-    allowed, remarks = _at_the_gate(person, purpose, decision, now, recipient)
-    rules = ((decision.rule.value, decision.reason), *remarks)
-    profile_id = person.profile_id if person else None
-    return Explanation(allowed, profile_id, policy.legal_basis, decision, rules, concerning)
+def _known(workspace_id: int, identifier: Identifier, at: datetime, recipient: str) -> _Known:
+    return _Known(
+        workspace_id,
+        identifier,
+        recipient,
+        _person(workspace_id, identifier, recipient),
+        history(workspace_id=workspace_id, identifier=identifier),
+        _holds(workspace_id, identifier, at),
+    )
+
+
+def _explained(known: _Known, purpose: Purpose, now: datetime) -> Explanation:
+    policy = _policy(known.workspace_id, purpose, known.jurisdiction)
+    device = known.device if policy.is_by_device else None
+    rows = tuple(
+        row for row in known.rows if row.purpose == purpose and (device is None or (row.identifier_id or 0) == device)
+    )
+    decision = _decided(known, policy, purpose, rows, now)
+    allowed, remarks = _at_the_gate(known.person, purpose, decision, now, known.recipient)
+    scope = () if not policy.is_by_device else (ON_EVERY_DEVICE if device is None else ON_THIS_DEVICE,)
+    rules = ((decision.rule.value, decision.reason), *scope, *remarks)
+    profile_id = known.person.profile_id if known.person else None
+    return Explanation(allowed, profile_id, policy.legal_basis, decision, rules, rows)
+
+
+def _decided(known: _Known, policy: Policy, purpose: Purpose, rows: Sequence[LedgerRow], at: datetime) -> Decision:
+    devices = known.devices if known.device is None else {known.device}
+    said = decide(policy, [_statement(row) for row in rows], at, known.recipient, devices)
+    return held_back(said, _reaching(purpose, known.holds))
 
 
 def _at_the_gate(
@@ -204,10 +257,6 @@ def _reaching(purpose: Purpose, holds: Sequence[Hold]) -> set[Rule]:
     return {rule for rule, denies in holds if denies & purpose.bit}
 
 
-def _lives_in(person: _Person | None) -> str:
-    return (person and person.jurisdiction) or ""
-
-
 def _statement(row: LedgerRow) -> Statement:
     return Statement(
         row.identifier_id or 0, row.state, row.occurred_at, row.expires_at, row.is_verified, row.recipient, row.id
@@ -216,8 +265,8 @@ def _statement(row: LedgerRow) -> Statement:
 
 def _policy(workspace_id: int, purpose: Purpose, jurisdiction: str) -> Policy:
     policies = PurposePolicy.objects.filter(workspace_id=workspace_id, purpose=purpose)
-    basis, regimes = policies.values_list("legal_basis", "regimes").first() or (None, {})
-    return Policy(basis, regime_in(regimes, jurisdiction))
+    basis, regimes, scope = policies.values_list("legal_basis", "regimes", "scope").first() or (None, {}, Scope.PERSON)
+    return Policy(basis, regime_in(regimes, jurisdiction), scope == Scope.DEVICE)
 
 
 def _holds(workspace_id: int, identifier: Identifier, at: datetime) -> list[Hold]:
@@ -227,15 +276,22 @@ def _holds(workspace_id: int, identifier: Identifier, at: datetime) -> list[Hold
         return [(Rule(kind), denies) for kind, denies in cursor.fetchall()]
 
 
-def _person(workspace_id: int, identifier: Identifier) -> _Person | None:
-    digest = identifier_digest(identifier.type, identifier.value)
+def _person(workspace_id: int, identifier: Identifier, recipient: str) -> _Person | None:
+    asked: dict[str, int | str | bytes | list[str]] = {
+        "workspace": workspace_id,
+        "type": identifier.type,
+        "digest": identifier_digest(identifier.type, identifier.value),
+        "recipient": recipient,
+        "devices": sorted(DEVICE_TYPES),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_PERSON, [workspace_id, identifier.type, digest])
+        cursor.execute(_PERSON, asked)
         found = cursor.fetchone()
     if found is None:
         return None
-    profile_id, permitted, until, masks, jurisdiction = found
-    return _Person(profile_id, permitted, until, masks and json.loads(masks), jurisdiction)
+    identifier_id, profile_id, permitted, until, masks, jurisdiction, devices = found
+    masks = masks and json.loads(masks)
+    return _Person(identifier_id, profile_id, permitted, until, masks, jurisdiction, frozenset(devices))
 
 
 # -- signals --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, Final
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models.secrets import decrypted, encrypted
-from consent.models import DataRequest, LegalBasis, PurposePolicy
+from consent.models import DataRequest, LegalBasis, PurposePolicy, Scope
 from consent.rights import Right
 
 MOST_CORRECTIONS: Final = 100
@@ -73,6 +73,12 @@ def purposes_reached(kind: Right, *, workspace_id: int) -> frozenset[Purpose]:
     rows = PurposePolicy.objects.filter(workspace=workspace_id, legal_basis__in=bases).values_list("purpose", flat=True)
     resting = frozenset(Purpose(purpose) for purpose in rows)
     return resting | MARKETING if kind is Right.OBJECTION else resting
+
+
+def by_device(workspace_id: int) -> frozenset[Purpose]:
+    """The purposes that are judged device by device, in the scope of the workspace."""
+    rows = PurposePolicy.objects.filter(workspace=workspace_id, scope=Scope.DEVICE).values_list("purpose", flat=True)
+    return frozenset(Purpose(purpose) for purpose in rows)
 
 
 def _is_correction(name: str, value: object) -> bool:

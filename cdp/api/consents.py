@@ -20,6 +20,7 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Scope, Stage
 from consent import gathering, queries, services
 from consent.models import JURISDICTION, ConsentState, Notice, PurposePolicy
+from consent.models import Scope as PurposeScope
 
 PURPOSES = [purpose.value for purpose in Purpose]
 
@@ -119,6 +120,9 @@ class PurposeBody(serializers.Serializer[Any]):
     purpose = serializers.CharField()
     legal_basis = serializers.CharField()
     description = serializers.CharField()
+    scope = serializers.ChoiceField(
+        [each.value for each in PurposeScope], help_text="`DEVICE`: judged device by device, by what was said on each"
+    )
     is_special = serializers.BooleanField(help_text="data of GDPR Art. 9")
     data_categories = serializers.ListField(child=serializers.CharField())
     retention_days = serializers.IntegerField(allow_null=True)

@@ -1,8 +1,26 @@
 """An identifier is a (type, normalised value): the atom of identity. It never splits."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from cdp.kernel.errors import TesseraError
+
+# What names a device or a browser and not whoever uses it, in the words of OpenDSR. Postgres has the same list: a type
+# more takes a migration (see consent/migrations/0018_devices.py).
+DEVICE_TYPES: Final = frozenset(
+    {
+        "anonymous_id",
+        "android_advertising_id",
+        "android_id",
+        "fire_advertising_id",
+        "ios_advertising_id",
+        "ios_vendor_id",
+        "microsoft_advertising_id",
+        "microsoft_publisher_id",
+        "roku_advertising_id",
+        "roku_publisher_id",
+    }
+)
 
 
 class IdentifierSyntaxError(TesseraError):
@@ -25,6 +43,10 @@ class Identifier:
         if not (separator and head and rest):
             raise IdentifierSyntaxError
         return cls(head, rest)
+
+    @property
+    def is_device(self) -> bool:
+        return self.type in DEVICE_TYPES
 
     def __str__(self) -> str:
         return f"{self.type}:{self.value}"

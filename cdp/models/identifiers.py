@@ -14,7 +14,8 @@ from cdp.models.workspaces import Workspace
 
 
 class Identifier(models.Model):
-    """`permitted` is the decision for the *person*: the same on all identifiers of a profile.
+    """`permitted` is the decision for the *person*: the same on all identifiers of a profile. Of what is judged device by
+    device an identifier of a device has its own.
 
     Triggers keep it true in the transaction that changes the ledger or `profile_id` (see consent/migrations).
     """

@@ -163,6 +163,7 @@ def test_purposes__tell_the_ground_of_each(owner, as_web):
     purposes = owner.get("purposes").json()["purposes"]
 
     assert {each["purpose"]: each["legal_basis"] for each in purposes}["advertising"] == "CONSENT"
+    assert {each["scope"] for each in purposes} == {"PERSON"}
     assert len(purposes) == 7
 
 

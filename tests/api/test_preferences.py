@@ -72,6 +72,18 @@ def test_page__before_anything_was_said__shows_what_holds_and_nothing_that_is_no
     assert said() == []
 
 
+def test_page__of_what_is_judged_by_device__asks_a_device_alone(client, address, workspace, now):
+    PurposePolicy.objects.filter(purpose="advertising").update(scope="DEVICE")
+    token, _ = preferences.link_for(Identifier("anonymous_id", "browser-1"), workspace_id=workspace.pk, now=now)
+
+    of_a_person, of_a_device = (form(client.get(each)).fields for each in (address, f"/preferences/{token}"))
+    client.post(address, {"choose": "all"})
+
+    assert (of_a_person.get("advertising"), of_a_device["advertising"]) == (None, "no")
+    assert of_a_person["analytics"] == of_a_device["analytics"] == "yes"
+    assert "advertising" not in {purpose for purpose, _, _ in said()}
+
+
 def test_page__to_refuse_all__takes_one_button_as_to_accept_all(client, address):
     assert form(client.get(address)).buttons == ["none", "all", "these"]
 

@@ -12,12 +12,13 @@ from pytest_django import DjangoDbBlocker
 
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Identifier, OutboxRow, Profile, Stage, Workspace
+from cdp.models import Cause, Identifier, Profile, Stage, Workspace
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import chain, confirmations, gate, queries, services
 from consent.models import ConsentRecord, ConsentState, LegalBasis, Notice, PurposePolicy
 from consent.services import ConsentStatement, Recorded, record_consents
+from tests import outbox
 from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, say
 
 ADA = Named("email", "ada@example.com")
@@ -58,9 +59,7 @@ def test_record_consents__by_a_login_that_may__decides_at_once(login, workspace,
     kept = ConsentRecord.objects.get()
     assert (kept.purpose, kept.state, kept.source, kept.key) == ("advertising", "GIVEN", source, "1")
     assert bytes(kept.identifier_digest) == identifier_digest("email", ADA.value)
-    assert list(OutboxRow.objects.values_list("stage", "subject_id", "cause")) == [
-        (Stage.SEGMENTS, person.profile_id, Cause.CONSENT)
-    ]
+    assert outbox.waiting() == [(Stage.SEGMENTS, person.profile_id, Cause.CONSENT)]
 
 
 def test_record_consents__before_the_person_is_known__decides_when_the_person_comes(workspace):
@@ -338,6 +337,16 @@ def test_explain__past_an_expiry_that_nobody_decided__says_that_late_means_close
     assert [rule for rule, _ in answer.rules] == ["silence_permits", "late_means_closed"]
 
 
+def test_effective__of_now__asks_once_what_holds_the_person_back(workspace, django_assert_num_queries):
+    now = timezone.now()
+    asked = {"workspace_id": workspace.pk, "identifier": ADA, "purpose": Purpose.ADVERTISING, "now": now}
+
+    with django_assert_num_queries(5):
+        queries.effective(at=now, **asked)
+    with django_assert_num_queries(6):
+        queries.effective(at=now - timedelta(days=1), **asked)
+
+
 def test_explain_all__agrees_with_the_gate_on_every_purpose(workspace):
     now = timezone.now()
     person = IdentifierFactory(workspace=workspace, value=ADA.value)
@@ -465,7 +474,7 @@ def test_purposes__changed_for_more_people_than_a_slice__decide_on_everybody(wor
     assert Profile.objects.filter(permitted=masks - advertising).count() == 0
     assert Profile.objects.filter(permitted=masks).count() == many
     assert Identifier.objects.filter(permitted=masks).count() == many
-    assert OutboxRow.objects.filter(stage=Stage.SEGMENTS, cause=Cause.CONSENT).count() == many
+    assert len(set(outbox.subjects_waiting(stage=Stage.SEGMENTS, cause=Cause.CONSENT))) == many
 
 
 def test_record_consents__all_new_but_one_whose_key_is_known__refuses_them_all(workspace, now):

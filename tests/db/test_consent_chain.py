@@ -15,7 +15,7 @@ from cdp.kernel.identifiers import Identifier as Named
 from cdp.models.tenancy import workspace_scope
 from consent import chain, published_heads, services
 from consent.chain import Fault, Finding, Head
-from consent.models import ConsentLink, ConsentRecord, ConsentState, Notice
+from consent.models import ConsentLink, ConsentRecord, ConsentState, Notice, PurposePolicy
 from consent.services import ConsentStatement, record_consents
 from tests.factories import SourceFactory, WorkspaceFactory
 
@@ -249,6 +249,27 @@ def test_purpose__with_regimes__is_checked_before_it_is_saved(regimes, is_fine, 
 
     with nullcontext() if is_fine else pytest.raises(ValidationError, match="regime"):
         policy.clean()
+
+
+def test_purpose__judged_by_device__has_that_in_its_rule_and_the_others_are_what_they_were(workspace):
+    before = set(workspace.purposerule_set.values_list("fingerprint", flat=True))
+
+    PurposePolicy.objects.filter(purpose="analytics").update(scope="DEVICE")
+
+    added = workspace.purposerule_set.exclude(fingerprint__in=before).get()
+    assert (added.purpose, added.version, added.rule["scope"]) == ("analytics", 2, "DEVICE")
+    assert not workspace.purposerule_set.filter(version=1, rule__has_key="scope").exists()
+
+
+@pytest.mark.parametrize("purpose", ["identity", "segmentation", "collection"])
+def test_purpose__that_writes_about_the_person__is_never_judged_by_device(purpose, workspace):
+    policy = PurposePolicy.objects.get(purpose=purpose)
+    policy.scope = "DEVICE"
+
+    with pytest.raises(ValidationError, match="device by device"):
+        policy.full_clean()
+    with pytest.raises(IntegrityError, match="purpose_by_device_only_reads"), transaction.atomic():
+        policy.save()
 
 
 def test_purpose__saved_without_a_change__stays_the_same_version(workspace):

@@ -9,8 +9,8 @@ from django.db import connection
 
 from cdp.kernel.purposes import Purpose
 from cdp.management.commands.consent import BrokenLedgerError
-from cdp.models import Workspace
-from consent.models import ConsentRecord, ConsentState
+from cdp.models import Identifier, Workspace
+from consent.models import ConsentRecord, ConsentState, PurposePolicy
 from consent.services import BadCategoryError, InvalidStatementError
 from consent.signals.bits import MalformedSignalError
 from tests.factories import IdentifierFactory, say
@@ -48,6 +48,26 @@ def test_explain__of_nobody_known__answers_by_the_legal_basis(run):
 
     assert told["allowed"] is True
     assert [each["rule"] for each in told["why"]] == ["silence_permits", "nobody_yet"]
+
+
+def test_explain__of_what_is_judged_by_device__says_on_which_it_holds(run, workspace):
+    PurposePolicy.objects.filter(workspace=workspace, purpose="analytics").update(scope="DEVICE", legal_basis="CONSENT")
+    laptop, phone = (IdentifierFactory(workspace=workspace, type="anonymous_id", value=name) for name in "ab")
+    person = IdentifierFactory(workspace=workspace, value="ada@example.com")
+    Identifier.objects.filter(pk__in=[laptop.pk, phone.pk, person.pk]).update(profile_id=laptop.pk)
+    say(laptop, Purpose.ANALYTICS, ConsentState.GIVEN, is_verified=True)
+    say(phone, Purpose.ANALYTICS, ConsentState.REFUSED)
+
+    def told(name: str) -> tuple[bool, list[str], list[int]]:
+        answer = run("consent", "explain", "--identifier", name, "--purpose", "analytics")
+        rules = [each["rule"] for each in answer["why"] if each["kind"] == "rule"]
+        return answer["allowed"], rules, sorted(each["id"] for each in answer["why"] if each["kind"] == "ledger")
+
+    first, second = ConsentRecord.objects.order_by("pk").values_list("pk", flat=True)
+    assert told("anonymous_id:a") == (True, ["granted", "on_this_device"], [first])
+    assert told("anonymous_id:b") == (False, ["denied", "on_this_device"], [second])
+    assert told("email:ada@example.com") == (False, ["denied", "on_every_device"], [first, second])
+    assert told("anonymous_id:never-seen") == (False, ["silence_refuses", "on_this_device", "nobody_yet"], [])
 
 
 def test_record__twice_with_a_key__records_once(run):

@@ -241,6 +241,24 @@ def test_withdrawal__is_in_the_ledger_for_what_rests_on_consent(desk, ada, works
     assert set(said.values_list("occurred_at", flat=True)) == {desk.now - DAY}
 
 
+def test_withdrawal__of_what_is_judged_by_device__reaches_every_device_of_the_person(desk, ada, workspace):
+    PurposePolicy.objects.filter(purpose=Purpose.ADVERTISING).update(scope="DEVICE")
+    browser, stranger = (IdentifierFactory(workspace=workspace, type="anonymous_id", value=name) for name in "ab")
+    Identifier.objects.filter(pk=browser.pk).update(profile_id=ada[0].profile_id)
+    for one in (browser, stranger):
+        say(one, Purpose.ADVERTISING, ConsentState.GIVEN)
+    before = masks()
+
+    desk.carry_out(Right.WITHDRAWAL)
+    desk.work()
+
+    permitting = {value for value, mask in masks().items() if mask & Purpose.ADVERTISING.bit}
+    assert before["a"] & Purpose.ADVERTISING.bit
+    assert permitting == {"b"}
+    withdrawn = ConsentRecord.objects.filter(state="WITHDRAWN").values_list("identifier_type", flat=True)
+    assert sorted(withdrawn) == ["anonymous_id", "email", "phone"]
+
+
 def test_withdrawal__of_before_the_last_grant__leaves_that_grant(desk, ada):
     say(ada[0], Purpose.ADVERTISING, ConsentState.GIVEN, at=desk.now - DAY / 2, is_verified=True)
 
@@ -389,7 +407,7 @@ def test_what_is_being_done__cannot_be_taken_back_and_what_was_taken_back_is_not
         ("web", "is_by_hand = true"),
         ("rights", "outcome = 'x'"),
         ("rights", "kind = 'RESTRICTION'"),
-        ("operator", "done_at = now()"),
+        ("operator", "claimed_until = now()"),
     ],
 )
 def test_work__is_changed_by_nobody_whose_work_it_is_not(login, change, desk):

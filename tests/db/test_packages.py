@@ -190,8 +190,9 @@ SELECT * FROM (VALUES
 """
 
 
-def test_section__of_odd_values__says_them_alike_in_each_format(workspace):
+def test_section__of_odd_values__says_them_alike_in_each_format(workspace, monkeypatch):
     """As Python writes them, for spreadsheets and browsers harmless; in JSON what JSON can say stays what it is."""
+    monkeypatch.setattr(packaging, "COLUMNS", {name: name for name in ODD_COLUMNS})
     whole, person = io.BytesIO(), packaging.Person(workspace.pk, [], [], [])
     with zipfile.ZipFile(whole, "w") as archive:
         assert packaging._write_section(archive, Section("events", "event", Origin.OBSERVED, ODD), person) == 5
@@ -442,6 +443,32 @@ def test_package__speaks_the_language_of_the_person_to_people_and_the_same_to_ma
     assert f'<html lang="{locale}">'.encode() in archive.read("html/observed/events.html")
     assert archive.namelist() == other.namelist()
     assert archive.read("json/observed/events.json") == other.read("json/observed/events.json")
+
+
+@pytest.mark.parametrize("locale", ["en", "fr"])
+def test_columns__have_words_for_people_and_names_for_machines_and_a_page_that_tells_which_is_which(
+    locale, filled, built
+):
+    archive = built(f"email:{filled.people[0].value}", locale=locale)
+
+    with translation.override(locale):
+        heads = "".join(f"<th>{html.escape(str(words.COLUMNS[name]))}</th>" for name in ("type", "value", "person"))
+        explained = f"<td><code>person</code></td><td>{words.COLUMNS['person']}</td>"
+    assert heads in archive.read("html/provided/identifiers.html").decode()
+    assert archive.read("csv/provided/identifiers.csv").startswith(b"type,value,person,known_since")
+    assert explained in archive.read("columns.html").decode()
+    assert 'href="columns.html"' in archive.read("index.html").decode()
+
+
+def test_words__name_every_column_of_every_section_and_no_other(filled):
+    nobody = {"identifiers": [], "profiles": [], "digests": [], "workspace": 0}
+    named = set()
+    with connection.cursor() as cursor:
+        for section in SECTIONS:
+            cursor.execute(section.query, nobody)
+            named |= {column.name for column in cursor.description}
+
+    assert set(words.COLUMNS) == named
 
 
 def test_words__name_every_section_and_origin():

@@ -1,6 +1,6 @@
 """Laws of consent, on real Postgres: the masks that its triggers keep are what the pure rule decides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cdp.kernel.identifiers import DEVICE_TYPES
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
 from cdp.models import Identifier, Profile, Trait, Workspace
@@ -119,10 +120,10 @@ def gathered(identifiers: list[Identifier], cluster: list[int]) -> dict[int, lis
     return {identifiers[places[0]].pk: places for places in people.values()}
 
 
-def permitted_to(profile_id: int, recipient: str) -> int:
-    """As a view of what is sent reads it."""
+def permitted_to(profile_id: int, recipient: str, purpose: Purpose = Purpose.ADVERTISING) -> int:
+    """As a view of what is sent reads it; without a recipient as every other view of profiles."""
     recipient = recipient.replace("'", "''")
-    condition = with_gate(f"{{permitted:p:'{recipient}'}}", Purpose.ADVERTISING)
+    condition = with_gate(f"{{permitted:p:'{recipient}'}}" if recipient else "{permitted:p}", purpose)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) FROM profile p WHERE p.id = %s AND {condition}", [profile_id])
         return int(cursor.fetchone()[0])
@@ -195,6 +196,118 @@ def test_gate__for_every_recipient__is_what_the_rule_decides_and_what_is_explain
             assert Profile.objects.get(pk=profile_id).permitted_until == min(lapses, default=None)
 
 
+# -- device by device -----------------------------------------------------------------------------------------------
+
+kinds = st.lists(
+    st.sampled_from(["anonymous_id", "ios_advertising_id", "email", "user_id"]), min_size=PEOPLE, max_size=PEOPLE
+)
+clusters = st.lists(st.integers(0, PEOPLE - 1), min_size=PEOPLE, max_size=PEOPLE)
+of_devices = st.fixed_dictionaries(
+    {
+        "identifier": st.integers(0, PEOPLE - 1),
+        "purpose": st.sampled_from([Purpose.ANALYTICS, Purpose.ANALYTICS, Purpose.ADVERTISING]),
+        "state": st.sampled_from(["GIVEN", "GIVEN", "RENEWED", "REFUSED", "WITHDRAWN", "UNKNOWN", "EXPIRED"]),
+        "day": st.integers(-4, 1),
+        "lasts": st.none() | st.integers(1, 6),
+        "is_verified": st.booleans(),
+        "recipient": st.sampled_from(["", "", "", "meta"]),
+    }
+)
+device_ledgers = st.lists(of_devices, max_size=8)
+
+
+def judge_by_device(workspace: Workspace, basis: str = "CONSENT") -> None:
+    policies = PurposePolicy.objects.filter(workspace=workspace, purpose=Purpose.ANALYTICS)
+    policies.update(scope="DEVICE", legal_basis=basis, regimes=REGIMES)
+
+
+def of_kinds(workspace: Workspace, types: list[str]) -> list[Identifier]:
+    return [IdentifierFactory(workspace=workspace, type=kind) for kind in types]
+
+
+def about_analytics(ledger: list[dict], places: Iterable[int], now: datetime) -> list[Statement]:
+    words = [each for each in ledger if each["identifier"] in places and each["purpose"] == Purpose.ANALYTICS]
+    return [statement_of(word, now) for word in words]
+
+
+def bits(identifiers: list[Identifier], purpose: Purpose) -> list[bool]:
+    return [bool(mask & purpose.bit) for mask, _ in masks(identifiers)]
+
+
+@pytest.mark.slow
+@on_postgres(max_examples=60)
+@given(
+    ledger=device_ledgers, cluster=clusters, types=kinds,
+    basis=st.sampled_from(["CONSENT", "LEGITIMATE_INTEREST"]), home=st.sampled_from([None, "FR", "US"]),
+)  # fmt: skip
+def test_gate__of_what_is_judged_by_device__is_what_the_rule_decides_and_what_is_explained(
+    workspace, ledger, cluster, types, basis, home
+):
+    with example():
+        now = timezone.now()
+        judge_by_device(workspace, basis)
+        lives_by_a_trait(workspace)
+        identifiers = of_kinds(workspace, types)
+        people = gathered(identifiers, cluster)
+        for profile_id, places in people.items():
+            live(identifiers[places[0]], profile_id, home)
+
+        write(ledger, identifiers, now)
+
+        policy = Policy(basis, regime_in(REGIMES, home or ""), is_by_device=True)
+        seen = bits(identifiers, Purpose.ANALYTICS)
+        for (profile_id, places), recipient in product(people.items(), ("", "meta", "unheard_of")):
+            devices = {place for place in places if types[place] in DEVICE_TYPES}
+            whole = decide(policy, about_analytics(ledger, places, now), now, recipient, devices).allowed
+            assert permitted_to(profile_id, recipient, Purpose.ANALYTICS) == whole
+            for place in places:
+                alone = place in devices and not recipient
+                allowed = decide(policy, about_analytics(ledger, {place}, now), now, "", {place}).allowed
+                allowed = allowed if alone else whole
+                one = Named(identifiers[place].type, identifiers[place].value)
+                asked = {"workspace_id": workspace.pk, "identifier": one, "now": now, "recipient": recipient}
+                answer = queries.explain(purpose=Purpose.ANALYTICS, **asked)
+                told = queries.effective(purpose=Purpose.ANALYTICS, at=now, **asked)
+                assert (answer.allowed, answer.decision.allowed) == (allowed, allowed)
+                assert (told.gate, told.decision.allowed) == (allowed, allowed)
+                assert answer.rules[1][0] == ("on_this_device" if alone else "on_every_device")
+                assert recipient or seen[place] == allowed
+
+
+@on_postgres(max_examples=60)
+@given(ledger=device_ledgers, once=clusters, again=clusters)
+def test_device__whatever_is_merged_with_it__permits_what_its_own_rows_do(workspace, ledger, once, again):
+    with example():
+        now = timezone.now()
+        judge_by_device(workspace)
+        devices = of_kinds(workspace, ["anonymous_id", "android_id", "anonymous_id"])
+        write(ledger, devices, now)
+        apart = bits(devices, Purpose.ANALYTICS)
+
+        for cluster in (once, again):
+            gathered(devices, cluster)
+
+            assert bits(devices, Purpose.ANALYTICS) == apart
+
+    own = [about_analytics(ledger, {place}, now) for place in range(PEOPLE)]
+    assert apart == [decide(Policy("CONSENT"), words, now).allowed for words in own]
+
+
+@given(ledger=ledgers, basis=st.sampled_from(["CONSENT", "LEGITIMATE_INTEREST"]), asked=st.sampled_from(["", "meta"]))
+def test_decide__device_by_device__permits_what_every_device_does_and_never_more_than_for_the_person(
+    ledger, basis, asked
+):
+    statements = [statement_of(word, NOON) for word in ledger]
+    policy = Policy(basis, is_by_device=True)
+    devices = range(PEOPLE)
+
+    whole = decide(policy, statements, NOON, asked, devices).allowed
+
+    own = [[each for each in statements if each.identifier == one] for one in devices]
+    assert whole == all(decide(policy, words, NOON, asked, {one}).allowed for one, words in enumerate(own))
+    assert decide(Policy(basis), statements, NOON, asked).allowed or not whole
+
+
 @on_postgres(max_examples=40)
 @given(ledger=ledgers, order=st.randoms(use_true_random=False))
 def test_merge_then_undo__of_any_ledger__restores_what_each_recipient_may(workspace, ledger, order):
@@ -209,6 +322,24 @@ def test_merge_then_undo__of_any_ledger__restores_what_each_recipient_may(worksp
             move([identifier], identifier.pk)
 
         assert by_recipient(identifiers) == apart
+
+
+@on_postgres(max_examples=60)
+@given(ledger=ledgers, cluster=st.lists(st.integers(0, PEOPLE - 1), min_size=PEOPLE, max_size=PEOPLE))
+def test_masks__of_all_people_at_once__are_those_of_each_alone(workspace, ledger, cluster):
+    """The ledger is asked type by type for everybody: each hears what was said of their own identifiers."""
+    with example():
+        now = timezone.now()
+        identifiers = [IdentifierFactory(workspace=workspace, type=kind) for kind in ("email", "phone", "email")]
+        people = gathered(identifiers, cluster)
+        write(ledger, identifiers, now)
+        one_by_one = masks(identifiers), by_recipient(identifiers)
+        Identifier.objects.update(permitted=0, permitted_until=None)
+        Profile.objects.filter(pk__in=people).update(permitted=0, permitted_until=None, permitted_by_recipient=None)
+
+        PurposePolicy.objects.filter(workspace=workspace).update(retention_days=30)
+
+        assert (masks(identifiers), by_recipient(identifiers)) == one_by_one
 
 
 @on_postgres(max_examples=60)
@@ -254,9 +385,10 @@ def test_decide__with_one_withdrawal_more__never_permits_more_at_any_time(ledger
     withdrawn = statement_of({**withdrawal, "state": "WITHDRAWN"}, NOON)
     at = NOON + timedelta(days=days)
 
-    for basis, asked in product(("CONSENT", "LEGITIMATE_INTEREST"), ("", "meta")):
-        if decide(Policy(basis), [*statements, withdrawn], at, asked).allowed:
-            assert decide(Policy(basis), statements, at, asked).allowed
+    for basis, asked, by_device in product(("CONSENT", "LEGITIMATE_INTEREST"), ("", "meta"), (False, True)):
+        policy = Policy(basis, is_by_device=by_device)
+        if decide(policy, [*statements, withdrawn], at, asked, {0}).allowed:
+            assert decide(policy, statements, at, asked, {0}).allowed
 
 
 @given(ledger=ledgers, basis=st.sampled_from(["CONSENT", "LEGITIMATE_INTEREST"]))
@@ -277,13 +409,17 @@ def test_decide__for_a_platform__is_never_moved_by_what_was_said_of_email(ledger
     assert decide(Policy("CONSENT"), statements, NOON, "meta") == decide(Policy("CONSENT"), without, NOON, "meta")
 
 
-@given(ledger=ledgers, order=st.randoms(use_true_random=False), recipient=st.sampled_from(["", "meta"]))
-def test_decide__in_any_order__is_the_same(ledger, order, recipient):
+@given(
+    ledger=ledgers, order=st.randoms(use_true_random=False), recipient=st.sampled_from(["", "meta"]),
+    by_device=st.booleans(),
+)  # fmt: skip
+def test_decide__in_any_order__is_the_same(ledger, order, recipient, by_device):
     statements = [statement_of(word, NOON) for word in ledger]
+    policy = Policy("CONSENT", is_by_device=by_device)
 
-    decided = decide(Policy("CONSENT"), order.sample(statements, len(statements)), NOON, recipient)
+    decided = decide(policy, order.sample(statements, len(statements)), NOON, recipient, {0, 1})
 
-    assert decided == decide(Policy("CONSENT"), statements, NOON, recipient)
+    assert decided == decide(policy, statements, NOON, recipient, {0, 1})
 
 
 @given(ledger=ledgers, days=st.integers(0, 10))

@@ -44,6 +44,31 @@ def test_decide__when_the_last_word_does_not_grant__refuses_on_every_basis(polic
     assert (decision.allowed, decision.rule) == (False, Rule.NOT_GRANTED)
 
 
+BY_DEVICE = Policy("CONSENT", is_by_device=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        ([said("GIVEN", who="phone"), said("GIVEN", who="tablet")], Rule.GRANTED),
+        ([said("GIVEN", who="phone")], Rule.SILENCE_REFUSES),
+        ([said("GIVEN", who="phone"), said("GIVEN", who="tablet"), said("REFUSED", who="e-mail")], Rule.DENIED),
+        ([said("REFUSED", 9, who="phone"), said("GIVEN", 1, who="tablet", is_verified=True)], Rule.DENIED),
+        ([said("GIVEN", who="e-mail", is_verified=True)], Rule.SILENCE_REFUSES),
+        ([said("GIVEN", who="phone"), said("EXPIRED", who="tablet")], Rule.NOT_GRANTED),
+    ],
+)
+def test_decide__for_a_person_with_two_devices__asks_each_of_them(words, rule):
+    decision = decide(BY_DEVICE, words, NOW, devices=["phone", "tablet"])
+
+    assert (decision.allowed, decision.rule) == (rule is Rule.GRANTED, rule)
+
+
+def test_decide__by_device_for_whoever_has_none__is_as_for_a_person():
+    assert decide(BY_DEVICE, [said("GIVEN", who="e-mail")], NOW).rule is Rule.GRANTED
+    assert decide(BY_DEVICE, [], NOW).rule is Rule.SILENCE_REFUSES
+
+
 def test_decide__when_the_last_word_is_unknown__is_silence():
     assert decide(INTEREST, [said("UNKNOWN")], NOW).rule is Rule.SILENCE_PERMITS
     assert decide(OPT_IN, [said("GIVEN", 20), said("UNKNOWN", 10)], NOW).rule is Rule.SILENCE_REFUSES

@@ -3,137 +3,23 @@
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.core import mail
 from django.db import connection
-from django.http import HttpResponse
-from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from cdp import http, tasks
 from cdp.kernel.identifiers import Identifier
 from cdp.models.tenancy import workspace_scope
 from consent import packaging, requests
 from consent.models import DataRequest, DsrCallback, DsrRequest, LegalBasis, PurposePolicy, RequestStep
-from consent.opendsr import calling, controllers, signing, turns
+from consent.opendsr import controllers, signing
+from tests.api.opendsr.controller import CALLED, DOMAIN, DUE, ID, SUBMITTED, Controller, asked, identity, named, reasons
 from tests.factories import IdentifierFactory, WorkspaceFactory
-from tests.fakes.authority import Authority
-from tests.fakes.opendsr import FakeController
-
-DOMAIN = "dsr.example.com"
-ID = "a7551968-d5d6-44b2-9831-815ac9017798"
-SUBMITTED = "2026-10-31T09:00:00Z"
-DUE = "2026-11-30T09:00:00Z"  # a calendar month later, on its last day
-CALLED = "https://controller.example.com/callbacks"
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority(timezone.now())
-
-
-@pytest.fixture(scope="module")
-def certificate(authority):
-    return authority.issue(DOMAIN)
-
-
-@pytest.fixture(autouse=True)
-def _processor(settings, tmp_path, certificate, monkeypatch):
-    """We are a processor; nobody is woken, the tests take the turns themselves."""
-    settings.OPENDSR_DOMAIN = DOMAIN
-    paths = certificate.write(tmp_path, "processor")
-    settings.OPENDSR_CERTIFICATE, settings.OPENDSR_KEY = map(str, paths)
-    settings.PACKAGE_DIR = tmp_path / "packages"
-    monkeypatch.setattr(tasks, "wake_opendsr", lambda: None)
-
-
-@dataclass(frozen=True)
-class Controller:
-    """Calls the adapter with its token."""
-
-    client: Client
-    row: Any
-    token: str
-
-    def post(self, body: object, path: str = "/v2/requests", **headers: str) -> HttpResponse:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.client.post(path, content, content_type="application/json", headers=self._headers | headers)
-
-    def get(self, path: str) -> HttpResponse:
-        return self.client.get(path, headers=self._headers)
-
-    def delete(self, path: str) -> HttpResponse:
-        return self.client.delete(path, headers=self._headers)
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-
-@pytest.fixture
-def register(client, workspace):
-    """`register("acme", is_lenient=True)`: a controller of the workspace, or of another one."""
-    client.raise_request_exception = False
-
-    def make(slug="acme", of=workspace, **more):
-        given = {"hosts": ["controller.example.com"], **more}
-        row, token = controllers.register_controller(workspace_id=of.pk, slug=slug, now=timezone.now(), **given)
-        return Controller(client, row, token)
-
-    return make
-
-
-@pytest.fixture
-def acme(register, as_login):
-    made = register()
-    as_login("web")
-    return made
-
-
-@pytest.fixture
-def turn(workspace, as_login):
-    """The worker of rights takes one; then the test goes on as `web`."""
-
-    def take():
-        as_login("rights")
-        turns.take_turn(workspace_id=workspace.pk, now=timezone.now())
-        while packaging.build_next(workspace_id=workspace.pk, now=timezone.now()):
-            pass
-        turns.take_turn(workspace_id=workspace.pk, now=timezone.now())
-        as_login("web")
-
-    return take
-
-
-def asked(**changes: object) -> dict[str, object]:
-    """A request of access; a change to None leaves the field out."""
-    identity = {"identity_type": "email", "identity_value": "Ada@Example.com", "identity_format": "raw"}
-    body = {
-        "regulation": "gdpr", "subject_request_id": ID, "subject_request_type": "access", "submitted_time": SUBMITTED,
-        "subject_identities": [identity], "api_version": "2.0", **changes,
-    }  # fmt: skip
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def identity(value: str, form: str = "raw", kind: str = "email") -> dict[str, str]:
-    return {"identity_type": kind, "identity_value": value, "identity_format": form}
-
-
-def reasons(answer: HttpResponse) -> list[str]:
-    return [one["reason"] for one in answer.json()["error"]["errors"]]
-
-
-def named() -> list[Identifier]:
-    return requests.identifiers_of(DataRequest.objects.get())
-
 
 # -- discovery ------------------------------------------------------------------------------------------------------
 
@@ -565,7 +451,7 @@ def test_version_one__has_its_own_names(acme, certificate):
         assert answer["X-OpenGDPR-Processor-Domain"] == DOMAIN
 
 
-# -- callbacks ------------------------------------------------------------------------------------------------------
+# -- whatever it sends ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url", ["http://controller.example.com/", "https://evil.example.com/", "https://127.0.0.1/"])
@@ -586,166 +472,6 @@ def test_body__whatever_it_is__is_taken_or_refused_and_never_an_accident(acme, b
     answer = acme.post(json.dumps(body).encode())
 
     assert answer.status_code in {201, 400}
-
-
-@pytest.fixture
-def listening(authority, certificate, tmp_path, monkeypatch):
-    """A controller at the other end of the line, whose name leads to this machine and whose authority is trusted."""
-    root = tmp_path / "root.pem"
-    root.write_bytes(authority.root.pem)
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(root))
-    monkeypatch.setattr(http, "_resolve", lambda *_: ["127.0.0.1"])
-    http.forget_hosts()
-    name = "controller.example.com"
-    with FakeController(name, authority.issue(name), tmp_path, processor=certificate.certificate) as host:
-        yield host
-    http.forget_hosts()
-
-
-@pytest.fixture
-def heard(register, listening, as_login):
-    """A controller that hears callbacks at two addresses."""
-    made = register(hosts=[listening.host], email="privacy@acme.example")
-    as_login("web")
-    return made
-
-
-@pytest.fixture
-def call(workspace, as_login):
-    """`call(after=timedelta(minutes=5))`: the worker of rights calls back what is due by then."""
-
-    def back(after=timedelta()):
-        as_login("rights")
-        taken = calling.call_back(workspace_id=workspace.pk, clock=lambda: timezone.now() + after)
-        as_login("web")
-        return taken
-
-    return back
-
-
-def test_callback__tells_every_address_of_every_change_in_order(heard, listening, turn, call):
-    urls = [listening.url("/a"), listening.url("/b")]
-    heard.post(asked(status_callback_urls=[*urls, urls[0]]))
-    turn()
-
-    taken = call()
-
-    assert (taken, listening.violations) == (4, [])
-    told = {
-        url: [said["request_status"] for said in listening.told if said["status_callback_url"] == url] for url in urls
-    }
-    assert told == {url: ["in_progress", "completed"] for url in urls}
-    last = listening.told[-1]
-    assert (last["subject_request_id"], last["controller_id"], last["expected_completion_time"]) == (ID, "acme", DUE)
-    assert last["results_url"] == heard.get(f"/v2/requests/{ID}").json()["results_url"]
-    assert call() == 0
-    assert DsrRequest.objects.get().is_settled
-
-
-def test_callback__of_version_one__is_signed_under_the_old_names(heard, listening, turn, call):
-    body = asked(regulation=None, api_version="1.0", status_callback_urls=[listening.url("/a")])
-    heard.post(body, "/opengdpr_requests")
-    turn()
-
-    assert (call(), listening.violations) == (2, [])
-
-
-@pytest.mark.parametrize("status", [503, 403, 302])
-def test_callback__that_is_not_taken__comes_again_later_and_before_the_next_one(heard, listening, turn, call, status):
-    heard.post(asked(status_callback_urls=[listening.url("/a")]))
-    turn()
-    listening.planned = [status]
-
-    first, at_once, later = call(), call(), call(timedelta(minutes=2))
-    http.forget_hosts()
-
-    assert (first, at_once, later, listening.tries) == (0, 0, 2, 3)
-    assert [said["request_status"] for said in listening.told] == ["in_progress", "completed"]
-    attempts = DsrCallback.objects.order_by("step").values_list("attempts", "error")
-    assert list(attempts) == [(2, ""), (1, "")]
-
-
-def test_callback__that_is_never_taken__is_given_up_and_the_next_one_is_tried(heard, listening, turn, call, log):
-    heard.post(asked(status_callback_urls=[listening.url("/a")]))
-    turn()
-    listening.planned = [500] * calling.MOST_ATTEMPTS
-
-    for number in range(calling.MOST_ATTEMPTS + 1):
-        http.forget_hosts()
-        call(timedelta(days=number))
-
-    assert [said["request_status"] for said in listening.told] == ["completed"]
-    first, second = DsrCallback.objects.order_by("step")
-    assert (first.attempts, first.delivered_at, first.error) == (calling.MOST_ATTEMPTS, None, "http_transient")
-    assert (second.attempts, second.delivered_at is None) == (1, False)
-    assert any(entry["event"] == "opendsr.callback_given_up" for entry in log.events)
-
-
-def test_callback__to_an_address_that_is_allowed_no_more__is_never_made(heard, listening, turn, call, as_login):
-    heard.post(asked(status_callback_urls=[listening.url("/a")]))
-    turn()
-    as_login("none")
-    heard.row.callback_hosts = ["other.example.com"]
-    heard.row.save()
-
-    assert (call(), call(timedelta(days=9)), listening.tries) == (0, 0, 0)
-    assert list(DsrCallback.objects.values_list("error", flat=True)) == ["forbidden_callback"] * 2
-
-
-def test_callback__into_the_house__is_refused_where_the_connection_is_opened(heard, listening, turn, call, settings):
-    settings.PRIVATE_ADDRESSES_ALLOWED = False
-    heard.post(asked(status_callback_urls=[listening.url("/a")]))
-    turn()
-
-    assert (call(), listening.tries) == (0, 0)
-    assert DsrCallback.objects.order_by("step")[0].error == "forbidden_address"
-
-
-def test_callback__of_a_revoked_controller__is_not_made(heard, listening, turn, call, workspace, as_login):
-    heard.post(asked(status_callback_urls=[listening.url("/a")]))
-    turn()
-    as_login("none")
-    controllers.revoke_controller(workspace_id=workspace.pk, slug="acme", now=timezone.now())
-
-    assert (call(), call(), listening.tries) == (0, 0, 0)
-    assert not DsrCallback.objects.filter(over_at=None).exists()
-
-
-def test_refusal__is_written_to_the_controller(heard, listening, turn, call, workspace, settings):
-    settings.EMAIL_HOST, settings.DEFAULT_FROM_EMAIL = "mail.example.com", "dsr@example.com"
-    heard.post(asked(submitted_time=timezone.now().isoformat(), status_callback_urls=[listening.url("/a")]))
-    number = DataRequest.objects.get().pk
-    requests.refuse_request(
-        workspace_id=workspace.pk, request_id=number, reason="hidden", by="user:1", now=timezone.now()
-    )
-    turn()
-
-    taken = call()
-
-    assert (taken, [said["results_count"] for said in listening.told]) == (2, [0])
-    (letter,) = mail.outbox
-    assert (letter.to, ID in letter.body, "refused" in letter.body) == (["privacy@acme.example"], True, True)
-    assert "hidden" not in letter.body
-    assert "ada" not in letter.body.lower()
-
-
-def test_refusal__without_a_mail_server__waits_and_says_why(heard, turn, call, workspace):
-    heard.post(asked(submitted_time=timezone.now().isoformat()))
-    number = DataRequest.objects.get().pk
-    requests.refuse_request(workspace_id=workspace.pk, request_id=number, reason="x", by="user:1", now=timezone.now())
-    turn()
-
-    assert (call(), mail.outbox) == (0, [])
-    assert DsrCallback.objects.values_list("error", "over_at").get() == ("mail_not_sent", None)
-
-
-def test_turn__taken_twice__notes_each_change_once(heard, listening, turn):
-    heard.post(asked(status_callback_urls=[listening.url("/a")]))
-
-    turn()
-    turn()
-
-    assert list(DsrCallback.objects.order_by("step").values_list("status", flat=True)) == ["in_progress", "completed"]
 
 
 def test_request__again_after_the_pepper_changed__is_the_same(acme, settings):

@@ -7,6 +7,6 @@ from cdp.models.access import grant
 
 
 class Migration(migrations.Migration):
-    dependencies = [("consent", "0015_gate")]
+    dependencies = [("consent", "0017_lean_decision")]
 
     operations = [grant("SELECT (id, workspace_id)", "erasure", to=Purpose.COLLECTION)]
