@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
-GENERATION: Final = 40_000  # of each type: two generations of one are some 10 MiB
+GENERATION: Final = 25_000  # of each type: two generations of one are some 7 MiB
 
 K = TypeVar("K")
 V = TypeVar("V")

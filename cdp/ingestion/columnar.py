@@ -318,7 +318,7 @@ def _meetings(slots: Sequence[Any], times: Any) -> list[Meetings]:  # noqa: ANN4
     for (one, left), (other, right) in combinations(enumerate(slots), 2):
         pairs = pa.table({"left": left.indices, "right": right.indices, "at": times})
         pairs = pairs.filter(pc.and_(pc.is_valid(left), pc.is_valid(right)))
-        first = pairs.group_by(["left", "right"]).aggregate([("at", "min")])
+        first = pairs.group_by(["left", "right"], use_threads=False).aggregate([("at", "min")])
         found.append(Meetings((one, other), *(first.column(name).to_pylist() for name in ("left", "right", "at_min"))))
     return found
 
