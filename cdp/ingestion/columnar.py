@@ -120,7 +120,6 @@ class Arrived:
 
     def _store_columns(self, permit: Permit[Collection], met: Met, turn: AbstractContextManager[None]) -> Stored:
         what = _what(self.columns, met.ids)
-        columnar_storing.count_dropped(permit, self.columns.size - what.size)
         events, whose = columnar_storing.store(permit, what, met, turn)
         return Stored(events, dict.fromkeys(whose, Cause.EVENT))
 
@@ -334,7 +333,9 @@ def _what(columns: Columns, ids: Sequence[Ids]) -> What:
         ]
         are_named = reduce(pc.and_, is_named)
         lines, whose = lines.filter(are_named), whose.filter(are_named)
-    return What(columns.whom.source_id, columns.received_at, len(lines), _data(lines), pc.unique(whose).to_pylist())
+    dropped = columns.size - len(lines)
+    owners = pc.unique(whose).to_pylist()
+    return What(columns.whom.source_id, columns.received_at, len(lines), _data(lines), owners, dropped)
 
 
 def _seen_with(slots: Sequence[Any]) -> Any:  # noqa: ANN401  # Arrow

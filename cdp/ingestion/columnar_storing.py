@@ -67,7 +67,8 @@ class Met:
 @dataclass(frozen=True, slots=True)
 class What:
     """Events in COPY's text format: message id, name, whose it is, whom it was seen with as an array, when it occurred,
-    whether the file says when, and properties. `owners` are all whose they are.
+    whether the file says when, and properties. `owners` are all whose they are; `dropped` of the block named somebody who
+    must not be stored.
     """
 
     source_id: int
@@ -75,6 +76,7 @@ class What:
     size: int
     data: memoryview | bytes
     owners: Sequence[int]
+    dropped: int
 
 
 # -- who ------------------------------------------------------------------------------------------------------------
@@ -175,8 +177,10 @@ def store(
     form = _form(what)
     with storing.arriving(form) as cursor:
         _copy(cursor, what.data)
-        size = what.size - _drop_suppressed(permit, cursor, met)
-        with turn:
+        dropped = _drop_suppressed(permit, cursor, met)
+        size = what.size - dropped
+        with turn:  # what counts the dropped is one row of the day, for which blocks wait in their order as well
+            _count(permit, what.dropped + dropped)
             fresh = size if storing.claim_all(permit, cursor) else storing.claim(permit, cursor, size)
         storing.insert_events(permit, cursor, form)
         return fresh, what.owners if fresh == what.size else storing.owners(cursor, form)
@@ -200,14 +204,12 @@ def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, met: Met
     if not them:
         return 0
     cursor.execute(_DROP, {"them": them})
-    return count_dropped(permit, int(cursor.rowcount))
+    return int(cursor.rowcount)
 
 
-def count_dropped(permit: Permit[Collection], dropped: int) -> int:
-    """Events that name somebody who must not be stored are told as numbers and nothing else."""
+def _count(permit: Permit[Collection], dropped: int) -> None:
     if dropped:
         suppression.count_dropped(permit.workspace_id, dropped)
-    return dropped
 
 
 def _form(what: What) -> Form:

@@ -10,8 +10,10 @@ from django.utils import timezone
 from cdp.ingestion import blocks, loading, quarantine
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.loading import Counts
+from cdp.kernel.identifiers import Identifier as Named
 from cdp.models import Event, Identifier, Run, Sighting
 from cdp.models.closing import close_workspace
+from consent import erasure
 from tests.factories import SourceFactory, WorkspaceFactory
 from tests.outbox import subjects_waiting
 
@@ -45,12 +47,12 @@ def row(number, *, key=None, kind="track", event="Bought"):
     return f"{key or f'm{number}'},{who},d{number // 5},{kind},{event},2026-{month:02}-01T10:00:{number % 60:02}Z,{number}.5\n"
 
 
-def load(source, path):
+def load(source, path, report=lambda _: None):
     mapping = path.with_suffix(".yaml")
     mapping.write_text(MAPPED)
     return ingestion.load_events(
         workspace_id=source.workspace_id, source=source.name, path=path, mapping=mapping, clock=lambda: NOW,
-        report=lambda _: None,
+        report=report,
     )  # fmt: skip
 
 
@@ -131,6 +133,32 @@ def test_load__of_which_a_block_fails__keeps_those_before_and_goes_on_with_it(fa
     assert sorted(Event.objects.values_list("message_id", flat=True)) == sorted(f"m{number}" for number in range(kept))
     assert load(shop, path) == Counts(read=ROWS, accepted=ROWS)
     assert Event.objects.count() == ROWS
+
+
+@pytest.mark.parametrize("by_two", [True, False])
+def test_somebody_erased_while_a_file_is_loaded__comes_back_by_none_of_its_rows(
+    by_two, shop, tmp_path, settings, monkeypatch
+):
+    """The load remembers everybody's id: it must not write it again when nobody has it any more."""
+    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
+    monkeypatch.setattr(loading, "_is_large", lambda _: by_two)
+    rows = [f"m{number},u{number % 3},,track,Bought,2026-01-01T10:00:00Z,1\n" for number in range(ROWS)]
+    done = []
+
+    def erase_one(_):
+        if not done:
+            done.append(
+                erasure.erase_person(workspace_id=shop.workspace_id, identifier=Named("user_id", "u1"), now=NOW)
+            )
+
+    load(shop, write(tmp_path, rows), erase_one)
+
+    assert done[0].rows["event"] > 0
+    assert set(Identifier.objects.values_list("value", flat=True)) == {"u0", "u2"}
+    assert set(Event.objects.values_list("identifier_id", flat=True)) == set(
+        Identifier.objects.values_list("pk", flat=True)
+    )
+    assert Event.objects.count() == sum(number % 3 != 1 for number in range(ROWS))
 
 
 def test_connections__of_the_threads__are_closed_behind_them(shop, tmp_path):
