@@ -6,6 +6,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Identifier, Run, User, Workspace
+from identity.relation_models import Refusal as Refusal
+from identity.relation_models import Relation as Relation
 
 
 class Verdict(models.TextChoices):

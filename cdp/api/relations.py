@@ -1,0 +1,41 @@
+"""Whom a person belongs with: households and organisations, which are related and never merged."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cdp.api.profiles import PersonView, described, permitted_person
+from identity import relations
+
+
+class MemberBody(serializers.Serializer[Any]):
+    profile = serializers.IntegerField()
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True, help_text="null while both belong to it")
+
+
+class RelationBody(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="the same for all members")
+    kind = serializers.CharField(help_text="HOUSEHOLD or ORGANISATION")
+    rule = serializers.CharField(help_text="what the members have in common")
+    confidence = serializers.FloatField()
+    shared = serializers.ListField(child=serializers.CharField(), help_text="names of traits, without their values")
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True)
+    members = MemberBody(many=True, help_text="the others, as far as they permit the purpose of the key")
+    has_more = serializers.BooleanField()
+
+
+class RelationsBody(serializers.Serializer[Any]):
+    relations = RelationBody(many=True)
+
+
+@described("profile_relations", RelationsBody, "Households and organisations of the person, now and before")
+class RelationsView(PersonView):
+    def get(self, request: Request, identifier: str) -> Response:
+        with permitted_person(request, identifier) as (_, profile_id):
+            found = relations.groups_of(profile_id, at=timezone.now())
+        return Response(RelationsBody({"relations": found}).data)
