@@ -32,7 +32,7 @@ CROSS JOIN LATERAL (
       AND (until IS NULL OR until > mine.since) AND (mine.until IS NULL OR since < mine.until)
     ORDER BY until IS NULL DESC, profile_id LIMIT %(most)s
 ) AS other
-ORDER BY mine.until IS NULL DESC, mine.confidence DESC, mine.since, mine.id, other.profile_id
+ORDER BY mine.id, other.profile_id
 """
 _REFUSALS = """
 SELECT left_id, right_id, reason, evidence, created_at FROM refusal WHERE left_id = ANY(%(ids)s::bigint[])
@@ -60,7 +60,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`id` is the same for all members. `has_more` when only some of them are shown."""
+    """`id` is the same for all members, and `until` is null while the person has somebody there. `has_more` when only
+    some of them are shown.
+    """
 
     id: str
     kind: str
@@ -95,14 +97,17 @@ class Refused:
 
 
 def groups_of(profile_id: int, *, at: datetime) -> list[Group]:
-    """Those with somebody else in them, the surest that last first; a door with too many names is no household."""
+    """Those with somebody else in them, now or before: first those that last, the surest first. A door with too many
+    names is no household.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_GROUPS, {"profile": profile_id, "most": MOST_MEMBERS + 1})
         rows = cursor.fetchall()
     mine: dict[tuple[Any, ...], list[Member]] = {}
     for *own, profile, since, until in rows:
         mine.setdefault(tuple(own), []).append(Member(profile, since, until))
-    return [_group(own, members) for own, members in mine.items() if not is_crowd(own[1], members, at)]
+    groups = [_group(own, members) for own, members in mine.items() if not is_crowd(own[1], members, at)]
+    return sorted(groups, key=lambda group: (group.until is not None, -group.confidence, group.since))
 
 
 def is_crowd(rule: str, members: Iterable[Member], at: datetime) -> bool:
@@ -112,15 +117,16 @@ def is_crowd(rule: str, members: Iterable[Member], at: datetime) -> bool:
 
 
 def _group(own: tuple[Any, ...], members: Sequence[Member]) -> Group:
-    kind, rule, key, confidence, shared, since, until = own
+    kind, rule, key, confidence, shared, *_ = own
+    ends = [member.until for member in members if member.until]
     return Group(
         id=bytes(key).hex()[:16],
         kind=kind,
         rule=rule,
         confidence=confidence,
         shared=json.loads(shared),
-        since=since,
-        until=until,
+        since=min(member.since for member in members),
+        until=max(ends) if len(ends) == len(members) else None,
         members=members[:MOST_MEMBERS],
         has_more=len(members) > MOST_MEMBERS,
     )

@@ -15,15 +15,17 @@ TRAITS: Final = (
 )  # fmt: skip
 
 # Who writes from there says nothing about an employer.
-PUBLIC_MAILBOXES: Final = frozenset(
-    """gmail.com googlemail.com outlook.com hotmail.com hotmail.co.uk hotmail.fr live.com live.fr msn.com yahoo.com
-    yahoo.co.uk yahoo.fr yahoo.de ymail.com icloud.com me.com mac.com aol.com gmx.com gmx.de gmx.net gmx.at gmx.ch
-    web.de t-online.de freenet.de mail.com mail.ru yandex.ru yandex.com proton.me protonmail.com pm.me tutanota.com
-    zoho.com fastmail.com orange.fr wanadoo.fr free.fr sfr.fr laposte.net bbox.fr neuf.fr libero.it virgilio.it
-    alice.it tiscali.it btinternet.com sky.com talktalk.net virginmedia.com ntlworld.com comcast.net verizon.net
-    att.net sbcglobal.net cox.net shaw.ca rogers.com bigpond.com telstra.com optusnet.com.au qq.com 163.com 126.com
-    naver.com daum.net uol.com.br terra.com.br bol.com.br seznam.cz wp.pl o2.pl interia.pl rediffmail.com""".split()
-)
+PUBLIC_MAILBOXES: Final = frozenset({
+    "gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "hotmail.co.uk", "hotmail.fr", "live.com", "live.fr",
+    "msn.com", "yahoo.com", "yahoo.co.uk", "yahoo.fr", "yahoo.de", "ymail.com", "icloud.com", "me.com", "mac.com",
+    "aol.com", "gmx.com", "gmx.de", "gmx.net", "gmx.at", "gmx.ch", "web.de", "t-online.de", "freenet.de", "mail.com",
+    "mail.ru", "yandex.ru", "yandex.com", "proton.me", "protonmail.com", "pm.me", "tutanota.com", "zoho.com",
+    "fastmail.com", "orange.fr", "wanadoo.fr", "free.fr", "sfr.fr", "laposte.net", "bbox.fr", "neuf.fr", "libero.it",
+    "virgilio.it", "alice.it", "tiscali.it", "btinternet.com", "sky.com", "talktalk.net", "virginmedia.com",
+    "ntlworld.com", "comcast.net", "verizon.net", "att.net", "sbcglobal.net", "cox.net", "shaw.ca", "rogers.com",
+    "bigpond.com", "telstra.com", "optusnet.com.au", "qq.com", "163.com", "126.com", "naver.com", "daum.net",
+    "uol.com.br", "terra.com.br", "bol.com.br", "seznam.cz", "wp.pl", "o2.pl", "interia.pl", "rediffmail.com",
+})  # fmt: skip
 
 
 class Kind(StrEnum):
