@@ -11,7 +11,7 @@ from cdp.api.profiles import PersonView, described, permitted_person
 from identity import relations
 
 
-class MemberBody(serializers.Serializer[Any]):
+class RelatedBody(serializers.Serializer[Any]):
     profile = serializers.IntegerField()
     since = serializers.DateTimeField()
     until = serializers.DateTimeField(allow_null=True, help_text="null while both belong to it")
@@ -25,7 +25,7 @@ class RelationBody(serializers.Serializer[Any]):
     shared = serializers.ListField(child=serializers.CharField(), help_text="names of traits, without their values")
     since = serializers.DateTimeField()
     until = serializers.DateTimeField(allow_null=True)
-    members = MemberBody(many=True, help_text="the others, as far as they permit the purpose of the key")
+    members = RelatedBody(many=True, help_text="the others, as far as they permit the purpose of the key")
     has_more = serializers.BooleanField()
 
 
