@@ -85,11 +85,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
+    ids: tuple[int, int]
     left: str
     right: str
     reason: str
     evidence: Mapping[str, Any]
     created_at: datetime
+
+    @property
+    def mentions(self) -> frozenset[int]:
+        """Every identifier that the refusal tells of: it is shown to whoever may see them all."""
+        others = (*self.evidence.get("pair", ()), *self.evidence.get("identifiers", ()))
+        return frozenset((*self.ids, *others))
 
     @property
     def reason_in_words(self) -> str:
@@ -140,7 +147,7 @@ def refusals_about(identifier_ids: Iterable[int]) -> list[Refused]:
         cursor.execute(_NAMES, [bigints({end for left, right, *_ in rows for end in (left, right)})])
         names = dict(cursor.fetchall())
     return [
-        Refused(names[left], names[right], reason, json.loads(evidence), created_at)
+        Refused((left, right), names[left], names[right], reason, json.loads(evidence), created_at)
         for left, right, reason, evidence, created_at in rows
         if left in names and right in names
     ]

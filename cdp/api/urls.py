@@ -35,6 +35,7 @@ PROFILES: dict[str, type[APIView]] = {
     f"{PERSON}/consents": profiles.ConsentsView,
     f"{PERSON}/history": profiles.HistoryView,
     f"{PERSON}/relations": relations.RelationsView,
+    f"{PERSON}/refusals": relations.RefusalsView,
     PERSON: profiles.ProfileView,
 }
 SEGMENTS: dict[str, type[APIView]] = {

@@ -3,11 +3,13 @@
 import pytest
 
 from cdp.kernel.purposes import Purpose
+from cdp.models import Identifier
 from consent.models import ConsentState
-from identity.models import Relation
+from identity.models import Refusal, Relation
 from tests.factories import IdentifierFactory, say
 
 ADA = "profiles/email:ada%40example.com/relations"
+REFUSALS = "profiles/email:ada%40example.com/refusals"
 
 
 @pytest.fixture
@@ -49,3 +51,24 @@ def test_relations__of_nobody_known_and_without_a_key__are_refused(owner, anonym
 
     assert owner.get("profiles/email:nobody%40example.com/relations").status_code == 404
     assert anonymous.get(ADA).status_code == 401
+
+
+def test_refusals__of_a_person__say_why__to_whoever_may_see_both_sides(owner, mate, workspace, as_login):
+    mine = Identifier.objects.get(value="ada@example.com")
+    Refusal.objects.create(
+        workspace=workspace, left_id=min(mine.pk, mate.pk), right_id=max(mine.pk, mate.pk), reason="BRIDGE",
+        evidence={"links": 1, "pairs": 9, "within": 0.8},
+    )  # fmt: skip
+    as_login("web")
+
+    (found,) = owner.get(REFUSALS).json()["refusals"]
+
+    assert found.pop("created_at")
+    assert found == {
+        "left": "email:ada@example.com", "right": "email:george@example.com", "reason": "BRIDGE",
+        "evidence": {"links": 1, "pairs": 9, "within": 0.8},
+    }  # fmt: skip
+    as_login("none")
+    say(mate, Purpose.ANALYTICS, ConsentState.WITHDRAWN)
+    as_login("web")
+    assert owner.get(REFUSALS).json() == {"refusals": []}
