@@ -28,9 +28,9 @@ PEOPLE_AT_ONCE: Final = 10_000
 _TRAITS = """
 SELECT profile_id, name, value FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = ANY(%(names)s)
 """
-# The newest group of each person: the calls of a person who is merged or undone follow the identifier.
+# Of events the purpose sees group calls alone. The newest of each person: the calls of a person who is merged or undone follow the identifier.
 _GROUPS = """
-SELECT DISTINCT ON (profile_id) profile_id, group_id FROM group_call
+SELECT DISTINCT ON (profile_id) profile_id, group_id FROM event
 WHERE profile_id = ANY(%(profiles)s::bigint[]) ORDER BY profile_id, occurred_at DESC, group_id
 """
 _END = """

@@ -76,7 +76,7 @@ def bridges(links: Iterable[Link], found: Communities) -> Mapping[tuple[int, int
 
 def probability(weight: float) -> float:
     """Of odds that are given as their log2."""
-    return 1 / (1 + 2.0 ** -max(weight, -1000))
+    return 1 / (1 + math.exp2(-max(weight, -1000)))
 
 
 # -- the best of a ladder of partitions -----------------------------------------------------------------------------
@@ -97,8 +97,9 @@ def _in_canonical_order(links: Sequence[Link]) -> _Graph:
         weights[link.right].append(link.weight)
     records = sorted(weights, key=lambda record: (sorted(weights[record], reverse=True), record))
     places = {record: place for place, record in enumerate(records)}
-    edges = sorted((*sorted((places[link.left], places[link.right])), probability(link.weight)) for link in links)
-    return _Graph(records, [(left, right, chance) for left, right, chance in edges])
+    ends = [sorted((places[link.left], places[link.right])) for link in links]
+    edges = [(left, right, probability(link.weight)) for (left, right), link in zip(ends, links, strict=True)]
+    return _Graph(records, sorted(edges))
 
 
 def _best_described(graph: _Graph, largest: int | None) -> Communities:

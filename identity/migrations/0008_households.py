@@ -18,7 +18,7 @@ FROM core.relation r
 WHERE EXISTS (SELECT 1 FROM core.profile p WHERE p.id = r.profile_id AND {{permitted:p}} AND {RECOGNISED})
 """  # noqa: S608  # a condition of our own
 # Of all that people do, the group that they were said to be of and no more.
-GROUP_CALL = """
+GROUP_CALLS = """
 SELECT e.workspace_id, i.profile_id, e.occurred_at, e.properties ->> 'groupId' AS group_id
 FROM core.event e JOIN core.identifier i ON i.id = e.identifier_id
 WHERE e.kind = 'group' AND e.properties ->> 'groupId' IS NOT NULL AND {permitted:i}
@@ -39,7 +39,7 @@ def workspace() -> "models.ForeignKey[object, object]":
 class Migration(migrations.Migration):
     dependencies = [
         ("identity", "0003_lean_keys"),
-        ("consent", "0009_erasure"),
+        ("consent", "0018_last_erasure"),
         ("cdp", "0020_lean_events"),
     ]
 
@@ -120,7 +120,7 @@ class Migration(migrations.Migration):
         grant("SELECT", "relation", "refusal", to=WEB),
         grant("SELECT", "relation", to=RIGHTS),
         *(purpose_view(purpose, "relation", RELATION) for purpose in SHOWN_TO),
-        purpose_view(IDENTITY, "group_call", GROUP_CALL),
+        purpose_view(IDENTITY, "event", GROUP_CALLS),
         erasure_rule("relation", "DELETE FROM relation WHERE profile_id = ANY($1 || $2)"),
         erasure_rule("refusal", "DELETE FROM refusal WHERE left_id = ANY($1) OR right_id = ANY($1)"),
     ]

@@ -197,7 +197,7 @@ def test_household__of_another_workspace__has_other_keys(person, link, now):
     keys = set()
     for one in (ada, stranger):
         with workspace_scope(one.workspace_id):
-            keys.add(bytes(Relation.objects.get(rule="ADDRESS").key))
+            keys.add(bytes(Relation.objects.get(rule="ADDRESS", profile_id=one.pk).key))
     assert len(keys) == 2
     assert belongs_with(ada, now) == []
 
