@@ -120,7 +120,7 @@ def _written(
     rules: list[str],
     now: datetime,
 ) -> Changes:
-    given = {
+    given: dict[str, Any] = {
         "workspace": permit.workspace_id,
         "now": now,
         "profiles": profiles,

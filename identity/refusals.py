@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -35,7 +36,7 @@ def keep(
     permit: Permit[Identity], identifier_ids: Collection[int], refused: Collection[Refusal], *, now: datetime
 ) -> None:
     """Replace what was known of these identifiers, all of which were resolved together."""
-    given = {
+    given: dict[str, Any] = {
         "workspace": permit.workspace_id,
         "now": now,
         "ids": bigints(identifier_ids),
