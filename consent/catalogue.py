@@ -76,6 +76,8 @@ PERSONAL_TABLES: Final = frozenset(
         "quarantine_order",
         "quarantine_reading",
         "record",
+        "refusal",
+        "relation",
         "request_work",
         "restriction",
         "review_pair",
@@ -107,6 +109,8 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
+    (Purpose.IDENTITY, "refusal"): "ids, reasons and counts",
+    (Purpose.IDENTITY, "relation"): "ends the relations of people whom it may no longer see; ids and digests",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (
         Purpose.ADVERTISING,

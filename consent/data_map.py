@@ -34,6 +34,8 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "quarantine_order": _("what was ordered for refused calls and rows"),
     "quarantine_reading": _("how refused calls and rows were to be read"),
     "record": _("rows of source systems as they came"),
+    "refusal": _("why two identifiers are not one person"),
+    "relation": _("households and organisations that people belong to, as digests"),
     "restriction": _("digests of people who are restricted or object"),
     "review_pair": _("pairs of identifiers that may be one person"),
     "score": _("groups and scores that were learned"),

@@ -89,6 +89,11 @@ TRAITS = """
 SELECT t.name, t.value, s.name AS source, t.observed_at, t.confidence, t.rule AS why_chosen
 FROM core.trait t JOIN core.source s ON s.id = t.source_id WHERE t.profile_id = ANY(%(profiles)s) ORDER BY t.name
 """
+# Who else belongs to it is somebody else's.
+RELATIONS = """
+SELECT r.kind, r.rule AS why, r.confidence, r.shared, r.since, r.until FROM core.relation r
+WHERE r.profile_id = ANY(%(profiles)s) ORDER BY r.since, r.id
+"""
 MEMBERSHIPS = """
 SELECT g.slug AS segment, g.name, g.description, m.entered_at, m.entered_cause, m.left_at, m.left_cause
 FROM core.membership m JOIN core.segment g ON g.id = m.segment_id
@@ -130,6 +135,7 @@ SECTIONS: Final = (
     Section("pairs", "review_pair", Origin.DERIVED, PAIRS),
     Section("profiles", "profile", Origin.DERIVED, PROFILES),
     Section("traits", "trait", Origin.DERIVED, TRAITS),
+    Section("relations", "relation", Origin.DERIVED, RELATIONS),
     Section("segments", "membership", Origin.DERIVED, MEMBERSHIPS),
     Section("scores", "score", Origin.DERIVED, SCORES),
     Section("recipients", "audience_member", Origin.PROCESSING, RECIPIENTS),
@@ -147,6 +153,7 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "quarantine_reading": "what refused items came in",
         "data_request_step": "what staff did and noted about a request; its dates and reasons are in `requests`",
         "confirmation": "how a consent was asked for and confirmed; the consent itself is in `consents`",
+        "refusal": "that two identifiers are not taken for one person: the other one may be somebody else's",
         "restriction": "what holds the person back; the person ordered it, and its time is in `requests`",
         "suppression": "of somebody who was erased there is nothing to show: digests, without values",
         "request_work": "how a request was carried out; its kind and its end are in `requests`",

@@ -6,6 +6,18 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Identifier, Run, User, Workspace
+from identity.relation_models import Refusal, Relation
+
+__all__ = [
+    "IdentityRules",
+    "Judgement",
+    "JudgementKind",
+    "LinkageModel",
+    "Refusal",
+    "Relation",
+    "ReviewPair",
+    "Verdict",
+]
 
 
 class Verdict(models.TextChoices):

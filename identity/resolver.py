@@ -1,7 +1,8 @@
 """From judgements to people: a pure function of the set of judgements, whatever order they came in.
 
 Positive judgements are taken from the strongest to the weakest, and each unites two clusters unless a guard refuses:
-of two claims that cannot both be true, a steward's holds, and else the one with more evidence.
+of two claims that cannot both be true, a steward's holds, and else the one with more evidence. What record linkage found
+is heard within a community of records alone (`identity.matching.communities`), not over a bridge between two.
 A refusal is part of the result, with its reason. The id of a person is the smallest identifier id of the cluster, so
 it follows from the cluster alone, and whoever undoes a merge gets the old ids back.
 """
@@ -10,15 +11,17 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from identity.matching import communities
+from identity.matching.communities import Link
 
 ANY_TYPE: Final = "*"  # in the limits: of all types together
 DEFAULT_LIMITS: Final[Mapping[str, int]] = MappingProxyType({"user_id": 1, ANY_TYPE: 500})
 # Several people may hold these at once: a family's mailbox, an office's telephone, a browser in a shop.
 SHAREABLE_TYPES: Final = frozenset({"email", "phone", "anonymous_id"})
-# Between two clusters of records at least this share of all pairs must be linked, or the union hangs on a thread.
-THINNEST_BRIDGE: Final = 0.2
 
 
 class Kind(StrEnum):
@@ -40,7 +43,7 @@ class Reason(StrEnum):
     NOT_SAME = "NOT_SAME"  # somebody said that the two sides are not one person
     LIMIT = "LIMIT"  # the person would have too many identifiers of a type
     SIZE = "SIZE"  # the person would have too many identifiers altogether
-    BRIDGE = "BRIDGE"  # too few of the records on the two sides resemble each other
+    BRIDGE = "BRIDGE"  # too few of the records on the two sides resemble each other: they are two communities
 
 
 class Judgement(NamedTuple):
@@ -52,14 +55,22 @@ class Judgement(NamedTuple):
 
 
 class Refusal(NamedTuple):
+    """`evidence` has the numbers that the reason rests on, by name."""
+
     left: int
     right: int
     reason: Reason
+    evidence: tuple[tuple[str, Any], ...] = ()
+
+
+class Objection(NamedTuple):
+    reason: Reason
+    evidence: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`clusters` maps every identifier to its person."""
+    """`clusters` maps every identifier to its person. A judgement whose ends are one person after all is not refused."""
 
     clusters: Mapping[int, int]
     refusals: tuple[Refusal, ...]
@@ -70,35 +81,102 @@ def resolve(
 ) -> Resolution:
     """Cluster `identifiers` (id → type). Judgements on identifiers that are not among them are left out.
 
-    A mailbox or telephone that turns out to be claimed by two people belongs to neither: it is shared, and all is
-    resolved anew without what it says.
+    What no chain of judgements connects does not influence each other, so each group is resolved by itself, and
+    one to which no guard objects needs no more than a glance. That makes a million identifiers a matter of seconds.
     """
     heard = [one for one in prevailing(judgements) if one.left in identifiers and one.right in identifiers]
     shared = shared_identifiers(identifiers, heard, limits)
+    clusters = dict(zip(identifiers, identifiers, strict=True))
+    refusals = [_void(one, shared) for one in heard if one.is_same and is_void(one, shared)]
+    for group in _groups(heard, shared):
+        ends = {end for one in group for end in one[:2]}
+        if nothing_objects(group, ends, identifiers, limits):
+            clusters.update(dict.fromkeys(ends, min(ends)))
+        else:
+            people, refused = _resolved(group, identifiers, limits)
+            clusters.update(people)
+            refusals += refused
+    kept = (one for one in refusals if clusters[one.left] != clusters[one.right])
+    return Resolution(clusters, tuple(sorted(kept)))
+
+
+def nothing_objects(
+    group: Sequence[Judgement], ends: Collection[int], identifiers: Mapping[int, str], limits: Mapping[str, int]
+) -> bool:
+    """No guard would refuse any of these judgements, whatever their order: true of nearly every group."""
+    if len(ends) > limits.get(ANY_TYPE, len(ends)):
+        return False
+    limited = [kind for kind in map(identifiers.__getitem__, ends) if kind in limits]
+    if len(limited) > 1 and any(count > limits[kind] for kind, count in Counter(limited).items()):
+        return False
+    if len(ends) < communities.FEWEST_RECORDS:  # too few for two communities
+        return all(one.is_same for one in group)
+    degrees = Counter(end for one in group if one.kind is Kind.PROBABILISTIC for end in one[:2])
+    is_one_community = len(degrees) < communities.FEWEST_RECORDS or communities.is_closely_tied(degrees.values())
+    return is_one_community and all(one.is_same for one in group)
+
+
+def _groups(heard: Iterable[Judgement], shared: Collection[int]) -> Iterable[list[Judgement]]:
+    """The judgements of each set of identifiers that positive ones connect, with the negative ones inside it."""
+    live = [one for one in heard if one.is_same and not (shared and is_void(one, shared))]
+    parent: dict[int, int] = {}
+    for one in live:
+        left, right = _root(parent, one.left), _root(parent, one.right)
+        if left != right:
+            parent[right] = left
+    groups: defaultdict[int, list[Judgement]] = defaultdict(list)
+    for one in live:
+        groups[_root(parent, one.left)].append(one)
+    for one in heard:
+        if not one.is_same and one.left in parent and one.right in parent:
+            root = _root(parent, one.left)
+            if root == _root(parent, one.right):
+                groups[root].append(one)
+    return groups.values()
+
+
+def _root(parent: dict[int, int], one: int) -> int:
+    above = parent.setdefault(one, one)
+    while above != one:
+        parent[one] = parent[above]
+        one = above
+        above = parent[one]
+    return one
+
+
+def _resolved(
+    group: Sequence[Judgement], identifiers: Mapping[int, str], limits: Mapping[str, int]
+) -> tuple[dict[int, int], list[Refusal]]:
+    """A mailbox or telephone that turns out to be claimed by two people belongs to neither: it is shared, and all is
+    resolved anew without what it says.
+    """
+    types = {end: identifiers[end] for one in group for end in (one.left, one.right)}
+    shared: frozenset[int] = frozenset()
     while True:
-        resolution = _united(identifiers, heard, limits, shared)
-        contested = _contested(resolution.refusals, identifiers, heard) - shared
+        people, refusals = _united(types, group, limits, shared)
+        contested = _contested(refusals, types, group) - shared
         if not contested:
-            return resolution
+            return people, refusals
         shared |= contested
 
 
 def _united(
-    identifiers: Mapping[int, str],
-    heard: Collection[Judgement],
-    limits: Mapping[str, int],
-    shared: frozenset[int],
-) -> Resolution:
-    clusters = _Clusters(identifiers, heard, limits)
-    refusals = []
-    for judgement in sorted((one for one in heard if one.is_same), key=_strongest_first):
-        if is_void(judgement, shared):
-            reason: Reason | None = Reason.SHARED
-        else:
-            reason = clusters.unite(judgement)
-        if reason:
-            refusals.append(Refusal(judgement.left, judgement.right, reason))
-    return Resolution(clusters.people(), tuple(refusals))
+    types: Mapping[int, str], group: Sequence[Judgement], limits: Mapping[str, int], shared: frozenset[int]
+) -> tuple[dict[int, int], list[Refusal]]:
+    live = [one for one in group if not (one.is_same and is_void(one, shared))]
+    refusals = [_void(one, shared) for one in group if one.is_same and is_void(one, shared)]
+    clusters = _Clusters(types, live, limits)
+    refusals += [
+        Refusal(one.left, one.right, *objection)
+        for one in sorted((one for one in live if one.is_same), key=_strongest_first)
+        if (objection := clusters.unite(one))
+    ]
+    return clusters.people(), refusals
+
+
+def _void(judgement: Judgement, shared: Collection[int]) -> Refusal:
+    culprits = tuple(end for end in (judgement.left, judgement.right) if end in shared)
+    return Refusal(judgement.left, judgement.right, Reason.SHARED, (("identifiers", culprits),))
 
 
 def _contested(
@@ -183,7 +261,7 @@ def uniting(ledger: Sequence[Judgement], left: int, right: int) -> list[int]:
 
 
 class _Clusters:
-    """A union-find whose roots know what a guard must ask: counts of types, foes, and likenesses to other clusters."""
+    """A union-find whose roots know what a guard must ask: sizes, counts of types, and foes."""
 
     def __init__(
         self, identifiers: Mapping[int, str], judgements: Collection[Judgement], limits: Mapping[str, int]
@@ -193,30 +271,23 @@ class _Clusters:
         self.size = dict.fromkeys(identifiers, 1)
         self.accounts: dict[int, int] = {}  # how many people's worth of limits a root has, where not one
         self.types = {one: Counter([kind]) for one, kind in identifiers.items() if kind in limits}
-        self.foes: defaultdict[int, set[int]] = defaultdict(set)
-        self.likenesses: defaultdict[int, Counter[int]] = defaultdict(Counter)
-        compared = [one for one in judgements if one.is_same and one.kind is Kind.PROBABILISTIC]
-        self.records = dict.fromkeys({end for one in compared for end in (one.left, one.right)}, 1)
+        self.foes: defaultdict[int, dict[int, tuple[int, int]]] = defaultdict(dict)  # with the pair that was judged
         for judgement in judgements:
-            self._remember(judgement)
-
-    def _remember(self, judgement: Judgement) -> None:
-        for one, other in ((judgement.left, judgement.right), (judgement.right, judgement.left)):
             if not judgement.is_same:
-                self.foes[one].add(other)
-            elif one in self.records and other in self.records:
-                self.likenesses[one][other] += 1
+                self.foes[judgement.left][judgement.right] = judgement[:2]
+                self.foes[judgement.right][judgement.left] = judgement[:2]
+        self.ties = _Ties(judgements, limits)
 
-    def unite(self, judgement: Judgement) -> Reason | None:
+    def unite(self, judgement: Judgement) -> Objection | None:
         left, right = self.root(judgement.left), self.root(judgement.right)
         if left == right:
             return None
         accounts = self._accounts_together(left, right, judgement)
-        reason = self._objection(left, right, judgement.kind, accounts)
-        if reason is None:
+        objection = self._objection(left, right, judgement, accounts)
+        if objection is None:
             self._merge(left, right)
             self.accounts[self.root(left)] = accounts
-        return reason
+        return objection
 
     def people(self) -> dict[int, int]:
         smallest: dict[int, int] = {}
@@ -225,36 +296,30 @@ class _Clusters:
         return {one: smallest[self.root(one)] for one in self.parent}
 
     def root(self, one: int) -> int:
-        while self.parent[one] != one:
-            self.parent[one] = self.parent[self.parent[one]]
-            one = self.parent[one]
-        return one
+        return _root(self.parent, one)
 
-    def _objection(self, left: int, right: int, kind: Kind, accounts: int) -> Reason | None:
+    def _objection(self, left: int, right: int, judgement: Judgement, accounts: int) -> Objection | None:
         if right in self.foes.get(left, ()):
-            return Reason.NOT_SAME
-        if self.size[left] + self.size[right] > self.limits.get(ANY_TYPE, len(self.parent)):
-            return Reason.SIZE
-        if self._exceeds_limit(left, right, accounts):
-            return Reason.LIMIT
-        if kind is Kind.PROBABILISTIC and self._is_thin(left, right):
-            return Reason.BRIDGE
-        return None
+            return Objection(Reason.NOT_SAME, (("pair", self.foes[left][right]),))
+        together, largest = self.size[left] + self.size[right], self.limits.get(ANY_TYPE, len(self.parent))
+        if together > largest:
+            return Objection(Reason.SIZE, (("count", together), ("limit", largest)))
+        return self._limit_exceeded(left, right, accounts) or self.ties.objection(judgement)
 
     def _accounts_together(self, left: int, right: int, judgement: Judgement) -> int:
         """How many people's worth of limits the union has: a steward who says that two of a kind are one adds them."""
         one, other = self.accounts.get(left, 1), self.accounts.get(right, 1)
         return one + other if joins_two_of_a_kind(judgement, self.identifiers) else max(one, other)
 
-    def _exceeds_limit(self, left: int, right: int, accounts: int) -> bool:
+    def _limit_exceeded(self, left: int, right: int, accounts: int) -> Objection | None:
         if left not in self.types or right not in self.types:
-            return False
+            return None
         together = self.types[left] + self.types[right]
-        return any(count > self.limits[kind] * accounts for kind, count in together.items())
-
-    def _is_thin(self, left: int, right: int) -> bool:
-        pairs = self.records[left] * self.records[right]
-        return self.likenesses[left][right] < THINNEST_BRIDGE * pairs
+        for kind, count in sorted(together.items()):
+            if count > self.limits[kind] * accounts:
+                allowed = self.limits[kind] * accounts
+                return Objection(Reason.LIMIT, (("type", kind), ("count", count), ("limit", allowed)))
+        return None
 
     def _merge(self, left: int, right: int) -> None:
         """The larger stays the root, so that what is carried over is the smaller part."""
@@ -264,14 +329,51 @@ class _Clusters:
         self.size[left] += self.size[right]
         if right in self.types:
             self.types[left] = self.types.get(left, Counter()) + self.types.pop(right)
-        if right in self.records:
-            self.records[left] = self.records.get(left, 0) + self.records.pop(right)
-        for foe in self.foes.pop(right, ()):
-            self.foes[foe].discard(right)
-            self.foes[foe].add(left)
-            self.foes[left].add(foe)
-        for other, count in self.likenesses.pop(right, Counter()).items():
-            self.likenesses[other].pop(right, None)
-            if other != left:
-                self.likenesses[left][other] += count
-                self.likenesses[other][left] += count
+        for foe, pair in self.foes.pop(right, {}).items():
+            self.foes[foe].pop(right)
+            self.foes[foe].setdefault(left, pair)
+            self.foes[left].setdefault(foe, pair)
+
+
+class _Ties:
+    """Which records of a group resemble each other closely enough: those of one community.
+
+    Only what record linkage found is measured by it. A sighting or a steward's word joins communities all the same.
+    """
+
+    def __init__(self, judgements: Collection[Judgement], limits: Mapping[str, int]) -> None:
+        compared = [one for one in judgements if one.is_same and one.kind is Kind.PROBABILISTIC]
+        records = {end for one in compared for end in (one.left, one.right)}
+        known = [one for one in judgements if one.is_same and one.left in records and one.right in records]
+        self.links = [Link(one.left, one.right, one.weight) for one in known]
+        self.community: dict[int, int] = {}
+        for links in _connected(self.links):
+            found = communities.communities(links, largest=limits.get(ANY_TYPE))
+            first = len(self.community)  # numbers of no other group of records
+            self.community |= {record: first + number for record, number in found.items()}
+
+    def objection(self, judgement: Judgement) -> Objection | None:
+        if judgement.kind is not Kind.PROBABILISTIC:
+            return None
+        one, other = sorted((self.community[judgement.left], self.community[judgement.right]))
+        if one == other:
+            return None
+        bridge = self.bridges[one, other]
+        numbers = (("links", bridge.links), ("pairs", bridge.pairs), ("within", round(bridge.within, 3)))
+        return Objection(Reason.BRIDGE, numbers)
+
+    @cached_property
+    def bridges(self) -> Mapping[tuple[int, int], communities.Bridge]:
+        return communities.bridges(self.links, self.community)
+
+
+def _connected(links: Sequence[Link]) -> Iterable[list[Link]]:
+    parent: dict[int, int] = {}
+    for link in links:
+        left, right = _root(parent, link.left), _root(parent, link.right)
+        if left != right:
+            parent[right] = left
+    groups: defaultdict[int, list[Link]] = defaultdict(list)
+    for link in links:
+        groups[_root(parent, link.left)].append(link)
+    return groups.values()

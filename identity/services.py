@@ -19,7 +19,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.models import Cause, Identifier, OutboxRow, Stage, User
 from cdp.models.tenancy import workspace_scope
 from consent.gate import Identity, Permit
-from identity import golden, plans, queries, resolver
+from identity import golden, households, plans, queries, refusals, resolver
 from identity.models import Judgement, JudgementKind, ReviewPair, Verdict
 from identity.resolver import Kind
 
@@ -79,6 +79,7 @@ def _resolve(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datet
     with plans.by_key():
         touched = _link(permit, subjects, now)
     golden.refresh_traits(permit, touched)
+    households.relate(permit, touched, now=now)
     return touched
 
 
@@ -89,6 +90,7 @@ def _link(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime
     resolution = resolver.resolve(before.types, before.judgements, rules.limits)
     moves = {one: profile for one, profile in resolution.clusters.items() if profile != before.profiles[one]}
     _move(moves, before.profiles)
+    refusals.keep(permit, before.types, resolution.refusals, now=now)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(subjects), moved=len(moves))
     return {**_profiles_touched(subjects), **_causes(before.profiles, resolution.clusters)}
 

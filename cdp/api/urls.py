@@ -17,6 +17,7 @@ from cdp.api import (
     quarantine,
     receipts,
     register,
+    relations,
     restrictions,
     segments,
     signals,
@@ -33,6 +34,8 @@ PROFILES: dict[str, type[APIView]] = {
     f"{PERSON}/segments": profiles.SegmentsView,
     f"{PERSON}/consents": profiles.ConsentsView,
     f"{PERSON}/history": profiles.HistoryView,
+    f"{PERSON}/relations": relations.RelationsView,
+    f"{PERSON}/refusals": relations.RefusalsView,
     PERSON: profiles.ProfileView,
 }
 SEGMENTS: dict[str, type[APIView]] = {

@@ -18,6 +18,7 @@ from cdp.admin import NAMING_TRAITS, LedgerAdmin, column, name_among, number_in,
 from cdp.console import person
 from cdp.ingestion.corrections import corrections_of
 from cdp.models import Profile, Trait, User
+from identity import relations
 from identity import services as identity
 from identity.models import Judgement, Verdict
 
@@ -119,6 +120,8 @@ class ProfileAdmin(LedgerAdmin):
             "decisions": person.decisions_for(profile, identifiers, now),
             "judgements": person.judgements_on(identifiers),
             "sent": person.sent_about(profile),
+            "groups": relations.groups_of(profile.pk, at=now),
+            "refusals": relations.refusals_about([one.pk for one in identifiers]),
             "may_judge": may_judge(request),
         }
 

@@ -52,7 +52,7 @@ from consent.models import (
 from consent.opendsr import controllers
 from consent.rights import Right
 from enrichment.models import Lookup
-from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
+from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
 from segments.language import parse_text, to_json
 from segments.models import LearnedModel, Membership, Score, Segment, SegmentVersion
 from tests.factories import IdentifierFactory, SourceFactory, say
@@ -94,6 +94,7 @@ def fill(workspace: Workspace, user: User, now: datetime, people: int = 3) -> Fi
         workspace=workspace, left=persons[1], right=persons[2], weight=3.4, model=model,
         evidence={"given_name": 1.25, "city": -2.0},
     )  # fmt: skip
+    _beside(workspace, persons, now)
     segment = _segment(workspace, persons, user, now)
     destination, audience = _audience(workspace, segment, persons, now)
     _machinery(workspace, shop, provider, persons, user, now)
@@ -153,6 +154,20 @@ def _merge_into(survivor: Identifier, crm: Source, user: User, now: datetime) ->
     Identifier.objects.filter(pk=merged.pk).update(profile_id=survivor.profile_id)
     merged.refresh_from_db()
     return merged, judgement
+
+
+def _beside(workspace: Workspace, persons: list[Identifier], now: datetime) -> None:
+    """The first two live behind one door, and are not one person."""
+    for person in persons[:2]:
+        Relation.objects.create(
+            workspace=workspace, profile_id=person.profile_id, kind="HOUSEHOLD", rule="ADDRESS", key=bytes(32),
+            confidence=0.5, shared=["street", "postcode"], since=now,
+        )  # fmt: skip
+    if len(persons) > 1:
+        Refusal.objects.create(
+            workspace=workspace, left_id=persons[0].pk, right_id=persons[1].pk, reason="BRIDGE",
+            evidence={"links": 1, "pairs": 9, "within": 1.0},
+        )  # fmt: skip
 
 
 def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: datetime) -> Segment:

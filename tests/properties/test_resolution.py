@@ -114,3 +114,80 @@ def test_person__is_named_after_the_oldest_identifier(ledger):
 
     assert clusters.keys() == types.keys()
     assert all(person == min(one for one in clusters if clusters[one] == person) for person in clusters.values())
+
+
+# -- communities ----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def likenesses(draw, first=1, most=14):
+    """Records of which some resemble each other, no two as much: then nothing but the weights can decide."""
+    records = range(first, first + draw(st.integers(4, most)))
+    pairs = [(left, right) for left in records for right in records if left < right]
+    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, min_size=3, max_size=40))
+    weights = draw(st.lists(st.integers(-20, 200), unique=True, min_size=len(chosen), max_size=len(chosen)))
+    judged = [
+        Judgement(*pair, True, Kind.PROBABILISTIC, weight / 8) for pair, weight in zip(chosen, weights, strict=True)
+    ]
+    return dict.fromkeys(records, "crm:id"), judged
+
+
+def parts(clusters):
+    members = {}
+    for one, person in clusters.items():
+        members.setdefault(person, set()).add(one)
+    return {frozenset(each) for each in members.values()}
+
+
+@given(likenesses(), st.randoms(use_true_random=False))
+def test_communities__of_records_with_other_numbers__are_the_same(ledger, random):
+    types, judgements = ledger
+    new = dict(zip(types, random.sample(range(100, 900), len(types)), strict=True))
+    renamed = [one._replace(left=min(new[one.left], new[one.right]), right=max(new[one.left], new[one.right]))
+               for one in random.sample(judgements, len(judgements))]  # fmt: skip
+
+    before = parts(resolve(types, judgements, {}).clusters)
+    after = parts(resolve({new[one]: kind for one, kind in types.items()}, renamed, {}).clusters)
+
+    assert after == {frozenset(new[one] for one in part) for part in before}
+
+
+@given(likenesses(), likenesses(first=101), st.data())
+def test_judgement__inside_one_cluster__changes_no_other(ledger, beside, data):
+    types, judgements = {**ledger[0], **beside[0]}, [*ledger[1], *beside[1]]
+    before = resolve(types, judgements, {})
+    pair = data.draw(st.lists(st.sampled_from(sorted(ledger[0])), min_size=2, max_size=2, unique=True).map(sorted))
+    more = Judgement(*pair, True, Kind.PROBABILISTIC, 11.11)
+
+    after = resolve(types, [*judgements, more], {})
+
+    assert {one: after.clusters[one] for one in beside[0]} == {one: before.clusters[one] for one in beside[0]}
+    others = [one for one in before.refusals if one.left > 100]
+    assert [one for one in after.refusals if one.left > 100] == others
+
+
+@given(likenesses(), st.integers(2, 6))
+def test_cluster__whatever_resembles_it__never_exceeds_its_limit(ledger, largest):
+    types, judgements = ledger
+
+    clusters = resolve(types, judgements, {ANY_TYPE: largest}).clusters
+
+    assert max(Counter(clusters.values()).values()) <= largest
+
+
+@given(likenesses(), st.data())
+def test_refusals__of_records__say_between_whom_and_how_few(ledger, data):
+    """Whoever was refused is apart, and whoever resembles another and is apart was refused."""
+    types, judgements = ledger
+    pair = data.draw(st.lists(st.sampled_from(sorted(types)), min_size=2, max_size=2, unique=True).map(sorted))
+    apart = Judgement(*pair, False, Kind.STEWARD, -40.0)
+
+    resolution = resolve(types, [*judgements, apart], {})
+
+    prevail = [one for one in prevailing([*judgements, apart]) if one.is_same]
+    torn = {(one.left, one.right) for one in prevail if resolution.clusters[one.left] != resolution.clusters[one.right]}
+    assert {(one.left, one.right) for one in resolution.refusals} == torn
+    for refusal in resolution.refusals:
+        numbers = dict(refusal.evidence)
+        assert numbers.get("pair", tuple(pair)) == tuple(pair)
+        assert 0 < numbers.get("links", 1) < numbers.get("pairs", 2)

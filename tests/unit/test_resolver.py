@@ -20,6 +20,10 @@ def said(left, right, *, is_same):
     return Judgement(left, right, is_same=is_same, kind=Kind.STEWARD, weight=40.0)
 
 
+def shared_with(one, mailbox):
+    return Refusal(one, mailbox, Reason.SHARED, (("identifiers", (mailbox,)),))
+
+
 def people(resolution):
     """Only those of more than one identifier."""
     members = {}
@@ -43,7 +47,7 @@ def test_resolve__mailbox_of_two_users__stays_alone():
     resolution = resolve(TYPES, [seen(USER_1, MAIL), seen(USER_2, MAIL), seen(USER_1, PHONE)])
 
     assert people(resolution) == {USER_1: {USER_1, PHONE}}
-    assert resolution.refusals == (Refusal(USER_1, MAIL, Reason.SHARED), Refusal(USER_2, MAIL, Reason.SHARED))
+    assert resolution.refusals == (shared_with(USER_1, MAIL), shared_with(USER_2, MAIL))
 
 
 def test_resolve__mailbox_that_a_steward_gave_to_one__belongs_to_that_one():
@@ -63,7 +67,10 @@ def test_resolve__two_users_over_a_chain__are_kept_apart_where_it_is_contested()
     resolution = resolve(TYPES, [seen(USER_1, MAIL, 31), seen(MAIL, PHONE, 31), seen(USER_2, PHONE)])
 
     assert people(resolution) == {USER_1: {USER_1, MAIL}}
-    assert resolution.refusals == (Refusal(MAIL, PHONE, Reason.SHARED), Refusal(USER_2, PHONE, Reason.SHARED))
+    assert resolution.refusals == (
+        shared_with(USER_2, PHONE),
+        Refusal(MAIL, PHONE, Reason.SHARED, (("identifiers", (PHONE,)),)),
+    )
 
 
 def test_resolve__limit_of_the_workspace__replaces_the_default():
@@ -76,14 +83,14 @@ def test_resolve__limit_of_all_types_together__stops_growth():
     resolution = resolve(TYPES, [seen(MAIL, PHONE), seen(PHONE, CRM_1)], {ANY_TYPE: 2})
 
     assert people(resolution) == {MAIL: {MAIL, PHONE}}
-    assert resolution.refusals == (Refusal(PHONE, CRM_1, Reason.SIZE),)
+    assert resolution.refusals == (Refusal(PHONE, CRM_1, Reason.SIZE, (("count", 3), ("limit", 2))),)
 
 
 def test_resolve__not_same__is_not_crossed_over_others_either():
     resolution = resolve(TYPES, [alike(CRM_1, CRM_2, 9), seen(MAIL, CRM_1), said(MAIL, CRM_2, is_same=False)])
 
     assert people(resolution) == {MAIL: {MAIL, CRM_1}}
-    assert resolution.refusals == (Refusal(CRM_1, CRM_2, Reason.NOT_SAME),)
+    assert resolution.refusals == (Refusal(CRM_1, CRM_2, Reason.NOT_SAME, (("pair", (MAIL, CRM_2)),)),)
 
 
 def test_resolve__not_same_inherited_by_a_growing_cluster__still_stands():
@@ -95,7 +102,7 @@ def test_resolve__not_same_inherited_by_a_growing_cluster__still_stands():
     resolution = resolve(TYPES, judgements)
 
     assert people(resolution) == {USER_1: {USER_1, MAIL, PHONE, CRM_1}}
-    assert resolution.refusals == (Refusal(CRM_1, CRM_2, Reason.NOT_SAME),)
+    assert resolution.refusals == (Refusal(CRM_1, CRM_2, Reason.NOT_SAME, (("pair", (USER_1, CRM_2)),)),)
 
 
 def test_resolve__steward_against_a_sighting_of_the_same_pair__prevails():
@@ -106,20 +113,45 @@ def test_resolve__stronger_link__is_taken_before_a_weaker_one_that_excludes_it()
     resolution = resolve(TYPES, [alike(USER_1, CRM_1, 5), alike(USER_2, CRM_1, 9)])
 
     assert people(resolution) == {USER_2: {USER_2, CRM_1}}
-    assert resolution.refusals == (Refusal(USER_1, CRM_1, Reason.LIMIT),)
+    assert resolution.refusals == (
+        Refusal(USER_1, CRM_1, Reason.LIMIT, (("type", "user_id"), ("count", 2), ("limit", 1))),
+    )
 
 
-@pytest.mark.parametrize(("links", "is_united"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("links", "is_united"), [(1, False), (2, False), (4, True)])
 def test_resolve__two_groups_of_records__need_more_than_a_thread(links, is_united):
-    """Three records and three records: of nine pairs a fifth is two."""
+    """Three records and three records, each of which resembles the others of its side: nine pairs lie between."""
     types = dict.fromkeys(range(1, 7), "crm:id")
     within = [alike(a, b, 10) for a, b in ((1, 2), (1, 3), (2, 3), (4, 5), (4, 6), (5, 6))]
-    between = [alike(3, 4, 5), alike(2, 5, 5)][:links]
+    between = [alike(3, 4, 5), alike(2, 5, 5), alike(1, 6, 5), alike(1, 4, 5)][:links]
 
     resolution = resolve(types, [*within, *between])
 
+    why = (("links", links), ("pairs", 9), ("within", 1.0))
     assert (resolution.clusters[6] == 1) is is_united
-    assert (Refusal(3, 4, Reason.BRIDGE) in resolution.refusals) is not is_united
+    assert (Refusal(3, 4, Reason.BRIDGE, why) in resolution.refusals) is not is_united
+
+
+def test_resolve__sighting_over_a_bridge__is_heard_all_the_same():
+    types = dict.fromkeys(range(1, 7), "crm:id")
+    within = [alike(a, b, 10) for a, b in ((1, 2), (1, 3), (2, 3), (4, 5), (4, 6), (5, 6))]
+
+    resolution = resolve(types, [*within, alike(3, 4, 5), seen(1, 6)])
+
+    assert set(resolution.clusters.values()) == {1}
+    assert resolution.refusals == ()
+
+
+def test_resolve__too_many_records_for_one_person__part_at_the_weaker_ties():
+    types = dict.fromkeys(range(1, 9), "crm:id")
+    cliques = [alike(a, b, 10 + a) for side in (range(1, 5), range(5, 9)) for a in side for b in side if a < b]
+    ties = [alike(a, b, 0.5) for a in range(1, 5) for b in range(5, 9)]
+
+    together = resolve(types, [*cliques, *ties])
+    apart = resolve(types, [*cliques, *ties], {ANY_TYPE: 5})
+
+    assert set(together.clusters.values()) == {1}
+    assert people(apart) == {1: {1, 2, 3, 4}, 5: {5, 6, 7, 8}}
 
 
 def test_resolve__judgement_on_somebody_unknown__is_left_out():
@@ -145,4 +177,4 @@ def test_resolve__mailbox_that_two_people_turn_out_to_claim__belongs_to_neither(
     resolution = resolve(types, [*the_mailbox_of_a_relative, alike(1, 4, 80.0)])
 
     assert resolution.clusters == {1: 1, 2: 2, 3: 3, 4: 1}
-    assert resolution.refusals == (Refusal(2, 3, Reason.SHARED), Refusal(3, 4, Reason.SHARED))
+    assert resolution.refusals == (shared_with(2, 3), Refusal(3, 4, Reason.SHARED, (("identifiers", (3,)),)))

@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from cdp.management.command import TesseraCommand
-from identity import evaluation, linkage
+from identity import evaluation, households, linkage
 from identity.matching.training import SEED
 
 
@@ -20,6 +20,7 @@ class Command(TesseraCommand):
         train = actions.add_parser("train", help="learn from the records of the workspace, and freeze the model")
         train.add_argument("--seed", type=int, default=SEED)
         actions.add_parser("resolve", help="score all records with the latest model, judge, and cluster")
+        actions.add_parser("households", help="find anew who belongs with whom: households and organisations")
         evaluate = actions.add_parser("evaluate", help="run the same path on a labelled file, without a workspace")
         evaluate.add_argument("file", type=Path)
         evaluate.add_argument("--id", required=True, metavar="COLUMN", dest="key")
@@ -34,6 +35,9 @@ class Command(TesseraCommand):
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
         return linkage.resolve(workspace_id=self.workspace_id(options), clock=timezone.now)
+
+    def households(self, options: dict[str, Any]) -> dict[str, int]:
+        return households.relate_everybody(workspace_id=self.workspace_id(options), now=timezone.now())
 
     def evaluate(self, options: dict[str, Any]) -> dict[str, Any]:
         return evaluation.evaluate(

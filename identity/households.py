@@ -1,0 +1,145 @@
+"""Households and organisations: relations between people, never merges.
+
+Each person has a row for every rule that applies (`identity.matching.belonging`), found by the person's golden record
+alone. So only those are looked at whose record may have changed, and whoever has the same key is found by an index.
+To belong together permits nothing: each member is shown to a purpose by their own word.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import connection
+
+from cdp.kernel.arrays import bigints
+from cdp.kernel.purposes import Purpose
+from cdp.models.digests import identifier_digest
+from consent import gate
+from consent.gate import Identity, Permit
+from identity import golden, plans
+from identity.matching import belonging
+from identity.matching.belonging import TRUST, Belonging, Rule
+
+PEOPLE_AT_ONCE: Final = 10_000
+
+# Only the traits that a rule reads, by key; whoever does not permit to be recognised has none here.
+_TRAITS = """
+SELECT profile_id, name, value FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = ANY(%(names)s)
+"""
+# Of events the purpose sees group calls alone. The newest of each person: the calls of a person who is merged or undone follow the identifier.
+_GROUPS = """
+SELECT DISTINCT ON (profile_id) profile_id, group_id FROM event
+WHERE profile_id = ANY(%(profiles)s::bigint[]) ORDER BY profile_id, occurred_at DESC, group_id
+"""
+_END = """
+UPDATE core.relation SET until = %(now)s
+WHERE profile_id = ANY(%(profiles)s::bigint[]) AND until IS NULL AND rule = ANY(%(rules)s)
+AND (profile_id, rule, key) NOT IN (SELECT * FROM unnest(%(profile)s::bigint[], %(rule)s::text[], %(key)s::bytea[]))
+"""
+_BEGIN = """
+INSERT INTO core.relation (workspace_id, profile_id, kind, rule, key, confidence, shared, since)
+SELECT %(workspace)s, profile_id, kind, rule, key, confidence, shared::jsonb, %(now)s
+FROM unnest(%(profile)s::bigint[], %(kind)s::text[], %(rule)s::text[], %(key)s::bytea[], %(confidence)s::float8[],
+            %(shared)s::text[]) AS found (profile_id, kind, rule, key, confidence, shared)
+ON CONFLICT (profile_id, rule, key) WHERE until IS NULL DO NOTHING
+"""
+# Who was merged away, or permits to be recognised no more.
+_END_OF_THE_GONE = """
+UPDATE core.relation SET until = %(now)s
+WHERE until IS NULL AND workspace_id = %(workspace)s AND profile_id NOT IN (SELECT id FROM profile)
+"""
+_EVERYBODY = "SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s"
+
+_OF_TRAITS: Final = [rule.value for rule in Rule if rule is not Rule.GROUP_CALL]
+_OF_ALL: Final = [rule.value for rule in Rule]
+
+
+class Changes(NamedTuple):
+    begun: int
+    ended: int
+
+
+def relate(permit: Permit[Identity], profile_ids: Iterable[int], *, now: datetime) -> Changes:
+    """After their golden records were chosen anew: write down whom these people belong with now."""
+    profiles = bigints(profile_ids)
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_TRAITS, {"profiles": profiles, "names": list(belonging.TRAITS)})
+        found = [(profile, each) for profile, traits in _by_person(cursor) for each in belonging.belongings_of(traits)]
+    return _written(permit, profiles, found, _OF_TRAITS, now)
+
+
+def relate_everybody(*, workspace_id: int, now: datetime) -> dict[str, int]:
+    """The same of the whole workspace, with what group calls say, and end the relations of those who are gone."""
+    people = begun = ended = 0
+    with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+        golden.take_turn(permit)
+        for chunk in _everybody():
+            changes = relate(permit, chunk, now=now), _relate_by_group_calls(permit, chunk, now=now)
+            people += len(chunk)
+            begun += sum(each.begun for each in changes)
+            ended += sum(each.ended for each in changes)
+        with connection.cursor() as cursor:
+            cursor.execute(_END_OF_THE_GONE, {"workspace": workspace_id, "now": now})
+            ended += cursor.rowcount
+    return {"people": people, "begun": begun, "ended": ended}
+
+
+def _relate_by_group_calls(permit: Permit[Identity], profile_ids: Collection[int], *, now: datetime) -> Changes:
+    profiles = bigints(profile_ids)
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_GROUPS, {"profiles": profiles})
+        found = [(one, Belonging(Rule.GROUP_CALL, group, ("groupId",))) for one, group in cursor.fetchall()]
+    return _written(permit, profiles, found, [Rule.GROUP_CALL.value], now)
+
+
+def _everybody() -> Iterator[list[int]]:
+    last = 0
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(_EVERYBODY, [last, PEOPLE_AT_ONCE])
+            chunk = [one for (one,) in cursor.fetchall()]
+            if not chunk:
+                return
+            yield chunk
+            last = chunk[-1]
+
+
+def _by_person(rows: Iterable[tuple[int, str, str]]) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    people: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+    for profile, name, value in rows:
+        people[profile][name] = json.loads(value)
+    return people.items()
+
+
+def _written(
+    permit: Permit[Identity],
+    profiles: str,
+    found: Collection[tuple[int, Belonging]],
+    rules: list[str],
+    now: datetime,
+) -> Changes:
+    given: dict[str, Any] = {
+        "workspace": permit.workspace_id,
+        "now": now,
+        "profiles": profiles,
+        "rules": rules,
+        "profile": [profile for profile, _ in found],
+        "kind": [TRUST[each.rule].kind.value for _, each in found],
+        "rule": [each.rule.value for _, each in found],
+        "key": [_key(permit, each) for _, each in found],
+        "confidence": [TRUST[each.rule].confidence for _, each in found],
+        "shared": [json.dumps(each.shared) for _, each in found],
+    }
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_END, given)
+        ended = cursor.rowcount
+        if found:
+            cursor.execute(_BEGIN, given)
+        return Changes(begun=cursor.rowcount if found else 0, ended=ended)
+
+
+def _key(permit: Permit[Identity], each: Belonging) -> bytes:
+    """Of no other workspace: two tenants must not be able to compare whom they know."""
+    return identifier_digest(f"relation:{permit.workspace_id}:{each.rule}", each.text)
