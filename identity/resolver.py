@@ -6,6 +6,7 @@ A refusal is part of the result, with its reason. The id of a person is the smal
 it follows from the cluster alone, and whoever undoes a merge gets the old ids back.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from identity.windows import NO_WINDOWS, Windows
+
 ANY_TYPE: Final = "*"  # in the limits: of all types together
 DEFAULT_LIMITS: Final[Mapping[str, int]] = MappingProxyType({"user_id": 1, ANY_TYPE: 500})
 # Several people may hold these at once: a family's mailbox, an office's telephone, a browser in a shop.
 SHAREABLE_TYPES: Final = frozenset({"email", "phone", "anonymous_id"})
+# In the limits: with how many of one type that tells people apart these are seen before they are nobody's. A device is
+# not counted: everybody has several.
+SHARED_AFTER: Final = "*shared"
+DEFAULT_SHARED_AFTER: Final = 25
 # Between two clusters of records at least this share of all pairs must be linked, or the union hangs on a thread.
 THINNEST_BRIDGE: Final = 0.2
 
@@ -66,7 +73,10 @@ class Resolution:
 
 
 def resolve(
-    identifiers: Mapping[int, str], judgements: Iterable[Judgement], limits: Mapping[str, int] = DEFAULT_LIMITS
+    identifiers: Mapping[int, str],
+    judgements: Iterable[Judgement],
+    limits: Mapping[str, int] = DEFAULT_LIMITS,
+    windows: Windows = NO_WINDOWS,
 ) -> Resolution:
     """Cluster `identifiers` (id → type). Judgements on identifiers that are not among them are left out.
 
@@ -76,7 +86,7 @@ def resolve(
     heard = [one for one in prevailing(judgements) if one.left in identifiers and one.right in identifiers]
     shared = shared_identifiers(identifiers, heard, limits)
     while True:
-        resolution = _united(identifiers, heard, limits, shared)
+        resolution = _united(identifiers, heard, limits, shared, windows)
         contested = _contested(resolution.refusals, identifiers, heard) - shared
         if not contested:
             return resolution
@@ -88,8 +98,9 @@ def _united(
     heard: Collection[Judgement],
     limits: Mapping[str, int],
     shared: frozenset[int],
+    windows: Windows,
 ) -> Resolution:
-    clusters = _Clusters(identifiers, heard, limits)
+    clusters = _Clusters(identifiers, heard, limits, windows)
     refusals = []
     for judgement in sorted((one for one in heard if one.is_same), key=_strongest_first):
         if is_void(judgement, shared):
@@ -128,16 +139,26 @@ def prevailing(judgements: Iterable[Judgement]) -> list[Judgement]:
 def shared_identifiers(
     identifiers: Mapping[int, str], judgements: Iterable[Judgement], limits: Mapping[str, int]
 ) -> frozenset[int]:
-    """Identifiers that were seen with more of an exclusive type than one person may have."""
+    """Identifiers that were seen with more of an exclusive type than one person may have, or with very many of any type
+    that tells people apart.
+    """
     seen_with: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for judgement in judgements:
         if judgement.is_same and judgement.kind is Kind.DETERMINISTIC:
             for one, other in ((judgement.left, judgement.right), (judgement.right, judgement.left)):
                 if identifiers[one] in SHAREABLE_TYPES and identifiers[one] not in limits:
                     seen_with[one][identifiers[other]] += 1
-    return frozenset(
-        one for one, types in seen_with.items() if any(count > limits.get(kind, count) for kind, count in types.items())
-    )
+    return frozenset(one for one, types in seen_with.items() if _is_too_many(types, limits))
+
+
+def _is_too_many(types: Mapping[str, int], limits: Mapping[str, int]) -> bool:
+    return any(count > most_companions(kind, limits) for kind, count in types.items())
+
+
+def most_companions(kind: str, limits: Mapping[str, int]) -> float:
+    """With how many identifiers of a type an address or telephone may have been seen and still be one person's."""
+    usual = math.inf if kind == "anonymous_id" else limits.get(SHARED_AFTER, math.inf)
+    return min(limits.get(kind, math.inf), usual)
 
 
 def is_void(judgement: Judgement, shared: Collection[int]) -> bool:
@@ -186,9 +207,14 @@ class _Clusters:
     """A union-find whose roots know what a guard must ask: counts of types, foes, and likenesses to other clusters."""
 
     def __init__(
-        self, identifiers: Mapping[int, str], judgements: Collection[Judgement], limits: Mapping[str, int]
+        self,
+        identifiers: Mapping[int, str],
+        judgements: Collection[Judgement],
+        limits: Mapping[str, int],
+        windows: Windows,
     ) -> None:
-        self.identifiers, self.limits = identifiers, limits
+        self.identifiers, self.limits, self.windows = identifiers, limits, windows
+        self.dates = windows.dates_of(identifiers)
         self.parent = {one: one for one in identifiers}
         self.size = dict.fromkeys(identifiers, 1)
         self.accounts: dict[int, int] = {}  # how many people's worth of limits a root has, where not one
@@ -235,7 +261,7 @@ class _Clusters:
             return Reason.NOT_SAME
         if self.size[left] + self.size[right] > self.limits.get(ANY_TYPE, len(self.parent)):
             return Reason.SIZE
-        if self._exceeds_limit(left, right, accounts):
+        if self._exceeds_limit(left, right, accounts) or self._exceeds_window(left, right, accounts):
             return Reason.LIMIT
         if kind is Kind.PROBABILISTIC and self._is_thin(left, right):
             return Reason.BRIDGE
@@ -252,6 +278,11 @@ class _Clusters:
         together = self.types[left] + self.types[right]
         return any(count > self.limits[kind] * accounts for kind, count in together.items())
 
+    def _exceeds_window(self, left: int, right: int, accounts: int) -> bool:
+        if left not in self.dates or right not in self.dates:
+            return False
+        return self.windows.are_exceeded_by(self.dates[left], self.dates[right], accounts)
+
     def _is_thin(self, left: int, right: int) -> bool:
         pairs = self.records[left] * self.records[right]
         return self.likenesses[left][right] < THINNEST_BRIDGE * pairs
@@ -264,6 +295,8 @@ class _Clusters:
         self.size[left] += self.size[right]
         if right in self.types:
             self.types[left] = self.types.get(left, Counter()) + self.types.pop(right)
+        if right in self.dates:
+            self.dates[left] = self.dates.get(left, ()) + self.dates.pop(right)
         if right in self.records:
             self.records[left] = self.records.get(left, 0) + self.records.pop(right)
         for foe in self.foes.pop(right, ()):
