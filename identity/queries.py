@@ -23,14 +23,54 @@ BLOCKED_VALUES = frozenset(
 
 # Mailboxes of an office and not of a person, in English and French: before the @, and before a +.
 ROLE_ADDRESSES = frozenset(
-    {"abuse", "accounting", "accounts", "admin", "administrateur", "administration", "administrator", "accueil", "billing"}
+    {
+        "abuse",
+        "accounting",
+        "accounts",
+        "admin",
+        "administrateur",
+        "administration",
+        "administrator",
+        "accueil",
+        "billing",
+    }
     | {"booking", "careers", "commande", "commandes", "commercial", "compta", "comptabilite", "contact", "contacts"}
     | {"direction", "do-not-reply", "donotreply", "dpo", "enquiries", "facturation", "factures", "gdpr", "help"}
-    | {"helpdesk", "hostmaster", "hr", "info", "information", "informations", "infos", "inquiries", "invoice", "invoices"}
+    | {
+        "helpdesk",
+        "hostmaster",
+        "hr",
+        "info",
+        "information",
+        "informations",
+        "infos",
+        "inquiries",
+        "invoice",
+        "invoices",
+    }
     | {"jobs", "legal", "mailer-daemon", "mairie", "marketing", "ne-pas-repondre", "nepasrepondre", "newsletter"}
     | {"no-reply", "noreply", "office", "order", "orders", "postmaster", "presse", "press", "privacy", "reception"}
-    | {"recrutement", "relation-client", "relations-clients", "reservation", "reservations", "rgpd", "rh", "root", "sales"}
-    | {"sav", "secretariat", "security", "service", "service-client", "service-clients", "serviceclient", "serviceclients"}
+    | {
+        "recrutement",
+        "relation-client",
+        "relations-clients",
+        "reservation",
+        "reservations",
+        "rgpd",
+        "rh",
+        "root",
+        "sales",
+    }
+    | {
+        "sav",
+        "secretariat",
+        "security",
+        "service",
+        "service-client",
+        "service-clients",
+        "serviceclient",
+        "serviceclients",
+    }
     | {"support", "vente", "ventes", "webmaster"}
 )
 

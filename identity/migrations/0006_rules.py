@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 from cdp.kernel.logins import OPERATOR, WEB
 from cdp.kernel.purposes import Purpose
-from cdp.models.access import grant, row_security
+from cdp.models.access import grant, purpose_view, row_security
 
 CHOICES = [
     ("MOST_RECENT", "the most recent"),
@@ -15,9 +15,17 @@ CHOICES = [
     ("LONGEST", "the longest"),
 ]
 
+# The API shows the golden record with all its candidates, under the purpose of the key.
+ASKED = (Purpose.SEGMENTATION, Purpose.ADVERTISING, Purpose.ANALYTICS)
+OBSERVED = """
+SELECT t.id, t.workspace_id, t.identifier_id, t.source_id, t.name, t.value, t.observed_at, t.confidence
+FROM core.identifier_trait t
+WHERE EXISTS (SELECT 1 FROM core.identifier i WHERE i.id = t.identifier_id AND {permitted:i})
+"""
+
 
 class Migration(migrations.Migration):
-    dependencies = [("identity", "0003_lean_keys"), ("cdp", "0020_lean_events")]
+    dependencies = [("identity", "0003_lean_keys"), ("cdp", "0021_identity_scopes"), ("consent", "0018_last_erasure")]
 
     operations = [
         migrations.AddField(
@@ -106,7 +114,11 @@ class Migration(migrations.Migration):
             },
         ),
         row_security("survivorship_rule"),
-        *(grant("SELECT", "survivorship_rule", to=purpose) for purpose in (Purpose.IDENTITY, Purpose.ENRICHMENT)),
+        *(
+            grant("SELECT", "survivorship_rule", to=purpose)
+            for purpose in (Purpose.IDENTITY, Purpose.ENRICHMENT, *ASKED)
+        ),
+        *(purpose_view(purpose, "identifier_trait", OBSERVED) for purpose in ASKED),
         *(grant("SELECT, INSERT, UPDATE, DELETE", "survivorship_rule", to=login) for login in (WEB, OPERATOR)),
         grant("UPDATE (source_id, seen_at)", "sighting", to=Purpose.COLLECTION),
     ]
