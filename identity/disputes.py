@@ -43,7 +43,8 @@ def _disputed(known: Neighbourhood, found: Resolution, rules: Rules) -> frozense
     """Everybody who is connected with a claim that a guard refused. Of a mailbox that is shared anyway nobody disputes."""
     if not found.refusals:
         return frozenset()
-    prevailing = resolver.prevailing(known.judgements)
+    among = (one for one in known.judgements if one.left in known.types and one.right in known.types)
+    prevailing = resolver.prevailing(among)
     shared = resolver.shared_identifiers(known.types, prevailing, rules.limits)
     starts = {
         end

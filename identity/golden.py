@@ -32,17 +32,17 @@ chosen AS (
 )
 """
 
-# As above, with what the rule of the trait asks for between the steward's word and the newest value.
+# As above, with what the rule of the trait asks for before the newest value. Of several stewards the last one's word holds.
 _BY_RULE = """
 candidate AS (
     SELECT i.workspace_id, i.profile_id, t.name, t.value, t.source_id, t.identifier_id, t.observed_at, t.confidence,
            s.kind = 'STEWARD' AS is_said, s.trust, COALESCE(rule.choice, 'MOST_RECENT') AS choice,
-           CASE rule.choice
+           CASE CASE WHEN s.kind <> 'STEWARD' THEN rule.choice END
                WHEN 'TRUSTED_SOURCE' THEN -COALESCE(array_position(rule.sources, s.name), 1000000)
                WHEN 'MOST_FREQUENT' THEN count(*) OVER (PARTITION BY i.profile_id, t.name, t.value)
                WHEN 'LONGEST' THEN length(t.value #>> '{}')
            END AS merit,
-           CASE rule.choice WHEN 'TRUSTED_SOURCE' THEN s.trust END AS standing
+           CASE WHEN s.kind <> 'STEWARD' AND rule.choice = 'TRUSTED_SOURCE' THEN s.trust END AS standing
     FROM theirs i JOIN known t ON t.identifier_id = i.id JOIN source s ON s.id = t.source_id
     LEFT JOIN survivorship_rule rule ON (rule.workspace_id, rule.trait) = (i.workspace_id, t.name)
 ),
