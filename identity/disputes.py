@@ -6,7 +6,7 @@ order that follows from what was said alone: what the workspace trusts more, the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -28,24 +28,33 @@ Place = tuple[float, int, int, datetime, tuple[str, ...]]
 
 def resolve(known: Neighbourhood, rules: Rules) -> Resolution:
     """As `resolver.resolve`, under the limits, windows and priorities of `rules`, whatever the order of arrival."""
-    windows = _windows(known.types, rules)
-    found = resolver.resolve(known.types, known.judgements, rules.limits, windows)
-    disputed = _disputed(known, found, rules)
-    if not disputed:
-        return found
-    part = _part_of(known, disputed)
-    anew = resolver.resolve(part.types, _in_order(part, rules), rules.limits, windows)
-    elsewhere = [one for one in found.refusals if one.left not in disputed]
-    return replace(found, clusters={**found.clusters, **anew.clusters}, refusals=(*elsewhere, *anew.refusals))
+    types = {**known.ends, **known.types}
+    windows = _windows(types, rules)
+    found = resolver.resolve(types, known.judgements, rules.limits, windows)
+    disputed = _disputed(types, known.judgements, found, rules)
+    if disputed:
+        found = _settled(found, types, [one for one in known.judgements if one.left in disputed], rules, windows)
+    return replace(found, clusters={one: found.clusters[one] for one in known.types})
 
 
-def _disputed(known: Neighbourhood, found: Resolution, rules: Rules) -> frozenset[int]:
+def _settled(
+    found: Resolution, types: Mapping[int, str], claims: Collection[Judgement], rules: Rules, windows: Windows
+) -> Resolution:
+    ends = {end for one in claims for end in (one.left, one.right)}
+    part = {one: types[one] for one in ends if one in types}
+    anew = resolver.resolve(part, _in_order(part, claims, rules), rules.limits, windows)
+    elsewhere = [one for one in found.refusals if one.left not in part]
+    return Resolution({**found.clusters, **anew.clusters}, (*elsewhere, *anew.refusals))
+
+
+def _disputed(
+    types: Mapping[int, str], judgements: Collection[Judgement], found: Resolution, rules: Rules
+) -> frozenset[int]:
     """Everybody who is connected with a claim that a guard refused. Of a mailbox that is shared anyway nobody disputes."""
     if not found.refusals:
         return frozenset()
-    among = (one for one in known.judgements if one.left in known.types and one.right in known.types)
-    prevailing = resolver.prevailing(among)
-    shared = resolver.shared_identifiers(known.types, prevailing, rules.limits)
+    prevailing = resolver.prevailing(one for one in judgements if one.left in types and one.right in types)
+    shared = resolver.shared_identifiers(types, prevailing, rules.limits)
     starts = {
         end
         for one in found.refusals
@@ -69,23 +78,16 @@ def _connected(starts: Iterable[int], judgements: Iterable[Judgement]) -> frozen
     return frozenset(reached)
 
 
-def _part_of(known: Neighbourhood, some: frozenset[int]) -> Neighbourhood:
-    return Neighbourhood(
-        types={one: kind for one, kind in known.types.items() if one in some},
-        judgements={one for one in known.judgements if one.left in some},
-    )
-
-
-def _in_order(part: Neighbourhood, rules: Rules) -> list[Judgement]:
-    names, seen = _names(part.types), _seen(part.types)
+def _in_order(types: Mapping[int, str], claims: Iterable[Judgement], rules: Rules) -> list[Judgement]:
+    names, seen = _names(types), _seen(types)
     ranks = {kind: rank for rank, kind in enumerate(rules.priority)}
 
     def place(one: Judgement) -> Place:
-        best, worst = sorted(ranks.get(part.types.get(end, ""), len(ranks)) for end in (one.left, one.right))
+        best, worst = sorted(ranks.get(types.get(end, ""), len(ranks)) for end in (one.left, one.right))
         said = tuple(sorted(names.get(end, "") for end in (one.left, one.right)))
         return -one.weight, worst, best, seen.get((one.left, one.right), _NEVER), said
 
-    ordered = sorted(part.judgements, key=place)
+    ordered = sorted(claims, key=place)
     return [one._replace(weight=one.weight - number * _A_TRIFLE) for number, one in enumerate(ordered)]
 
 

@@ -105,9 +105,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """Everything that the people of some identifiers rest on. `types` and `profiles` are keyed by identifier."""
+    """Everything that the people of some identifiers rest on. `types`, `profiles` and `ends` are keyed by identifier.
+
+    `ends` are the types of all whom the judgements name: also of those who were seen with a shared identifier and are
+    not followed. Without them it would not look shared.
+    """
 
     types: dict[int, str] = field(default_factory=dict)
+    ends: dict[int, str] = field(default_factory=dict)
     profiles: dict[int, int] = field(default_factory=dict)
     judgements: set[resolver.Judgement] = field(default_factory=set)
 
@@ -168,7 +173,6 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
     A shared identifier is not passed through: behind a company's mailbox stand thousands of people.
     """
     found = Neighbourhood()
-    known_types: dict[int, str] = {}
     frontier = set(identifier_ids)
     with connection.cursor() as cursor:
         while frontier:
@@ -179,9 +183,9 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
             found.types.update({one: kind for one, (kind, _) in fresh.items()})
             found.profiles.update({one: profile for one, (_, profile) in fresh.items()})
             heard, types = _heard(cursor, fresh, rules)
-            known_types.update(types)
+            found.ends.update(types)
             found.judgements.update(heard)
-            frontier = _reached(fresh, heard, known_types, rules) - found.types.keys()
+            frontier = _reached(fresh, heard, found.ends, rules) - found.types.keys()
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 STEWARD: Final = "steward"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A value that a source gave for one of the identifiers of a person."""
 

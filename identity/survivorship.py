@@ -1,7 +1,7 @@
 """Which of the values of a trait survives: the rules of a workspace, what a change would do, and the change itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -92,9 +92,13 @@ def change_rules(*, workspace_id: int, rows: Sequence[Mapping[str, Any]]) -> int
         rules = checked(rows, workspace_id=workspace_id)
         changed = _changed(rules_in(workspace_id), rules)
         _replace(workspace_id, rules)
-        if not changed:
-            return 0
-        cursor.execute(_CHOOSE_ANEW, [workspace_id, changed])
+        return choose_anew(workspace_id=workspace_id, traits=changed) if changed else 0
+
+
+def choose_anew(*, workspace_id: int, traits: Sequence[str]) -> int:
+    """After a change of their rules: the profiles that carry these traits wait for the worker. Returns how many."""
+    with workspace_scope(workspace_id), connection.cursor() as cursor:
+        cursor.execute(_CHOOSE_ANEW, [workspace_id, list(traits)])
         return int(cursor.rowcount)
 
 
@@ -159,3 +163,11 @@ def _tried(
         found = golden.traits_that_would_change(profiles, names)
         transaction.set_rollback(True)
     return found
+
+
+def preview_one(*, workspace_id: int, row: Mapping[str, Any]) -> Preview:
+    """One rule, beside the others as they are."""
+    with workspace_scope(workspace_id):
+        others = [asdict(rule) for rule in rules_in(workspace_id) if rule.trait != row.get("trait")]
+    rows = [{**other, "sources": list(other["sources"])} for other in others]
+    return preview_rules(workspace_id=workspace_id, rows=[*rows, row])
