@@ -39,7 +39,7 @@ rules = st.fixed_dictionaries(
     }
 )
 on_postgres = partial(
-    settings, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    settings, max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

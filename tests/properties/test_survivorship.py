@@ -36,7 +36,7 @@ rules = st.tuples(
     st.none() | st.sampled_from(Choice), st.lists(st.sampled_from([name for name, _ in SOURCES]), unique=True)
 )
 on_postgres = partial(
-    settings, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    settings, max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
