@@ -254,7 +254,7 @@ def set_aside_in(workspace_id: int, *, most: int = 200) -> list[SetAside]:
     """The busiest first. Read from the ledger, so it is what the resolver goes by at this moment."""
     with workspace_scope(workspace_id), plans.in_bulk(), connection.cursor() as cursor:
         limits = queries.rules_of(workspace_id).limits
-        asked = {
+        asked: Document = {
             "workspace": workspace_id,
             "shareable": sorted(resolver.SHAREABLE_TYPES),
             "limited": sorted(limits),
@@ -263,5 +263,5 @@ def set_aside_in(workspace_id: int, *, most: int = 200) -> list[SetAside]:
         }
         cursor.execute(_COMPANIONS, asked)
         rows = cursor.fetchall()
-    found = [SetAside(*row, most=int(min(resolver.most_companions(row[2], limits), MOST_OF_A_TYPE))) for row in rows]
+    found = [SetAside(*row, int(min(resolver.most_companions(row[2], limits), MOST_OF_A_TYPE))) for row in rows]
     return [one for one in found if one.number > one.most][:most]
