@@ -1,4 +1,4 @@
-"""What a data steward works with: pairs to judge, the ledger of judgements, the rules, the models."""
+"""What a data steward works with: pairs to judge, the ledger of judgements, the models."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from cdp.admin import KeptAdmin, LedgerAdmin, column, number_in, preformatted, profile_link
+from cdp.admin import LedgerAdmin, column, number_in, preformatted, profile_link
 from cdp.models import IdentifierTrait, User
 from identity import services
-from identity.models import IdentityRules, Judgement, LinkageModel, ReviewPair, Verdict
+from identity.models import Judgement, LinkageModel, ReviewPair, Verdict
 
 VERDICT_COLOURS = {Verdict.SAME.value: "success", Verdict.NOT_SAME.value: "danger"}
 
@@ -175,21 +175,6 @@ class JudgementAdmin(LedgerAdmin):
     @column(description=_("evidence"))
     def shown_evidence(self, judgement: Judgement) -> Any:
         return preformatted(json.dumps(judgement.evidence, indent=1, ensure_ascii=False))
-
-
-@admin.register(IdentityRules)
-class IdentityRulesAdmin(KeptAdmin):
-    """One row for a workspace, or none: then the defaults hold."""
-
-    list_display = ("__str__", "blocked_values")
-    fields = ("limits", "blocked_values")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return super().has_add_permission(request) and not self.get_queryset(request).exists()
-
-    def save_model(self, request: HttpRequest, obj: IdentityRules, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
-        super().save_model(request, obj, form, change)
-        services.resolve_all_anew(workspace_id=obj.workspace_id)
 
 
 @admin.register(LinkageModel)

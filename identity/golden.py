@@ -8,15 +8,20 @@ from cdp.kernel.arrays import bigints
 from consent.gate import Enrichment, Identity, Permit
 from identity import plans
 
-# A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
-# identifier. Nothing else decides, so the same values always give the same record. All is read by key, and the keys
-# are given: conditions reach an index through the view of a purpose, joins do not.
+# Which value is chosen follows from the values alone, never from the order in which they came. All is read by key, and
+# the keys are given: conditions reach an index through the view of a purpose, joins do not.
 _IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%s::bigint[])"
-_REFRESH = """
-WITH theirs AS MATERIALIZED (
+
+_CANDIDATES = """
+theirs AS MATERIALIZED (
     SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
 ),
 known AS MATERIALIZED (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
+"""
+
+# A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
+# identifier. Nothing else decides, so the same values always give the same record.
+_BY_DEFAULT = """
 chosen AS (
     SELECT DISTINCT ON (i.profile_id, t.name)
            i.workspace_id, i.profile_id, t.name, t.value, t.source_id, t.identifier_id, t.observed_at, t.confidence,
@@ -24,7 +29,34 @@ chosen AS (
     FROM theirs i JOIN known t ON t.identifier_id = i.id JOIN source s ON s.id = t.source_id
     ORDER BY i.profile_id, t.name, s.kind = 'STEWARD' DESC, t.observed_at DESC, s.trust DESC, t.confidence DESC,
              t.identifier_id, t.source_id
+)
+"""
+
+# As above, with what the rule of the trait asks for before the newest value. Of several stewards the last one's word holds.
+_BY_RULE = """
+candidate AS (
+    SELECT i.workspace_id, i.profile_id, t.name, t.value, t.source_id, t.identifier_id, t.observed_at, t.confidence,
+           s.kind = 'STEWARD' AS is_said, s.trust, COALESCE(rule.choice, 'MOST_RECENT') AS choice,
+           CASE CASE WHEN s.kind <> 'STEWARD' THEN rule.choice END
+               WHEN 'TRUSTED_SOURCE' THEN -COALESCE(array_position(rule.sources, s.name), 1000000)
+               WHEN 'MOST_FREQUENT' THEN count(*) OVER (PARTITION BY i.profile_id, t.name, t.value)
+               WHEN 'LONGEST' THEN length(t.value #>> '{}')
+           END AS merit,
+           CASE WHEN s.kind <> 'STEWARD' AND rule.choice = 'TRUSTED_SOURCE' THEN s.trust END AS standing
+    FROM theirs i JOIN known t ON t.identifier_id = i.id JOIN source s ON s.id = t.source_id
+    LEFT JOIN survivorship_rule rule ON (rule.workspace_id, rule.trait) = (i.workspace_id, t.name)
 ),
+chosen AS (
+    SELECT DISTINCT ON (profile_id, name)
+           workspace_id, profile_id, name, value, source_id, identifier_id, observed_at, confidence,
+           CASE WHEN is_said THEN 'steward' ELSE lower(choice) END AS rule
+    FROM candidate
+    ORDER BY profile_id, name, is_said DESC, merit DESC NULLS LAST, standing DESC NULLS LAST, observed_at DESC,
+             trust DESC, confidence DESC, identifier_id, source_id
+)
+"""
+
+_KEEP = """,
 vanished AS (
     DELETE FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])
     AND (trait.profile_id, trait.name) NOT IN (SELECT profile_id, name FROM chosen)
@@ -38,6 +70,18 @@ WHERE (trait.value, trait.source_id, trait.identifier_id, trait.observed_at, tra
     IS DISTINCT FROM (excluded.value, excluded.source_id, excluded.identifier_id, excluded.observed_at,
                       excluded.confidence, excluded.rule)
 """
+_REFRESH = f"WITH {_CANDIDATES} {_BY_DEFAULT} {_KEEP}"
+_REFRESH_BY_RULE = f"WITH {_CANDIDATES} {_BY_RULE} {_KEEP}"
+
+_HAS_RULES = "SELECT EXISTS (SELECT FROM survivorship_rule)"  # row-level security shows those of the workspace alone
+
+# The traits that would not be what they are, of all that the rules of a workspace are about.
+_WOULD_CHANGE = f"""
+WITH {_CANDIDATES} {_BY_RULE}
+SELECT c.name, count(*) FILTER (WHERE c.value IS DISTINCT FROM trait.value), count(*)
+FROM chosen c LEFT JOIN trait ON (trait.profile_id, trait.name) = (c.profile_id, c.name)
+WHERE c.name = ANY(%(names)s) GROUP BY c.name ORDER BY c.name
+"""  # noqa: S608  # our own constants
 
 
 # Whoever moves identifiers (the pipeline's worker, a batch of record linkage) and whoever adds values to them wait for
@@ -62,4 +106,17 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_IDENTIFIERS, [profiles])
         identifiers = bigints(one for (one,) in cursor.fetchall())
-        cursor.execute(_REFRESH, {"profiles": profiles, "identifiers": identifiers})
+        cursor.execute(_HAS_RULES)
+        statement = _REFRESH_BY_RULE if cursor.fetchone()[0] else _REFRESH
+        cursor.execute(statement, {"profiles": profiles, "identifiers": identifiers})
+
+
+def traits_that_would_change(profile_ids: Iterable[int], names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """By the rules as they are in this transaction: of each of these traits, how many profiles would have another value
+    and how many have any.
+    """
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_IDENTIFIERS, [bigints(profile_ids)])
+        identifiers = bigints(one for (one,) in cursor.fetchall())
+        cursor.execute(_WOULD_CHANGE, {"identifiers": identifiers, "names": list(names)})
+        return {name: (changed, all_) for name, changed, all_ in cursor.fetchall()}

@@ -7,8 +7,10 @@ from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Identifier, Run, User, Workspace
 from identity.relation_models import Refusal, Relation
+from identity.resolver import DEFAULT_SHARED_AFTER
 
 __all__ = [
+    "Choice",
     "IdentityRules",
     "Judgement",
     "JudgementKind",
@@ -16,6 +18,7 @@ __all__ = [
     "Refusal",
     "Relation",
     "ReviewPair",
+    "SurvivorshipRule",
     "Verdict",
 ]
 
@@ -29,6 +32,15 @@ class JudgementKind(models.TextChoices):
     DETERMINISTIC = "DETERMINISTIC", _("seen together")
     PROBABILISTIC = "PROBABILISTIC", _("record linkage")
     STEWARD = "STEWARD", _("data steward")
+
+
+class Choice(models.TextChoices):
+    """Of the values of a trait; the code is what `Trait.rule` says in small letters."""
+
+    MOST_RECENT = "MOST_RECENT", _("the most recent")
+    TRUSTED_SOURCE = "TRUSTED_SOURCE", _("from the most trusted source")
+    MOST_FREQUENT = "MOST_FREQUENT", _("the most frequent")
+    LONGEST = "LONGEST", _("the longest")
 
 
 class LinkageModel(models.Model):
@@ -109,13 +121,50 @@ class ReviewPair(models.Model):
 
 
 class IdentityRules(models.Model):
-    """How a workspace links identifiers that were seen together. Without a row, the defaults of identity.resolver."""
+    """How a workspace links identifiers that were seen together. Without a row, the defaults of identity.rules."""
 
     workspace = models.OneToOneField(Workspace, models.CASCADE, primary_key=True)
+    priority = ArrayField(
+        models.CharField(max_length=64),
+        verbose_name=_("priority of types"),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text=_("which type of identifier holds when a limit is hit: the most trusted first"),
+    )
     limits = models.JSONField(
         _("limits"), default=dict, blank=True, help_text=_("identifier type → how many of it one person may have")
     )
+    windows = models.JSONField(
+        _("limits in time"),
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text=_('identifier type → {"most": how many new ones, "days": within how many days}'),
+    )
     blocked_values = ArrayField(models.TextField(), verbose_name=_("blocked values"), default=list, blank=True)
+    blocked_patterns = ArrayField(
+        models.TextField(),
+        verbose_name=_("blocked patterns"),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text=_(r"regular expressions for `type:value` in small letters, for example ^email:.*@example\.com$"),
+    )
+    has_role_addresses_blocked = models.BooleanField(
+        _("block role addresses"),
+        default=True,
+        db_default=True,
+        help_text=_("info@, contact@, service-client@ and the like are read by several people"),
+    )
+    shared_after = models.PositiveIntegerField(
+        _("shared after"),
+        default=DEFAULT_SHARED_AFTER,
+        db_default=DEFAULT_SHARED_AFTER,
+        help_text=_(
+            "an address, telephone or device that was seen with more than so many identifiers of one type is nobody's"
+        ),
+    )
 
     class Meta:
         db_table = "identity_rules"
@@ -124,3 +173,27 @@ class IdentityRules(models.Model):
 
     def __str__(self) -> str:
         return f"rules of {self.workspace_id}"
+
+
+class SurvivorshipRule(models.Model):
+    """How the value of one trait is chosen where sources differ. Without a row: the most recent."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    trait = models.CharField(_("trait"), max_length=128)
+    choice = models.CharField(_("choice"), max_length=20, choices=Choice)
+    sources = ArrayField(
+        models.CharField(max_length=64),
+        verbose_name=_("sources"),
+        default=list,
+        blank=True,
+        help_text=_("of the choice by source: names, the most trusted first; the others follow by their own trust"),
+    )
+
+    class Meta:
+        db_table = "survivorship_rule"
+        verbose_name = _("survivorship rule")
+        verbose_name_plural = _("survivorship rules")
+        constraints = [models.UniqueConstraint(fields=["workspace", "trait"], name="survivorship_rule_is_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.trait}: {self.get_choice_display()}"

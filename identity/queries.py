@@ -12,6 +12,7 @@ from cdp.models import Source
 from identity import resolver
 from identity.models import IdentityRules, Judgement
 from identity.resolver import Kind
+from identity.windows import Window
 
 # Values that a form, a script or a test leaves behind: nobody's, and everybody's.
 BLOCKED_VALUES = frozenset(
@@ -20,32 +21,123 @@ BLOCKED_VALUES = frozenset(
 )
 
 
+# Mailboxes of an office and not of a person, in English and French: before the @, and before a +.
+ROLE_ADDRESSES = frozenset(
+    {
+        "abuse",
+        "accounting",
+        "accounts",
+        "admin",
+        "administrateur",
+        "administration",
+        "administrator",
+        "accueil",
+        "billing",
+    }
+    | {"booking", "careers", "commande", "commandes", "commercial", "compta", "comptabilite", "contact", "contacts"}
+    | {"direction", "do-not-reply", "donotreply", "dpo", "enquiries", "facturation", "factures", "gdpr", "help"}
+    | {
+        "helpdesk",
+        "hostmaster",
+        "hr",
+        "info",
+        "information",
+        "informations",
+        "infos",
+        "inquiries",
+        "invoice",
+        "invoices",
+    }
+    | {"jobs", "legal", "mailer-daemon", "mairie", "marketing", "ne-pas-repondre", "nepasrepondre", "newsletter"}
+    | {"no-reply", "noreply", "office", "order", "orders", "postmaster", "presse", "press", "privacy", "reception"}
+    | {
+        "recrutement",
+        "relation-client",
+        "relations-clients",
+        "reservation",
+        "reservations",
+        "rgpd",
+        "rh",
+        "root",
+        "sales",
+    }
+    | {
+        "sav",
+        "secretariat",
+        "security",
+        "service",
+        "service-client",
+        "service-clients",
+        "serviceclient",
+        "serviceclients",
+    }
+    | {"support", "vente", "ventes", "webmaster"}
+)
+
+# Of an identifier in SQL. A pattern is written for `type:value`, and looks no further than any honest value reaches.
+IS_BLOCKED = """(
+    lower(value) = ANY(%(blocked)s)
+    OR type = 'email' AND split_part(split_part(lower(value), '@', 1), '+', 1) = ANY(%(roles)s)
+    OR left(lower(type || ':' || value), 400) ~ ANY(%(patterns)s)
+)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
+    """`priority` names types, the most trusted first: where a limit is hit, what hangs on the others is let go."""
+
     limits: Mapping[str, int]
     blocked_values: frozenset[str]
+    blocked_patterns: tuple[str, ...] = ()
+    role_addresses: frozenset[str] = frozenset()
+    priority: tuple[str, ...] = ()
+    windows: Mapping[str, Window] = field(default_factory=dict)
+
+    @property
+    def blocking(self) -> dict[str, list[str]]:
+        """The parameters of `IS_BLOCKED`."""
+        return {
+            "blocked": sorted(self.blocked_values),
+            "roles": sorted(self.role_addresses),
+            "patterns": list(self.blocked_patterns),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """Everything that the people of some identifiers rest on. `types` and `profiles` are keyed by identifier."""
+    """Everything that the people of some identifiers rest on. `types`, `profiles` and `ends` are keyed by identifier.
+
+    `ends` are the types of all whom the judgements name: also of those who were seen with a shared identifier and are
+    not followed. Without them it would not look shared.
+    """
 
     types: dict[int, str] = field(default_factory=dict)
+    ends: dict[int, str] = field(default_factory=dict)
     profiles: dict[int, int] = field(default_factory=dict)
     judgements: set[resolver.Judgement] = field(default_factory=set)
 
 
 def rules_of(workspace_id: int) -> Rules:
     """The defaults, what the sources say of their people, and over both what the workspace has laid down."""
-    unique = Source.objects.filter(workspace_id=workspace_id, has_unique_people=True).values_list("name", flat=True)
     own = IdentityRules.objects.filter(workspace_id=workspace_id).first()
+    return rules_under(own or IdentityRules(workspace_id=workspace_id))
+
+
+def rules_under(own: IdentityRules) -> Rules:
+    """As `rules_of`, of a row that need not be saved."""
+    unique = Source.objects.filter(workspace_id=own.workspace_id, has_unique_people=True)
     return Rules(
         limits={
             **resolver.DEFAULT_LIMITS,
-            **{f"{name}:id": 1 for name in unique},
-            **(own.limits if own else {}),
+            resolver.SHARED_AFTER: own.shared_after,
+            **{f"{name}:id": 1 for name in unique.values_list("name", flat=True)},
+            **own.limits,
         },
-        blocked_values=BLOCKED_VALUES | {value.lower() for value in (own.blocked_values if own else ())},
+        blocked_values=BLOCKED_VALUES | {value.lower() for value in own.blocked_values},
+        blocked_patterns=tuple(own.blocked_patterns),
+        role_addresses=ROLE_ADDRESSES if own.has_role_addresses_blocked else frozenset(),
+        priority=tuple(own.priority),
+        windows={kind: Window(**window) for kind, window in own.windows.items()},
     )
 
 
@@ -72,9 +164,7 @@ WHERE j.retracts_id IS NULL AND NOT EXISTS (SELECT 1 FROM judgement later WHERE 
 
 # By key, and not by a join to the judgements: conditions reach an index through the view of a purpose, joins do not, and
 # would read every identifier of the workspace.
-_ENDS = """
-SELECT id, type, lower(value) = ANY(%(blocked)s) FROM identifier WHERE id = ANY(%(ids)s::bigint[])
-"""
+_ENDS = f"SELECT id, type, {IS_BLOCKED} FROM identifier WHERE id = ANY(%(ids)s::bigint[])"  # noqa: S608  # our own constant
 
 
 def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourhood:
@@ -83,7 +173,6 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
     A shared identifier is not passed through: behind a company's mailbox stand thousands of people.
     """
     found = Neighbourhood()
-    known_types: dict[int, str] = {}
     frontier = set(identifier_ids)
     with connection.cursor() as cursor:
         while frontier:
@@ -94,9 +183,9 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
             found.types.update({one: kind for one, (kind, _) in fresh.items()})
             found.profiles.update({one: profile for one, (_, profile) in fresh.items()})
             heard, types = _heard(cursor, fresh, rules)
-            known_types.update(types)
+            found.ends.update(types)
             found.judgements.update(heard)
-            frontier = _reached(fresh, heard, known_types, rules) - found.types.keys()
+            frontier = _reached(fresh, heard, found.ends, rules) - found.types.keys()
     return found
 
 
@@ -110,7 +199,7 @@ def _heard(
     cursor.execute(_JUDGEMENTS, {"ids": bigints(identifiers)})
     rows = cursor.fetchall()
     ends = {end for left, right, *_ in rows for end in (left, right)}
-    cursor.execute(_ENDS, {"ids": bigints(ends), "blocked": list(rules.blocked_values)})
+    cursor.execute(_ENDS, {"ids": bigints(ends), **rules.blocking})
     types, blocked = {}, set()
     for one, kind, is_blocked in cursor.fetchall():
         types[one] = kind

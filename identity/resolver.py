@@ -7,6 +7,7 @@ A refusal is part of the result, with its reason. The id of a person is the smal
 it follows from the cluster alone, and whoever undoes a merge gets the old ids back.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ from typing import Any, Final, NamedTuple
 
 from identity.matching import communities
 from identity.matching.communities import Link
+from identity.windows import NO_WINDOWS, Windows
 
 ANY_TYPE: Final = "*"  # in the limits: of all types together
 DEFAULT_LIMITS: Final[Mapping[str, int]] = MappingProxyType({"user_id": 1, ANY_TYPE: 500})
 # Several people may hold these at once: a family's mailbox, an office's telephone, a browser in a shop.
 SHAREABLE_TYPES: Final = frozenset({"email", "phone", "anonymous_id"})
+# In the limits: with how many of one type that tells people apart these are seen before they are nobody's. A device is
+# not counted: everybody has several.
+SHARED_AFTER: Final = "*shared"
+DEFAULT_SHARED_AFTER: Final = 25
 
 
 class Kind(StrEnum):
@@ -77,7 +83,10 @@ class Resolution:
 
 
 def resolve(
-    identifiers: Mapping[int, str], judgements: Iterable[Judgement], limits: Mapping[str, int] = DEFAULT_LIMITS
+    identifiers: Mapping[int, str],
+    judgements: Iterable[Judgement],
+    limits: Mapping[str, int] = DEFAULT_LIMITS,
+    windows: Windows = NO_WINDOWS,
 ) -> Resolution:
     """Cluster `identifiers` (id → type). Judgements on identifiers that are not among them are left out.
 
@@ -90,10 +99,10 @@ def resolve(
     refusals = [_void(one, shared) for one in heard if one.is_same and is_void(one, shared)]
     for group in _groups(heard, shared):
         ends = {end for one in group for end in one[:2]}
-        if nothing_objects(group, ends, identifiers, limits):
+        if nothing_objects(group, ends, identifiers, limits) and not windows.may_object(ends, identifiers):
             clusters.update(dict.fromkeys(ends, min(ends)))
         else:
-            people, refused = _resolved(group, identifiers, limits)
+            people, refused = _resolved(group, identifiers, limits, windows)
             clusters.update(people)
             refusals += refused
     kept = (one for one in refusals if clusters[one.left] != clusters[one.right])
@@ -145,7 +154,7 @@ def _root(parent: dict[int, int], one: int) -> int:
 
 
 def _resolved(
-    group: Sequence[Judgement], identifiers: Mapping[int, str], limits: Mapping[str, int]
+    group: Sequence[Judgement], identifiers: Mapping[int, str], limits: Mapping[str, int], windows: Windows
 ) -> tuple[dict[int, int], list[Refusal]]:
     """A mailbox or telephone that turns out to be claimed by two people belongs to neither: it is shared, and all is
     resolved anew without what it says.
@@ -153,7 +162,7 @@ def _resolved(
     types = {end: identifiers[end] for one in group for end in (one.left, one.right)}
     shared: frozenset[int] = frozenset()
     while True:
-        people, refusals = _united(types, group, limits, shared)
+        people, refusals = _united(types, group, limits, shared, windows)
         contested = _contested(refusals, types, group) - shared
         if not contested:
             return people, refusals
@@ -161,11 +170,15 @@ def _resolved(
 
 
 def _united(
-    types: Mapping[int, str], group: Sequence[Judgement], limits: Mapping[str, int], shared: frozenset[int]
+    types: Mapping[int, str],
+    group: Sequence[Judgement],
+    limits: Mapping[str, int],
+    shared: frozenset[int],
+    windows: Windows,
 ) -> tuple[dict[int, int], list[Refusal]]:
     live = [one for one in group if not (one.is_same and is_void(one, shared))]
     refusals = [_void(one, shared) for one in group if one.is_same and is_void(one, shared)]
-    clusters = _Clusters(types, live, limits)
+    clusters = _Clusters(types, live, limits, windows)
     refusals += [
         Refusal(one.left, one.right, *objection)
         for one in sorted((one for one in live if one.is_same), key=_strongest_first)
@@ -206,16 +219,26 @@ def prevailing(judgements: Iterable[Judgement]) -> list[Judgement]:
 def shared_identifiers(
     identifiers: Mapping[int, str], judgements: Iterable[Judgement], limits: Mapping[str, int]
 ) -> frozenset[int]:
-    """Identifiers that were seen with more of an exclusive type than one person may have."""
+    """Identifiers that were seen with more of an exclusive type than one person may have, or with very many of any type
+    that tells people apart.
+    """
     seen_with: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for judgement in judgements:
         if judgement.is_same and judgement.kind is Kind.DETERMINISTIC:
             for one, other in ((judgement.left, judgement.right), (judgement.right, judgement.left)):
                 if identifiers[one] in SHAREABLE_TYPES and identifiers[one] not in limits:
                     seen_with[one][identifiers[other]] += 1
-    return frozenset(
-        one for one, types in seen_with.items() if any(count > limits.get(kind, count) for kind, count in types.items())
-    )
+    return frozenset(one for one, types in seen_with.items() if _is_too_many(types, limits))
+
+
+def _is_too_many(types: Mapping[str, int], limits: Mapping[str, int]) -> bool:
+    return any(count > most_companions(kind, limits) for kind, count in types.items())
+
+
+def most_companions(kind: str, limits: Mapping[str, int]) -> float:
+    """With how many identifiers of a type an address or telephone may have been seen and still be one person's."""
+    usual = math.inf if kind == "anonymous_id" else limits.get(SHARED_AFTER, math.inf)
+    return min(limits.get(kind, math.inf), usual)
 
 
 def is_void(judgement: Judgement, shared: Collection[int]) -> bool:
@@ -264,9 +287,14 @@ class _Clusters:
     """A union-find whose roots know what a guard must ask: sizes, counts of types, and foes."""
 
     def __init__(
-        self, identifiers: Mapping[int, str], judgements: Collection[Judgement], limits: Mapping[str, int]
+        self,
+        identifiers: Mapping[int, str],
+        judgements: Collection[Judgement],
+        limits: Mapping[str, int],
+        windows: Windows,
     ) -> None:
-        self.identifiers, self.limits = identifiers, limits
+        self.identifiers, self.limits, self.windows = identifiers, limits, windows
+        self.dates = windows.dates_of(identifiers)
         self.parent = {one: one for one in identifiers}
         self.size = dict.fromkeys(identifiers, 1)
         self.accounts: dict[int, int] = {}  # how many people's worth of limits a root has, where not one
@@ -304,7 +332,11 @@ class _Clusters:
         together, largest = self.size[left] + self.size[right], self.limits.get(ANY_TYPE, len(self.parent))
         if together > largest:
             return Objection(Reason.SIZE, (("count", together), ("limit", largest)))
-        return self._limit_exceeded(left, right, accounts) or self.ties.objection(judgement)
+        return (
+            self._limit_exceeded(left, right, accounts)
+            or self._window_exceeded(left, right, accounts)
+            or self.ties.objection(judgement)
+        )
 
     def _accounts_together(self, left: int, right: int, judgement: Judgement) -> int:
         """How many people's worth of limits the union has: a steward who says that two of a kind are one adds them."""
@@ -321,6 +353,17 @@ class _Clusters:
                 return Objection(Reason.LIMIT, (("type", kind), ("count", count), ("limit", allowed)))
         return None
 
+    def _window_exceeded(self, left: int, right: int, accounts: int) -> Objection | None:
+        if left not in self.dates or right not in self.dates:
+            return None
+        kind = self.windows.exceeded_by(self.dates[left], self.dates[right], accounts)
+        if kind is None:
+            return None
+        window = self.windows.by_type[kind]
+        count = sum(dated == kind for dated, _ in self.dates[left] + self.dates[right])
+        found = (("type", kind), ("count", count), ("limit", window.most * accounts), ("days", window.days))
+        return Objection(Reason.LIMIT, found)
+
     def _merge(self, left: int, right: int) -> None:
         """The larger stays the root, so that what is carried over is the smaller part."""
         if self.size[left] < self.size[right]:
@@ -329,6 +372,8 @@ class _Clusters:
         self.size[left] += self.size[right]
         if right in self.types:
             self.types[left] = self.types.get(left, Counter()) + self.types.pop(right)
+        if right in self.dates:
+            self.dates[left] = self.dates.get(left, ()) + self.dates.pop(right)
         for foe, pair in self.foes.pop(right, {}).items():
             self.foes[foe].pop(right)
             self.foes[foe].setdefault(left, pair)

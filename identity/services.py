@@ -19,7 +19,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.models import Cause, Identifier, OutboxRow, Stage, User
 from cdp.models.tenancy import workspace_scope
 from consent.gate import Identity, Permit
-from identity import golden, households, plans, queries, refusals, resolver
+from identity import disputes, golden, households, plans, queries, refusals, resolver
 from identity.models import Judgement, JudgementKind, ReviewPair, Verdict
 from identity.resolver import Kind
 
@@ -85,14 +85,14 @@ def _resolve(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datet
 
 def _link(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime) -> dict[int, Cause]:
     rules = queries.rules_of(permit.workspace_id)
-    _judge_sightings(subjects, rules, now)
+    judge_sightings(subjects, rules, now)
     before = queries.neighbourhood_of(subjects, rules)
-    resolution = resolver.resolve(before.types, before.judgements, rules.limits)
+    resolution = disputes.resolve(before, rules)
     moves = {one: profile for one, profile in resolution.clusters.items() if profile != before.profiles[one]}
     _move(moves, before.profiles)
     refusals.keep(permit, before.types, resolution.refusals, now=now)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(subjects), moved=len(moves))
-    return {**_profiles_touched(subjects), **_causes(before.profiles, resolution.clusters)}
+    return {**_profiles_touched(subjects), **causes(before.profiles, resolution.clusters)}
 
 
 # What once was judged is not judged again, so that a replay brings nothing back that was retracted, and a later word
@@ -113,9 +113,9 @@ SELECT seen.id, seen.left_id, seen.right_id FROM seen WHERE NOT EXISTS (
     WHERE (j.left_id, j.right_id) = (seen.left_id, seen.right_id) AND j.kind IN ('DETERMINISTIC', 'STEWARD')
 )
 """
-_JUDGE_SIGHTINGS = """
+_JUDGE_SIGHTINGS = f"""
 WITH speaking AS MATERIALIZED (
-    SELECT id FROM identifier WHERE id = ANY(%(ends)s::bigint[]) AND NOT lower(value) = ANY(%(blocked)s)
+    SELECT id FROM identifier WHERE id = ANY(%(ends)s::bigint[]) AND NOT {queries.IS_BLOCKED}
 )
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, created_at)
 SELECT s.workspace_id, s.left_id, s.right_id, 'SAME', 'DETERMINISTIC', %(weight)s,
@@ -124,10 +124,10 @@ FROM sighting s JOIN source ON source.id = s.source_id
 JOIN speaking l ON l.id = s.left_id JOIN speaking r ON r.id = s.right_id
 WHERE s.id = ANY(%(sightings)s::bigint[])
 ORDER BY s.seen_at, s.id
-"""
+"""  # noqa: S608  # our own constant
 
 
-def _judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime) -> None:
+def judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_UNJUDGED, {"ids": bigints(subjects)})
         unjudged = cursor.fetchall()
@@ -140,7 +140,7 @@ def _judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetim
                 "ends": bigints({end for _, *pair in unjudged for end in pair}),
                 "weight": SEEN_TOGETHER,
                 "now": now,
-                "blocked": list(rules.blocked_values),
+                **rules.blocking,
             },
         )
 
@@ -171,7 +171,7 @@ def _move(moves: Mapping[int, int], profiles: Mapping[int, int]) -> None:
         cursor.execute(_REDIRECT, [list(moves), list(moves.values())])
 
 
-def _causes(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, Cause]:
+def causes(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, Cause]:
     """MERGE for profiles that gained people or went into another one, SPLIT for those that lost some or came back."""
     members_before, members_after = _members(before), _members(after)
     causes = {}
@@ -203,7 +203,7 @@ def _profiles_touched(subjects: Mapping[int, Cause]) -> dict[int, Cause]:
 
 
 def _cause_onward(cause: Cause) -> Cause:
-    """That a merge was asked for does not mean that one happened: `_causes` says what did."""
+    """That a merge was asked for does not mean that one happened: `causes` says what did."""
     return Cause.EVENT if cause in {Cause.MERGE, Cause.SPLIT} else cause
 
 

@@ -2,17 +2,20 @@
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
 
 from cdp.api.identifiers import PROFILE_TYPE
+from cdp.kernel.arrays import bigints
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from consent.gate import Permit
+from identity.survival import Candidate, Order
 
 JSONB: Final = 3802  # Django leaves the reading of jsonb to its fields; here there are none
 
@@ -31,6 +34,14 @@ SELECT t.name, t.value, s.name AS source, t.observed_at, t.confidence, t.rule, t
 FROM trait t LEFT JOIN source s ON s.id = t.source_id LEFT JOIN identifier i ON i.id = t.identifier_id
 WHERE t.profile_id = %s ORDER BY t.name
 """
+
+# By key: the condition reaches the index through the view of the purpose.
+_CANDIDATES = """
+SELECT t.name, t.value, t.source_id, s.name AS source, s.trust, s.kind = 'STEWARD' AS is_said, t.identifier_id,
+       t.observed_at, t.confidence
+FROM identifier_trait t JOIN source s ON s.id = t.source_id WHERE t.identifier_id = ANY(%s::bigint[])
+"""
+_TRUSTED = "SELECT trait, sources FROM survivorship_rule"
 
 _IDENTIFIERS = """
 SELECT id, type, value, created_at FROM identifier WHERE profile_id = %s ORDER BY id
@@ -100,6 +111,30 @@ def profile(permit: AnyPermit, profile_id: int) -> Row:
 
 def traits(_: AnyPermit, profile_id: int) -> list[Row]:
     return _rows(_TRAITS, [profile_id])
+
+
+def traits_with_candidates(permit: AnyPermit, profile_id: int) -> list[Row]:
+    """As `traits`, each with all values that were candidates for it, the chosen one first, and what the others lacked."""
+    names = {row["id"]: f"{row['type']}:{row['value']}" for row in identifiers(permit, profile_id)}
+    candidates = defaultdict(list)
+    for row in _rows(_CANDIDATES, [bigints(names)]):
+        candidates[row.pop("name")].append(Candidate(**row))
+    trusted = {row["trait"]: row["sources"] for row in _rows(_TRUSTED, [])}
+    return [
+        {**trait, "candidates": _ranked(trait, candidates[trait["name"]], trusted, names)}
+        for trait in traits(permit, profile_id)
+    ]
+
+
+def _ranked(
+    trait: Row, candidates: Sequence[Candidate], trusted: Mapping[str, Sequence[str]], names: Mapping[int, str]
+) -> list[Row]:
+    order = Order.among(candidates, trait["rule"], trusted.get(trait["name"], ()))
+    ranked = order.sorted(candidates)
+    return [
+        {**asdict(one), "identifier": names[one.identifier_id], "lost_by": order.lost_by(one, ranked[0]) or None}
+        for one in ranked
+    ]
 
 
 def identifiers(_: AnyPermit, profile_id: int) -> list[Row]:

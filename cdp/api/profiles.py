@@ -36,6 +36,25 @@ class ProfileBody(serializers.Serializer[Any]):
     segments = serializers.ListField(child=serializers.CharField(), help_text="those that the person is in now")
 
 
+class CandidateBody(serializers.Serializer[Any]):
+    value = serializers.JSONField()
+    source = serializers.CharField()  # type: ignore[assignment]  # a field of this name is not Field.source
+    identifier = serializers.CharField()
+    observed_at = serializers.DateTimeField()
+    confidence = serializers.FloatField()
+    lost_by = serializers.CharField(
+        allow_null=True,
+        help_text="what the chosen value has more of: `steward`, `trusted_source`, `most_frequent`, `longest`,"
+        " `most_recent`, `trust`, `confidence`; null for the chosen one",
+    )
+
+
+class TraitParameters(serializers.Serializer[Any]):
+    candidates = serializers.BooleanField(
+        required=False, default=False, help_text="with all values that sources gave, and why each was not chosen"
+    )
+
+
 class TraitBody(serializers.Serializer[Any]):
     name = serializers.CharField()
     value = serializers.JSONField()
@@ -44,6 +63,7 @@ class TraitBody(serializers.Serializer[Any]):
     observed_at = serializers.DateTimeField()
     confidence = serializers.FloatField()
     rule = serializers.CharField(help_text="why this value was chosen among the candidates")
+    candidates = CandidateBody(many=True, required=False, help_text="the chosen one first; where they were asked for")
 
 
 class TraitsBody(serializers.Serializer[Any]):
@@ -120,7 +140,7 @@ class PersonView(KeyedView):
 
 
 def described(
-    operation: str, body: type[serializers.Serializer[Any]], summary: str, *more: type[PageParameters]
+    operation: str, body: type[serializers.Serializer[Any]], summary: str, *more: type[serializers.Serializer[Any]]
 ) -> Callable[[type[PersonView]], type[PersonView]]:
     """The OpenAPI description of a view's GET."""
     described_get = extend_schema(
@@ -148,11 +168,14 @@ class ProfileView(PersonView):
             return Response(ProfileBody(people.profile(permit, profile_id)).data)
 
 
-@described("profile_traits", TraitsBody, "The golden record with the origin of each value")
+@described("profile_traits", TraitsBody, "The golden record with the origin of each value", TraitParameters)
 class TraitsView(PersonView):
     def get(self, request: Request, identifier: str) -> Response:
+        asked = TraitParameters(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        found = people.traits_with_candidates if asked.validated_data["candidates"] else people.traits
         with permitted_person(request, identifier) as (permit, profile_id):
-            return Response(TraitsBody({"traits": people.traits(permit, profile_id)}).data)
+            return Response(TraitsBody({"traits": found(permit, profile_id)}).data)
 
 
 @described("profile_identifiers", IdentifiersBody, "All identifiers of the person")

@@ -10,6 +10,7 @@ from cdp.api import (
     consents,
     data_requests,
     description,
+    identity_rules,
     plans,
     preferences,
     profiles,
@@ -102,12 +103,19 @@ SOURCES: dict[str, type[APIView]] = {
     "sources/<slug:source>/quality/reports/<int:report>": quality.ReportView,
     "sources/<slug:source>/quality/thresholds": quality.ThresholdsView,
 }
+IDENTITY: dict[str, type[APIView]] = {
+    "identity/rules": identity_rules.RulesView,
+    "identity/rules/preview": identity_rules.RulesPreviewView,
+    "identity/set-aside": identity_rules.SetAsideView,
+    "identity/survivorship": identity_rules.SurvivorshipView,
+    "identity/survivorship/preview": identity_rules.SurvivorshipPreviewView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, IDENTITY, OPEN)
         for route, view in routes.items()
     ),
     path("data-packages/<str:token>", data_requests.PackageView.as_view(), name="data_package"),

@@ -14,9 +14,10 @@ from cdp.ingestion import normalise
 from cdp.kernel.identifiers import Identifier as Name
 from cdp.kernel.identifiers import IdentifierSyntaxError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Event, Identifier, IdentifierTrait, Profile, Trait
+from cdp.models import Event, Identifier, IdentifierTrait, Profile, SourceKind, Trait
 from consent.models import ConsentRecord, PurposePolicy
-from identity.models import Judgement
+from identity.models import Judgement, SurvivorshipRule
+from identity.survival import Candidate, Order
 from segments.models import Membership, Score
 
 MOST_IDENTIFIERS = 500
@@ -31,7 +32,7 @@ class Value:
     """A trait of the golden record with the other values that were candidates for it."""
 
     chosen: Trait
-    others: Sequence[IdentifierTrait]
+    others: Sequence[tuple[IdentifierTrait, str]]  # the best first, each with what it lacked
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,33 @@ def identifiers_of(profile: Profile) -> list[Identifier]:
 
 def values_of(profile: Profile, identifiers: Iterable[Identifier]) -> list[Value]:
     chosen = Trait.objects.filter(profile=profile).select_related("source", "identifier").order_by("name")
-    others = defaultdict(list)
+    observed = defaultdict(list)
     for row in observed_on(identifiers):
-        others[row.name].append(row)
-    return [Value(trait, [row for row in others[trait.name] if not _is_chosen(row, trait)]) for trait in chosen]
+        observed[row.name].append(row)
+    trusted = dict(SurvivorshipRule.objects.filter(workspace=profile.workspace_id).values_list("trait", "sources"))
+    return [Value(trait, _others(trait, observed[trait.name], trusted.get(trait.name, ()))) for trait in chosen]
+
+
+def _others(
+    trait: Trait, observed: Iterable[IdentifierTrait], trusted: Sequence[str]
+) -> list[tuple[IdentifierTrait, str]]:
+    rows = {_candidate_of(row): row for row in observed}
+    order = Order.among(list(rows), trait.rule, trusted)
+    ranked = order.sorted(list(rows))
+    return [(rows[one], order.lost_by(one, ranked[0])) for one in ranked if not _is_chosen(rows[one], trait)]
+
+
+def _candidate_of(row: IdentifierTrait) -> Candidate:
+    return Candidate(
+        value=row.value,
+        source_id=row.source_id,
+        source=row.source.name,
+        trust=row.source.trust,
+        is_said=row.source.kind == SourceKind.STEWARD,
+        identifier_id=row.identifier_id,
+        observed_at=row.observed_at,
+        confidence=row.confidence,
+    )
 
 
 def _is_chosen(row: IdentifierTrait, trait: Trait) -> bool:

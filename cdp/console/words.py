@@ -69,7 +69,24 @@ COUNTS = {
     "groups": _("groups"),
 }
 SUBJECTS = {"everything that waits": _("everything that waited")}
-RULES = {"most_recent": _("the most recent"), "steward": _("a steward said so")}
+RULES = {
+    "most_recent": _("the most recent"),
+    "steward": _("a steward said so"),
+    "trusted_source": _("from the most trusted source"),
+    "most_frequent": _("the most frequent"),
+    "longest": _("the longest"),
+}
+LOST_BY = {
+    "steward": _("not a steward's word"),
+    "trusted_source": _("from a less trusted source"),
+    "most_frequent": _("less frequent"),
+    "longest": _("shorter"),
+    "most_recent": _("older"),
+    "trust": _("from a less trusted source"),
+    "confidence": _("less sure"),
+    "identifier": _("on a newer identifier"),
+    "source": _("from a newer source"),
+}
 
 
 @register.filter
@@ -128,6 +145,12 @@ def in_language(text: Any, language: str) -> Any:
 def rule_in_words(rule: str) -> Any:
     """Why a value was chosen for the golden record."""
     return RULES.get(rule, rule)
+
+
+@register.filter
+def lost_in_words(word: str) -> Any:
+    """Why another value was not chosen for the golden record."""
+    return LOST_BY.get(word, word)
 
 
 @register.filter

@@ -381,21 +381,24 @@ def _plain(name: str) -> str:
 
 # -- who was seen with whom -----------------------------------------------------------------------------------------
 
-# Most were seen together before, and of those nothing more needs to be told.
+# Most were seen together before, and of those nothing more needs to be told. An event that is older than what was known
+# of its pair comes late: the earliest is kept, so that what follows from it does not depend on the order of arrival.
 _UNSEEN = """
-SELECT l, r FROM unnest(%s::bigint[], %s::bigint[]) AS pair (l, r)
-WHERE NOT EXISTS (SELECT FROM sighting WHERE left_id = l AND right_id = r)
+SELECT l, r FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS pair (l, r, at)
+WHERE NOT EXISTS (SELECT FROM sighting WHERE left_id = l AND right_id = r AND seen_at <= at)
 """
 _ARRIVING_PAIRS = "CREATE TEMPORARY TABLE arriving_pair (l bigint, r bigint, source bigint, at timestamptz)"
 _ADD_SIGHTINGS = """
 INSERT INTO sighting (workspace_id, left_id, right_id, source_id, seen_at)
-SELECT %s, l, r, source, min(at) FROM pg_temp.arriving_pair GROUP BY l, r, source ORDER BY l, r
-ON CONFLICT DO NOTHING RETURNING left_id, right_id
+SELECT DISTINCT ON (l, r) %s::bigint, l, r, source, at FROM pg_temp.arriving_pair ORDER BY l, r, at, source
+ON CONFLICT (left_id, right_id) DO UPDATE SET source_id = excluded.source_id, seen_at = excluded.seen_at
+    WHERE sighting.seen_at > excluded.seen_at
+RETURNING left_id, right_id
 """
 
 
 def sight(permit: Permit[Collection], encounters: Iterable[Encounter], ids: Ids) -> set[int]:
-    """Of each pair the earliest encounter is kept. Returns the identifiers of pairs that nobody saw before."""
+    """Of each pair the earliest encounter is kept. Returns the identifiers of pairs that nobody saw before, or not as early."""
     first: dict[tuple[int, int], tuple[datetime, int]] = {}
     for nodes, source_id, seen_at in encounters:
         if len(nodes) > 1:
@@ -411,7 +414,8 @@ def add_pairs(permit: Permit[Collection], pairs: Sequence[Sighted]) -> set[int]:
     if not pairs:
         return set()
     with connection.cursor() as cursor:
-        cursor.execute(_UNSEEN, [bigints(pair[0] for pair in pairs), bigints(pair[1] for pair in pairs)])
+        lefts, rights = bigints(pair[0] for pair in pairs), bigints(pair[1] for pair in pairs)
+        cursor.execute(_UNSEEN, [lefts, rights, [pair[3] for pair in pairs]])
         unseen = set(cursor.fetchall())
         if not unseen:
             return set()

@@ -14,6 +14,7 @@ from consent.models import ConsentState
 from identity import services as identity
 from identity.models import IdentityRules, Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
 from tests.factories import LONG_AGO, IdentifierFactory, SourceFactory, say
+from tests.outbox import subjects_waiting
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def work_off(workspace, link):
 
     def work_off():
         waiting = OutboxRow.objects.filter(stage=Stage.IDENTITY)
-        subjects = list(Identifier.objects.filter(pk__in=waiting.values("subject_id")))
+        subjects = list(Identifier.objects.filter(pk__in=subjects_waiting(stage=Stage.IDENTITY)))
         waiting.delete()
         return link(*subjects)
 
