@@ -79,6 +79,7 @@ PERSONAL_TABLES: Final = frozenset(
         "request_work",
         "restriction",
         "review_pair",
+        "review_verdict",
         "score",
         "sighting",
         "source_notice",
@@ -107,6 +108,8 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
+    (Purpose.IDENTITY, "membership"): "counts what hangs on a pair that waits for a steward: ids alone",
+    (Purpose.IDENTITY, "audience_member"): "likewise: ids alone",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (
         Purpose.ADVERTISING,

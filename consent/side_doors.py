@@ -168,7 +168,10 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("auth_user", "auth_user_user_permissions", "django_content_type", "django_session"), _MACHINERY),
     **dict.fromkeys(("django_migrations", "django_admin_log", "member"), _MACHINERY),
     **dict.fromkeys(("api_key", "write_key", "workspace", "source", "connection", "destination"), _CONFIGURATION),
-    **dict.fromkeys(("audience", "segment", "segment_version", "identity_rules", "purpose", "notice"), _CONFIGURATION),
+    **dict.fromkeys(
+        ("audience", "segment", "segment_version", "identity_rules", "review_rules", "purpose", "notice"),
+        _CONFIGURATION,
+    ),
     **dict.fromkeys(("tracking_plan_version", "quality_thresholds", "correction", "mapping_text"), _CONFIGURATION),
     **dict.fromkeys(("controller_details", "retention_period", "dsr_controller"), _CONFIGURATION),
     **dict.fromkeys(("dsr_request", "dsr_callback"), "numbers, states and times; who asks lies in `data_request`"),
