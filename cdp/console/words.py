@@ -97,6 +97,12 @@ def grouped(number: int) -> str:
 
 
 @register.filter
+def percent(share: float | None) -> str:
+    """0.425 → 43 %, and a dash where nothing is known."""
+    return "–" if share is None else f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+@register.filter
 def run_in_words(kind: str) -> Any:
     """What a long piece of work does."""
     return RUNS.get(kind, kind)

@@ -89,7 +89,7 @@ def _by_logistic(frame: pd.DataFrame, judged: Sequence[int], vectors: Vectors) -
 def _by_ecm(frame: pd.DataFrame) -> Numbers | None:
     """None where no comparison tells two pairs apart: then there is nothing to learn from."""
     speaks = (frame > 0).astype(float)
-    speaks = speaks.loc[:, speaks.nunique() > 1]
+    speaks = speaks.loc[:, speaks.min() < speaks.max()]
     if speaks.shape[1] == 0:
         return None
     classifier = recordlinkage.ECMClassifier(init="jaro", binarize=None, atol=CERTAIN)

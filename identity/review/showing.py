@@ -6,7 +6,7 @@ A handful of queries by key, all bounded: a person of five hundred identifiers i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from cdp.models import Identifier, IdentifierTrait
 from identity.models import Judgement, ReviewPair
