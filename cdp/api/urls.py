@@ -18,6 +18,7 @@ from cdp.api import (
     receipts,
     register,
     restrictions,
+    review,
     segments,
     signals,
     suppressions,
@@ -99,12 +100,19 @@ SOURCES: dict[str, type[APIView]] = {
     "sources/<slug:source>/quality/reports/<int:report>": quality.ReportView,
     "sources/<slug:source>/quality/thresholds": quality.ThresholdsView,
 }
+REVIEW: dict[str, type[APIView]] = {
+    "review/next": review.NextView,
+    "review/undo": review.UndoView,
+    "review/statistics": review.StatisticsView,
+    "review/<int:pair>/judge": review.JudgeView,
+    "review/<int:pair>/skip": review.SkipView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, REVIEW, OPEN)
         for route, view in routes.items()
     ),
     path("data-packages/<str:token>", data_requests.PackageView.as_view(), name="data_package"),

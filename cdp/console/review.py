@@ -25,7 +25,16 @@ from identity.review.showing import shown
 
 PAGE: Final = "identity_reviewpair"
 MOST_COUNTED: Final = 1_000
-MOST_BESIDES: Final = 100
+MOST_BESIDES: Final = 1_000
+
+REFUSALS: Final = {
+    "unknown_pair": _("This pair is no question any more: take the next one."),
+    "judged_already": _("Somebody has judged this pair: take the next one."),
+    "claimed_by_another": _("Another steward looks at this pair just now: take the next one."),
+    "second_steward_needed": _("You proposed this merge: somebody else must confirm it."),
+    "nothing_to_undo": _("You have given no answer that could be taken back."),
+    "changed_meanwhile": _("Other pairs wait now than those that you looked at: nothing was judged. Look again."),
+}
 
 
 class BulkForm(forms.Form):
@@ -185,7 +194,7 @@ class ReviewPairAdmin(LedgerAdmin):
         try:
             done = bulk.judge_all(**meant, looked=request.POST["looked"])
         except TesseraError as error:
-            self.message_user(request, gettext(error.message), messages.ERROR)
+            self.message_user(request, in_words(error), messages.ERROR)
             return
         said = ngettext("%(number)d pair judged.", "%(number)d pairs judged.", done.judged) % {"number": done.judged}
         if done.proposed:
@@ -242,6 +251,10 @@ def told(given: verdicts.Given) -> str:
     return gettext("Judged: %s.") % Answer(given.verdict.answer).label
 
 
+def in_words(error: TesseraError) -> str:
+    return str(REFUSALS.get(error.code, error.message))
+
+
 def steward_of(request: HttpRequest) -> User:
     if not may_judge(request):
         raise PermissionDenied
@@ -271,8 +284,8 @@ def _done(request: HttpRequest, do: Callable[[], str]) -> HttpResponse:
 def _refused(request: HttpRequest, error: TesseraError) -> HttpResponse:
     """409 for the script: what it showed is not so any more."""
     if is_fetched(request):
-        return JsonResponse({"code": error.code, "message": gettext(error.message)}, status=409)
-    messages.error(request, gettext(error.message))
+        return JsonResponse({"code": error.code, "message": in_words(error)}, status=409)
+    messages.error(request, in_words(error))
     return HttpResponseRedirect(reverse(f"admin:{PAGE}_desk"))
 
 

@@ -97,12 +97,6 @@ def grouped(number: int) -> str:
 
 
 @register.filter
-def percent(share: float | None) -> str:
-    """0.425 → 43 %, and a dash where nothing is known."""
-    return "–" if share is None else f"{share:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
-
-
-@register.filter
 def run_in_words(kind: str) -> Any:
     """What a long piece of work does."""
     return RUNS.get(kind, kind)
@@ -167,9 +161,9 @@ def type_in_words(kind: str) -> Any:
 
 
 @register.filter
-def percent(share: float) -> str:
-    """0.123 → 12.3 %."""
-    return f"{number_format(round(100 * share, 1), use_l10n=True)} %"
+def percent(share: float | None) -> str:
+    """0.123 → 12.3 %, and a dash where it is not known."""
+    return "–" if share is None else f"{number_format(round(100 * share, 1), use_l10n=True)} %"
 
 
 @register.filter

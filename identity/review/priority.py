@@ -7,6 +7,8 @@ logarithms: a person with a thousand identifiers is worth more than one with ten
 
 from django.db import connection
 
+from cdp.kernel.purposes import Purpose
+from consent import gate
 from consent.gate import Identity, Permit
 from identity import plans
 
@@ -50,8 +52,13 @@ WHERE p.id = weighed.id AND p.priority IS DISTINCT FROM weighed.priority
 """
 
 
-def weigh(permit: Permit[Identity]) -> int:
+def order_queue(*, workspace_id: int) -> int:
     """Give every waiting pair its priority anew. Returns how many changed."""
+    with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+        return weigh(permit)
+
+
+def weigh(permit: Permit[Identity]) -> int:
     with plans.in_bulk(), connection.cursor() as cursor:
         cursor.execute(_WEIGH, {"workspace": permit.workspace_id})
         return int(cursor.rowcount)

@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|evaluate`."""
+"""`manage.py identity train|resolve|evaluate|opinions`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from django.utils import timezone
 from cdp.management.command import TesseraCommand
 from identity import evaluation, linkage
 from identity.matching.training import SEED
+from identity.review import opinions
 
 
 class Command(TesseraCommand):
@@ -20,6 +21,7 @@ class Command(TesseraCommand):
         train = actions.add_parser("train", help="learn from the records of the workspace, and freeze the model")
         train.add_argument("--seed", type=int, default=SEED)
         actions.add_parser("resolve", help="score all records with the latest model, judge, and cluster")
+        actions.add_parser("opinions", help="form a second opinion on the pairs that wait, and order them anew")
         evaluate = actions.add_parser("evaluate", help="run the same path on a labelled file, without a workspace")
         evaluate.add_argument("file", type=Path)
         evaluate.add_argument("--id", required=True, metavar="COLUMN", dest="key")
@@ -34,6 +36,9 @@ class Command(TesseraCommand):
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
         return linkage.resolve(workspace_id=self.workspace_id(options), clock=timezone.now)
+
+    def opinions(self, options: dict[str, Any]) -> dict[str, Any]:
+        return opinions.give_opinions(workspace_id=self.workspace_id(options), now=timezone.now())
 
     def evaluate(self, options: dict[str, Any]) -> dict[str, Any]:
         return evaluation.evaluate(
