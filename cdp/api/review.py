@@ -19,7 +19,7 @@ PERMISSION = "identity.add_judgement"
 
 
 class UnknownStewardError(TesseraError):
-    """This workspace has no such steward: name a member who may judge pairs."""
+    """There is no such steward in this workspace: name a member who may judge pairs."""
 
     code = "unknown_steward"
 
@@ -186,7 +186,9 @@ def _steward(request: Request, asked: dict[str, Any]) -> User:
 def _shown(request: Request, pair_id: int) -> ReviewPair:
     """People are named as far as they permit the purpose of the key."""
     with scope_of(request):
-        pair = ReviewPair.objects.select_related("left", "right").get(pk=pair_id)
+        pair = ReviewPair.objects.select_related("left", "right").filter(pk=pair_id).first()
+    if pair is None:
+        raise verdicts.UnknownPairError(pair=pair_id)
     with permit_of(request):
         ends = Identifier.objects.filter(pk__in=[pair.left_id, pair.right_id])
         names = {one.pk: str(one) for one in ends.only("pk", "type", "value")}
