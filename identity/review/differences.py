@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Final, NamedTuple
 
 LONGEST: Final = 300  # beyond it nobody looks for a letter, and comparing takes its square
@@ -25,7 +26,8 @@ def marked(text: str, others: Iterable[str]) -> list[Part]:
     for start, _, size in matcher.get_matching_blocks():
         parts += [Part(text[place:start], is_different=True), Part(text[start : start + size], is_different=False)]
         place = start + size
-    return [part for part in parts if part.text]
+    runs = groupby((part for part in parts if part.text), key=lambda part: part.is_different)
+    return [Part("".join(part.text for part in run), is_different) for is_different, run in runs]
 
 
 def _matcher(text: str, other: str) -> "SequenceMatcher[str]":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 WIDTH: Final = 400.0  # of a row of bars
+LEAST_SPAN: Final = 1e-6  # in bits: what is less is drawn as nothing
 TO_BEGIN_WITH: Final = ""  # the bar of what was known before any comparison
 GRAPH_WIDTH, GRAPH_HEIGHT, MARGIN = 640.0, 260.0, 36.0
 
@@ -53,7 +54,7 @@ def waterfall(weight: float, evidence: Mapping[str, Any]) -> list[Bar]:
     for _, step in steps:
         sums.append(sums[-1] + step)
     low, high = min(sums), max(sums)
-    scale = WIDTH / (high - low or 1)
+    scale = WIDTH / max(high - low, LEAST_SPAN)
     return [
         Bar(name, step, (min(start, end) - low) * scale, abs(end - start) * scale, end)
         for (name, step), start, end in zip(steps, sums, sums[1:], strict=False)

@@ -114,7 +114,7 @@ def _members(pair: ReviewPair) -> tuple[list[tuple[int, str, str]], int]:
     members = [(pair.left_id, "LEFT", str(pair.left)), (pair.right_id, "RIGHT", str(pair.right))]
     hidden = 0
     for profile, side in sides.items():
-        others = Identifier.objects.filter(profile=profile).exclude(pk__in=asked).order_by("pk")
+        others = Identifier.objects.filter(profile_id=profile).exclude(pk__in=asked).order_by("pk")
         members += [(one.pk, side, str(one)) for one in others[: MOST_NODES - 1]]
         hidden += max(0, others.count() - (MOST_NODES - 1))
     return members, hidden

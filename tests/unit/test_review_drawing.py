@@ -23,7 +23,7 @@ def test_waterfall__always_ends_at_the_weight_and_stays_on_its_row(weight, evide
     bars = waterfall(weight, evidence)
 
     assert bars[-1].sum == pytest.approx(weight, abs=1e-9)
-    assert all(-1e-6 <= bar.x and bar.x + bar.width <= WIDTH + 1e-6 for bar in bars)
+    assert all(bar.x >= -1e-6 and bar.x + bar.width <= WIDTH + 1e-6 for bar in bars)
 
 
 @given(st.integers(1, 30), st.integers(1, 30))
