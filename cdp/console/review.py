@@ -88,7 +88,7 @@ class ReviewPairAdmin(LedgerAdmin):
         return super().get_queryset(request).select_related("left", "right", "model", "judgement", "proposed_by")
 
     def get_urls(self) -> list[URLPattern]:
-        own = {
+        own: dict[str, Callable[..., HttpResponse]] = {
             "desk/": self.desk, "desk/next/": self.next_pair, "desk/undo/": self.undo, "desk/release/": self.release,
             "bulk/": self.bulk, "statistics/": self.statistics, "<int:pk>/judge/": self.judge,
             "<int:pk>/split/": self.split, "<int:pk>/shown/": self.shown_pair,
@@ -179,7 +179,7 @@ class ReviewPairAdmin(LedgerAdmin):
         steward, form = steward_of(request), BulkForm(request.GET or request.POST or None)
         seen = None
         if form.is_valid():
-            meant = {
+            meant: dict[str, Any] = {
                 "workspace_id": _workspace(request), "answer": Answer(form.cleaned_data["answer"]), "steward": steward,
                 "chosen": bulk.Chosen(form.cleaned_data["least"], form.cleaned_data["most"]), "now": timezone.now(),
             }  # fmt: skip

@@ -52,7 +52,7 @@ def form_opinions(vectors: Vectors) -> tuple[dict[int, float], dict[str, Any]]:
     heard = {vectors.is_same[place] for place in judged}
     with _one_thread():
         if len(judged) >= JUDGED_FOR_LOGISTIC and heard == {True, False}:
-            learnt = _by_logistic(frame, judged, vectors)
+            learnt: Numbers | None = _by_logistic(frame, judged, vectors)
             basis |= {"by": "LOGISTIC", "learnt_from": len(judged)}
         else:
             learnt = _by_ecm(frame)

@@ -66,7 +66,7 @@ WHERE p.id = o.id AND p.workspace_id = %(workspace)s AND p.judgement_id IS NULL
 
 
 def _store(permit: Permit[Identity], opinions: dict[int, float], basis: dict[str, Any]) -> None:
-    given = {
+    given: dict[str, Any] = {
         "workspace": permit.workspace_id,
         "ids": list(opinions),
         "probabilities": list(opinions.values()),

@@ -5,7 +5,7 @@ The pair whose answer is worth most comes first. Two stewards who ask at once ge
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -36,7 +36,7 @@ def claim_next(*, workspace_id: int, steward: User, now: datetime, besides: Coll
 
     Whoever comes back finds the pair that they left. `besides` are pairs that they have before them, or skipped.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "workspace": workspace_id,
         "steward": steward.pk,
         "now": now,

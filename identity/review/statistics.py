@@ -1,7 +1,7 @@
 """How the stewards work: how many answers, how fast, and how often two agree. An answer taken back counts nowhere."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -66,7 +66,7 @@ FROM review_pair WHERE workspace_id = %(workspace)s
 
 
 def statistics_of(*, workspace_id: int) -> Statistics:
-    asked = {"workspace": workspace_id, "pause": PAUSE}
+    asked: dict[str, Any] = {"workspace": workspace_id, "pause": PAUSE}
     with workspace_scope(workspace_id), connection.cursor() as cursor:
         cursor.execute(_PAIRS, asked)
         waiting, proposed, judged = cursor.fetchone()
