@@ -5,8 +5,10 @@ Baseline: the list of the same pairs, fifty on a page, as Django's admin makes i
 """
 
 import re
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
@@ -49,7 +51,7 @@ WHERE n %% 2 = 1
 def run() -> dict[str, Any]:
     _fill()
     port = serving.free_port()
-    command = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "2",
+    command = (str(Path(sys.executable).with_name("granian")), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "2",
                "--no-ws", "--log-level", "warning", "cdp.wsgi:application")  # fmt: skip
     with serving.running([Program("review", command, WEB)], port), requests.Session() as session:
         desk = Desk(session, f"http://127.0.0.1:{port}/console/")

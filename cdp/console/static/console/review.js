@@ -43,8 +43,9 @@
     return answer.status === 204 ? null : articleIn(await answer.text());
   }
 
+  // One at a time: while the server is at it, a second question would be answered with the pair after that.
   function lookAhead() {
-    ahead = fetchNext().catch(() => null);
+    ahead ??= fetchNext().catch(() => null);
   }
 
   function show(index) {
@@ -56,11 +57,11 @@
   async function next() {
     if (at < seen.length - 1) return show(at + 1);
     const article = await (ahead ?? fetchNext());
+    ahead = null;
     if (article) {
       seen.push(article);
       return show(seen.length - 1);
     }
-    ahead = null;
     const nothing = document.createElement("p");
     nothing.id = "nothing";
     nothing.className = "console-empty";
@@ -145,6 +146,10 @@
   };
   let busy = Promise.resolve(); // keys that are pressed faster than pairs arrive wait for their turn
 
+  function inTurn(act) {
+    busy = busy.then(act).catch((error) => tell(error.message, true));
+  }
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || help.open) return;
     const field = event.target.closest("input, textarea, select");
@@ -153,13 +158,13 @@
     const act = KEYS[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();
-    busy = busy.then(act);
+    inTurn(act);
   });
   document.getElementById("ask-help").addEventListener("click", () => help.showModal());
   place.addEventListener("submit", (event) => {
     event.preventDefault();
     if (event.target.closest(".review-split")) return split(event.target);
-    busy = busy.then(() => judge(event.submitter.value));
+    inTurn(() => judge(event.submitter.value));
   });
   window.addEventListener("pagehide", () => {
     const body = new FormData();
