@@ -162,7 +162,7 @@ def test_steward__who_splits__chooses_the_link_and_keeps_the_question(desk):
     console.open(f"/console/identity/reviewpair/{pairs[0]}/change/")
 
     page.keyboard.press("x")
-    page.wait_for_selector(".review-split[open] input:focus")
+    page.wait_for_selector(".review-split[open] input[type=radio]:focus")
     picture(page, "split")
     page.keyboard.press("Enter")
     page.wait_for_selector("#told:has-text('Split.')")

@@ -127,7 +127,7 @@
     const details = current()?.querySelector(".review-split");
     if (!details) return;
     details.open = true;
-    details.querySelector("input").focus();
+    details.querySelector("input[type=radio]").focus();
   }
 
   async function split(form) {
