@@ -26,6 +26,7 @@ from identity.review.showing import shown
 PAGE: Final = "identity_reviewpair"
 MOST_COUNTED: Final = 1_000
 MOST_BESIDES: Final = 1_000
+FIELD: Final = {"class": "console-field", "step": "any"}
 
 REFUSALS: Final = {
     "unknown_pair": _("This pair is no question any more: take the next one."),
@@ -41,10 +42,11 @@ class BulkForm(forms.Form):
     """Which pairs are meant, and what is to be said of them."""
 
     answer = forms.ChoiceField(
-        label=_("answer"), choices=[(one.value, one.label) for one in (Answer.SAME, Answer.NOT_SAME)]
-    )
-    least = forms.FloatField(label=_("match weight from"), required=False)
-    most = forms.FloatField(label=_("match weight below"), required=False)
+        label=_("answer"), choices=[(one.value, one.label) for one in (Answer.SAME, Answer.NOT_SAME)],
+        widget=forms.Select(attrs=FIELD),
+    )  # fmt: skip
+    least = forms.FloatField(label=_("match weight from"), required=False, widget=forms.NumberInput(attrs=FIELD))
+    most = forms.FloatField(label=_("match weight below"), required=False, widget=forms.NumberInput(attrs=FIELD))
 
     def clean(self) -> dict[str, Any]:
         said = super().clean() or {}
