@@ -90,7 +90,7 @@ class ReviewPairAdmin(LedgerAdmin):
         return super().get_queryset(request).select_related("left", "right", "model", "judgement", "proposed_by")
 
     def get_urls(self) -> list[URLPattern]:
-        own: dict[str, Callable[..., HttpResponse]] = {
+        own: dict[str, Any] = {
             "desk/": self.desk, "desk/next/": self.next_pair, "desk/undo/": self.undo, "desk/release/": self.release,
             "bulk/": self.bulk, "statistics/": self.statistics, "<int:pk>/judge/": self.judge,
             "<int:pk>/split/": self.split, "<int:pk>/shown/": self.shown_pair,
