@@ -19,7 +19,7 @@ from bench import harness, serving
 from cdp.kernel.logins import WEB
 from cdp.supervisor import Program
 
-PAIRS, ROUNDS, WARM_UP, TRAITS = 10_000, 150, 10, 12
+PAIRS, ROUNDS, WARM_UP, TRAITS = 10_000, 100, 5, 12
 SLUG, PASSWORD = "bench-review", "a long password"
 
 FILL = (
