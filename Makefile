@@ -37,7 +37,7 @@ serve: $(VENV)/.demo  ## start Postgres, Valkey, web server, workers and schedul
 stop: $(VENV)/.demo   ## stop all that serve or demo started
 	@$(MANAGE) stack stop
 
-extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot and Kafka, for connections to them
+extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot and Kafka, and of the second opinion on pairs
 	@$(INSTALL) -r requirements-extras.lock
 
 test: $(VENV)/.dev    ## the whole suite

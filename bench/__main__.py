@@ -24,6 +24,7 @@ NAMES = (
     "linkage",
     "normalise",
     "plans",
+    "review",
     "segments",
     "webserver",
     "withdrawal",

@@ -76,6 +76,16 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": "ingestion", "expires": 5.0},
     },
+    "order-review": {
+        "task": "cdp.order_review",
+        "schedule": 60.0,
+        "options": {"queue": "identity", "expires": 60.0},
+    },
+    "form-opinions": {
+        "task": "cdp.form_opinions",
+        "schedule": 3600.0,
+        "options": {"queue": "identity", "expires": 3600.0},
+    },
     "retain": {
         "task": "cdp.retain",
         "schedule": crontab(hour="3", minute="10"),

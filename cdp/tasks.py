@@ -16,6 +16,8 @@ from cdp.kernel.logins import RIGHTS_QUEUE
 from cdp.models import RunState, Stage
 from consent import breaches, due_requests, execution, packaging, published_heads, retention
 from consent.opendsr import calling, turns
+from identity.review import opinions
+from identity.review import priority as review_queue
 
 log = structlog.get_logger()
 
@@ -134,6 +136,24 @@ def measure_quality(**_: Any) -> None:
 
     for workspace_id in pipeline.open_workspaces():
         quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.order_review", acks_late=True, time_limit=600)
+def order_review(**_: Any) -> None:
+    """Each minute: the pairs that wait for stewards in the order of what an answer is worth by now."""
+    for workspace_id in pipeline.open_workspaces():
+        review_queue.order_queue(workspace_id=workspace_id)
+
+
+@shared_task(name="cdp.form_opinions", acks_late=True, time_limit=3600)
+def form_opinions(**_: Any) -> None:
+    """Each hour: a second opinion on the pairs that wait, where its library is installed."""
+    for workspace_id in pipeline.open_workspaces():
+        try:
+            opinions.give_opinions(workspace_id=workspace_id, now=timezone.now())
+        except opinions.SecondOpinionMissingError:
+            log.info("review.no_second_opinion", reason=opinions.SecondOpinionMissingError.code)
+            return
 
 
 @shared_task(name="cdp.retain", acks_late=True, time_limit=3600)

@@ -81,6 +81,7 @@ PERSONAL_TABLES: Final = frozenset(
         "request_work",
         "restriction",
         "review_pair",
+        "review_verdict",
         "score",
         "sighting",
         "source_notice",
@@ -111,6 +112,8 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
     (Purpose.IDENTITY, "refusal"): "ids, reasons and counts",
     (Purpose.IDENTITY, "relation"): "ends the relations of people whom it may no longer see; ids and digests",
+    (Purpose.IDENTITY, "membership"): "counts what hangs on a pair that waits for a steward: ids alone",
+    (Purpose.IDENTITY, "audience_member"): "likewise: ids alone",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (
         Purpose.ADVERTISING,

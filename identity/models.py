@@ -98,6 +98,15 @@ class Judgement(models.Model):
         return f"{self.left_id} {self.verdict} {self.right_id}"
 
 
+class Look(models.TextChoices):
+    """A large merge needs a second pair of eyes: where it stands."""
+
+    NONE = "NONE", _("not needed so far")
+    PROPOSED = "PROPOSED", _("waits for a second steward")
+    CONFIRMED = "CONFIRMED", _("confirmed by a second steward")
+    REFUSED = "REFUSED", _("refused by a second steward")
+
+
 class ReviewPair(models.Model):
     """A pair between the thresholds, waiting for a steward."""
 
@@ -109,15 +118,107 @@ class ReviewPair(models.Model):
     model = models.ForeignKey(LinkageModel, models.CASCADE)
     judgement = models.ForeignKey(Judgement, models.SET_NULL, null=True, blank=True, verbose_name=_("judged"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
+    priority = models.FloatField(_("priority"), default=0.0, db_default=0.0, help_text=_("what an answer is worth"))
+    opinion = models.FloatField(_("second opinion"), null=True, blank=True, help_text=_("probability of one person"))
+    opinion_basis = models.JSONField(default=dict, db_default={}, help_text="who says so: classifier, versions, seed")
+    claimed_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False)
+    claimed_until = models.DateTimeField(null=True, blank=True, help_text="until then the pair is nobody else's")
+    look = models.CharField(_("second look"), max_length=9, choices=Look, default=Look.NONE, db_default=Look.NONE)
+    proposed_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", db_index=False, verbose_name=_("proposed by")
+    )
+    second = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", db_index=False, verbose_name=_("second steward")
+    )
 
     class Meta:
         db_table = "review_pair"
         verbose_name = _("pair to review")
         verbose_name_plural = _("pairs to review")
-        constraints = [models.UniqueConstraint(fields=["left", "right"], name="review_pair_is_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["left", "right"], name="review_pair_is_unique"),
+            models.CheckConstraint(
+                condition=models.Q(look="NONE", proposed_by=None, second=None)
+                | models.Q(look="PROPOSED", proposed_by__isnull=False, second=None)
+                | models.Q(look__in=["CONFIRMED", "REFUSED"], proposed_by__isnull=False, second__isnull=False),
+                name="review_pair_look_has_its_stewards",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(second=None) | ~models.Q(second=models.F("proposed_by")),
+                name="review_pair_second_is_another",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                "workspace", models.F("priority").desc(), "id",
+                condition=models.Q(judgement=None), name="review_pair_queue",
+            ),
+            models.Index(
+                fields=["claimed_by"],
+                condition=models.Q(judgement=None, claimed_by__isnull=False), name="review_pair_claimed",
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.left_id} and {self.right_id}"
+
+
+class Answer(models.TextChoices):
+    SAME = "SAME", _("same person")
+    NOT_SAME = "NOT_SAME", _("not the same person")
+    UNSURE = "UNSURE", _("unsure")
+
+
+class ReviewVerdict(models.Model):
+    """What one steward said about one pair. Stays when the pair is no question any more: it is counted."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    pair = models.ForeignKey(
+        ReviewPair, models.DO_NOTHING, related_name="verdicts", db_constraint=False, db_index=False
+    )
+    author = models.ForeignKey(User, models.PROTECT, related_name="+", db_index=False)
+    answer = models.CharField(_("answer"), max_length=10, choices=Answer)
+    opinion = models.FloatField(null=True, help_text="the second opinion of that moment")
+    judgement = models.ForeignKey(
+        Judgement, models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False,
+        help_text="what it wrote to the ledger, if anything",
+    )  # fmt: skip
+    given_at = models.DateTimeField(_("given at"))
+    withdrawn_at = models.DateTimeField(_("withdrawn at"), null=True)
+
+    class Meta:
+        db_table = "review_verdict"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pair", "author"], condition=models.Q(withdrawn_at=None), name="review_verdict_is_one"
+            )
+        ]
+        indexes = [models.Index("workspace", "author", models.F("id").desc(), name="review_verdict_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.author_id}: {self.answer} on {self.pair_id}"
+
+
+class ReviewRules(models.Model):
+    """When one steward is not enough. Without a row, the defaults."""
+
+    workspace = models.OneToOneField(Workspace, models.CASCADE, primary_key=True)
+    largest_alone = models.PositiveIntegerField(
+        _("largest profile"), default=50,
+        help_text=_("one steward may make a profile of so many identifiers; a larger one waits for a second steward"),
+    )  # fmt: skip
+    most_audiences_alone = models.PositiveIntegerField(
+        _("most audiences"), default=5,
+        help_text=_("likewise for a merge that touches so many audiences at destinations"),
+    )  # fmt: skip
+
+    class Meta:
+        db_table = "review_rules"
+        verbose_name = _("review rules")
+        verbose_name_plural = _("review rules")
+
+    def __str__(self) -> str:
+        return f"review rules of {self.workspace_id}"
 
 
 class IdentityRules(models.Model):

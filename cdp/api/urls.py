@@ -20,6 +20,7 @@ from cdp.api import (
     register,
     relations,
     restrictions,
+    review,
     segments,
     signals,
     suppressions,
@@ -110,12 +111,30 @@ IDENTITY: dict[str, type[APIView]] = {
     "identity/survivorship": identity_rules.SurvivorshipView,
     "identity/survivorship/preview": identity_rules.SurvivorshipPreviewView,
 }
+REVIEW: dict[str, type[APIView]] = {
+    "review/next": review.NextView,
+    "review/undo": review.UndoView,
+    "review/statistics": review.StatisticsView,
+    "review/<int:pair>/judge": review.JudgeView,
+    "review/<int:pair>/skip": review.SkipView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, IDENTITY, OPEN)
+        for routes in (
+            PROFILES,
+            SEGMENTS,
+            CONSENT,
+            ACCOUNTABILITY,
+            REQUESTS,
+            QUARANTINE,
+            SOURCES,
+            IDENTITY,
+            REVIEW,
+            OPEN,
+        )
         for route, view in routes.items()
     ),
     path("data-packages/<str:token>", data_requests.PackageView.as_view(), name="data_package"),

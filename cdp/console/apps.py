@@ -4,7 +4,7 @@ from django.contrib.admin.apps import AdminConfig
 
 PAGES = (
     "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "plans", "profiles", "quality",
-    "quarantine", "restrictions", "runs", "signals", "suppressions", "uploads", "users",
+    "quarantine", "restrictions", "review", "runs", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 
 

@@ -184,9 +184,9 @@ def type_in_words(kind: str) -> Any:
 
 
 @register.filter
-def percent(share: float) -> str:
-    """0.123 → 12.3 %."""
-    return f"{number_format(round(100 * share, 1), use_l10n=True)} %"
+def percent(share: float | None) -> str:
+    """0.123 → 12.3 %, and a dash where it is not known."""
+    return "–" if share is None else f"{number_format(round(100 * share, 1), use_l10n=True)} %"
 
 
 @register.filter

@@ -29,6 +29,8 @@ class Migration(migrations.Migration):
                         ("identity:write", "change rules of identity and of the golden record"),
                         ("quarantine:read", "read the quarantine"),
                         ("quarantine:write", "mend, replay and discard quarantined items"),
+                        ("review:read", "read pairs to review and statistics of stewards"),
+                        ("review:write", "judge pairs in the name of a steward"),
                     ],
                     max_length=40,
                 ),

@@ -26,6 +26,8 @@ class Scope(models.TextChoices):
     IDENTITY_WRITE = "identity:write", _("change rules of identity and of the golden record")
     QUARANTINE_READ = "quarantine:read", _("read the quarantine")
     QUARANTINE_WRITE = "quarantine:write", _("mend, replay and discard quarantined items")
+    REVIEW_READ = "review:read", _("read pairs to review and statistics of stewards")
+    REVIEW_WRITE = "review:write", _("judge pairs in the name of a steward")
 
 
 def digest_of(secret: str) -> str:

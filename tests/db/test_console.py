@@ -65,7 +65,7 @@ def test_every_page__of_every_model__opens(model, language, client):
         assert client.get(page_of(model, "change", row.pk)).status_code == 200
 
 
-EMPTY = {"auth.Group", "cdp.ApiKey", "identity.IdentityRules", "identity.SurvivorshipRule"}
+EMPTY = {"auth.Group", "cdp.ApiKey", "identity.IdentityRules", "identity.ReviewRules", "identity.SurvivorshipRule"}
 
 
 def test_every_page__of_a_filled_workspace__lists_something(client):
@@ -313,9 +313,9 @@ def test_undo__by_a_reader__is_refused(filled, workspace):
 
 @pytest.mark.parametrize("verdict", Verdict.values)
 def test_pair__when_a_steward_judges__is_written_and_done(verdict, client, filled):
-    answer = client.post(reverse("admin:identity_reviewpair_judge", args=[filled.pair.pk]), {"verdict": verdict})
+    answer = client.post(reverse("admin:identity_reviewpair_judge", args=[filled.pair.pk]), {"answer": verdict})
 
-    assert (answer.status_code, answer.url) == (302, page_of(ReviewPair, "changelist"))
+    assert (answer.status_code, answer.url) == (302, page_of(ReviewPair, "desk"))
     judgement = ReviewPair.objects.get(pk=filled.pair.pk).judgement
     assert (judgement.verdict, judgement.author) == (verdict, filled.user)
 

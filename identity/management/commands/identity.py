@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|evaluate`."""
+"""`manage.py identity train|resolve|evaluate|opinions`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from django.utils import timezone
 from cdp.management.command import TesseraCommand
 from identity import evaluation, households, linkage
 from identity.matching.training import SEED
+from identity.review import opinions
 
 
 class Command(TesseraCommand):
@@ -21,6 +22,7 @@ class Command(TesseraCommand):
         train.add_argument("--seed", type=int, default=SEED)
         actions.add_parser("resolve", help="score all records with the latest model, judge, and cluster")
         actions.add_parser("households", help="find anew who belongs with whom: households and organisations")
+        actions.add_parser("opinions", help="form a second opinion on the pairs that wait, and order them anew")
         evaluate = actions.add_parser("evaluate", help="run the same path on a labelled file, without a workspace")
         evaluate.add_argument("file", type=Path)
         evaluate.add_argument("--id", required=True, metavar="COLUMN", dest="key")
@@ -38,6 +40,9 @@ class Command(TesseraCommand):
 
     def households(self, options: dict[str, Any]) -> dict[str, int]:
         return households.relate_everybody(workspace_id=self.workspace_id(options), now=timezone.now())
+
+    def opinions(self, options: dict[str, Any]) -> dict[str, Any]:
+        return opinions.give_opinions(workspace_id=self.workspace_id(options), now=timezone.now())
 
     def evaluate(self, options: dict[str, Any]) -> dict[str, Any]:
         return evaluation.evaluate(
