@@ -17,7 +17,7 @@ from cdp.models import Cause, Identifier, Run, RunState, Stage, outbox
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import plans, queries, services, training
+from identity import plans, queries, registry, services, training
 from identity.matching import engine, scoring
 from identity.matching.training import SEED
 from identity.models import LinkageModel, ReviewPair
@@ -51,7 +51,7 @@ def train(*, workspace_id: int, seed: int, now: datetime) -> dict[str, Any]:
 
 
 def resolve(*, workspace_id: int, clock: Callable[[], datetime]) -> dict[str, Any]:
-    """Link all records with the latest model, training the first one. All of it is one transaction: a run that
+    """Link all records with the active model, training the first one. All of it is one transaction: a run that
     fails leaves the ledger as it was, and the same records once more write nothing.
     """
     began = time.perf_counter()
@@ -59,7 +59,7 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime]) -> dict[str, An
         run = _begin(workspace_id, clock())
     try:
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-            counts = _resolve(permit, run, clock())
+            counts = _resolve(permit, run, _model_to_use(permit, clock()), clock())
     except Exception as error:
         with workspace_scope(workspace_id):
             _finish(run, clock(), state=RunState.FAILED, error=type(error).__name__)
@@ -78,9 +78,23 @@ def _finish(run: Run, now: datetime, **changes: Any) -> None:
     Run.objects.filter(pk=run.pk).update(finished_at=now, heartbeat_at=now, **changes)
 
 
-def _resolve(permit: Permit[Identity], run: Run, now: datetime) -> Counts:
+def judge_with(permit: Permit[Identity], model: LinkageModel, *, now: datetime) -> Counts:
+    """What `resolve` does, with a model that need not be the active one and without keeping a run as done: for a
+    transaction that is rolled back.
+    """
+    return _resolve(permit, _begin(permit.workspace_id, now), model, now)
+
+
+def _model_to_use(permit: Permit[Identity], now: datetime) -> LinkageModel:
+    """The one that links from now on, if none did so far: whatever is trained later is a candidate."""
     rules = queries.rules_of(permit.workspace_id)
-    model = training.latest_model(permit.workspace_id) or training.train(permit, rules, seed=SEED, now=now)
+    model = registry.active_model(permit.workspace_id) or training.train(permit, rules, seed=SEED, now=now)
+    registry.keep_active(model, author=None, now=now)
+    return model
+
+
+def _resolve(permit: Permit[Identity], run: Run, model: LinkageModel, now: datetime) -> Counts:
+    rules = queries.rules_of(permit.workspace_id)
     thresholds = model.metadata["thresholds"]
     scored, records = _scored(model, rules, thresholds["lower"])
     alike = [pair for pair in scored if pair[2] >= thresholds["upper"]]
@@ -156,7 +170,8 @@ WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts
 RETURNING left_id, right_id
 """
 
-# Not where it is written already, nor where a steward has said something: what a steward took back stays so.
+# Not where it is written already, nor where a steward has said something: what a steward took back stays so. Who took
+# back all that one model had judged said so of that model alone.
 _JUDGE = """
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)
 SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(run)s,
@@ -165,7 +180,8 @@ FROM scored s
 WHERE NOT EXISTS (
     SELECT 1 FROM judgement j LEFT JOIN judgement later ON later.retracts_id = j.id
     WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
-      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD')
+      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD'
+                                      AND COALESCE(later.model_id, %(model)s) = %(model)s)
            OR j.kind = 'STEWARD' AND later.id IS NULL)
 )
 RETURNING left_id, right_id

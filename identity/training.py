@@ -51,10 +51,6 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
     )
 
 
-def latest_model(workspace_id: int) -> LinkageModel | None:
-    return LinkageModel.objects.filter(workspace_id=workspace_id).order_by("-version").first()
-
-
 def thawed(model: LinkageModel) -> FrozenModel:
     return FrozenModel(model.settings, model.frequencies, model.metadata)
 
