@@ -25,6 +25,7 @@ NAMES = (
     "normalise",
     "plans",
     "segments",
+    "undo",
     "webserver",
     "withdrawal",
 )

@@ -90,8 +90,9 @@ def rehearse(deed: Callable[[], Mapping[str, Any]], *, workspace_id: int, now: d
     """`deed` writes to the ledger of judgements and hands over what is to be resolved; it may be anything that does."""
     with transaction.atomic():
         start = transaction.savepoint()
+        waited = newest_work()
         told = deed()
-        touched = _run_stages(workspace_id, now)
+        touched = _run_stages(workspace_id, waited, now)
         after = _state(workspace_id, touched)
         transaction.savepoint_rollback(start)
         before = _state(workspace_id, touched)
@@ -101,14 +102,14 @@ def rehearse(deed: Callable[[], Mapping[str, Any]], *, workspace_id: int, now: d
 # -- doing it -------------------------------------------------------------------------------------------------------
 
 
-def _run_stages(workspace_id: int, now: datetime) -> list[int]:
+def _run_stages(workspace_id: int, waited: int, now: datetime) -> list[int]:
     """Returns every profile that may look different now."""
     touched: Subjects = {}
     with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-        waiting = iter(_handed_over(workspace_id, Stage.IDENTITY).items())
+        waiting = iter(handed_over(workspace_id, Stage.IDENTITY, waited).items())
         while chunk := dict(islice(waiting, AT_ONCE)):
             touched.update(identity.link(permit, chunk, now=now))
-    touched.update(_handed_over(workspace_id, Stage.ENRICHMENT))
+    touched.update(handed_over(workspace_id, Stage.ENRICHMENT, waited))
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         onward = dict(segments.evaluate(permit, touched, now=now))
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id) as permit:
@@ -116,16 +117,28 @@ def _run_stages(workspace_id: int, now: datetime) -> list[int]:
     return sorted(touched.keys() | onward.keys())
 
 
-# What waited before is not part of it: rows of this transaction bear its own time, which no other's do.
+# What waited before is no part of it, nor what others hand over meanwhile: only rows of this transaction are in progress
+# and yet seen. Those with a later id are of our day, so their number of a transaction is of the present epoch.
+_NEWEST: Final = "SELECT COALESCE(max(id), 0) FROM outbox"
 _HANDED_OVER: Final = """
 SELECT unnest(COALESCE(subjects, ARRAY[subject_id])), cause FROM outbox
-WHERE workspace_id = %s AND stage = %s AND created_at = now()
+WHERE workspace_id = %s AND stage = %s AND id > %s AND pg_xact_status(
+    (((pg_current_xact_id()::text::bigint >> 32) << 32) | xmin::text::bigint)::text::xid8
+) = 'in progress'
 """
 
 
-def _handed_over(workspace_id: int, stage: Stage) -> Subjects:
+def newest_work() -> int:
+    """To be told what a deed hands over from what waited before it."""
     with connection.cursor() as cursor:
-        cursor.execute(_HANDED_OVER, [workspace_id, stage])
+        cursor.execute(_NEWEST)
+        return int(cursor.fetchone()[0])
+
+
+def handed_over(workspace_id: int, stage: Stage, after: int) -> Subjects:
+    """What this transaction has handed over to a stage since `after`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HANDED_OVER, [workspace_id, stage, after])
         return {subject: Cause(cause) for subject, cause in cursor.fetchall()}
 
 

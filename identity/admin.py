@@ -1,4 +1,4 @@
-"""What a data steward works with: pairs to judge, the ledger of judgements, the rules, the models."""
+"""What a data steward works with: pairs to judge, the ledger of judgements, the rules."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from cdp.admin import KeptAdmin, LedgerAdmin, column, number_in, preformatted, profile_link
 from cdp.models import IdentifierTrait, User
 from identity import services
-from identity.models import IdentityRules, Judgement, LinkageModel, ReviewPair, Verdict
+from identity.models import IdentityRules, Judgement, ReviewPair, Verdict
 
 VERDICT_COLOURS = {Verdict.SAME.value: "success", Verdict.NOT_SAME.value: "danger"}
 
@@ -190,22 +190,3 @@ class IdentityRulesAdmin(KeptAdmin):
     def save_model(self, request: HttpRequest, obj: IdentityRules, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
         super().save_model(request, obj, form, change)
         services.resolve_all_anew(workspace_id=obj.workspace_id)
-
-
-@admin.register(LinkageModel)
-class LinkageModelAdmin(LedgerAdmin):
-    list_display = ("version", "created_at", "shown_metadata")
-    ordering = ("-version",)
-    fields = ("version", "created_at", "shown_metadata", "shown_settings")
-    readonly_fields = ("shown_metadata", "shown_settings")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("frequencies")
-
-    @column(description=_("metadata"))
-    def shown_metadata(self, model: LinkageModel) -> Any:
-        return preformatted(json.dumps(model.metadata, indent=1, ensure_ascii=False))
-
-    @column(description=_("parameters"))
-    def shown_settings(self, model: LinkageModel) -> Any:
-        return preformatted(json.dumps(model.settings, indent=1, ensure_ascii=False))

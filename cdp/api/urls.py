@@ -10,6 +10,7 @@ from cdp.api import (
     consents,
     data_requests,
     description,
+    identity,
     plans,
     preferences,
     profiles,
@@ -29,6 +30,7 @@ PERSON = "profiles/<path:identifier>"
 PROFILES: dict[str, type[APIView]] = {
     f"{PERSON}/traits": profiles.TraitsView,
     f"{PERSON}/identifiers": profiles.IdentifiersView,
+    f"{PERSON}/identity": identity.PastView,
     f"{PERSON}/events": profiles.EventsView,
     f"{PERSON}/segments": profiles.SegmentsView,
     f"{PERSON}/consents": profiles.ConsentsView,
@@ -99,12 +101,16 @@ SOURCES: dict[str, type[APIView]] = {
     "sources/<slug:source>/quality/reports/<int:report>": quality.ReportView,
     "sources/<slug:source>/quality/thresholds": quality.ThresholdsView,
 }
+UNDOING: dict[str, type[APIView]] = {
+    "identity/undo": identity.UndoView,
+    "identity/undo/preview": identity.UndoPreviewView,
+}
 OPEN: dict[str, type[View]] = {"schema": description.SchemaView}
 
 urlpatterns = [
     *(
         path(route, view.as_view())
-        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, OPEN)
+        for routes in (PROFILES, SEGMENTS, CONSENT, ACCOUNTABILITY, REQUESTS, QUARANTINE, SOURCES, UNDOING, OPEN)
         for route, view in routes.items()
     ),
     path("data-packages/<str:token>", data_requests.PackageView.as_view(), name="data_package"),

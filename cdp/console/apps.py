@@ -3,7 +3,7 @@ from importlib import import_module
 from django.contrib.admin.apps import AdminConfig
 
 PAGES = (
-    "controllers", "corrections", "sources", "connections", "data_requests", "keys", "plans", "profiles", "quality",
+    "controllers", "corrections", "sources", "connections", "data_requests", "keys", "linkage_models", "plans", "profiles", "quality",
     "quarantine", "restrictions", "runs", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 

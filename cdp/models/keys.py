@@ -22,6 +22,8 @@ class Scope(models.TextChoices):
     CONSENTS_WRITE = "consents:write", _("record consents")
     RIGHTS_READ = "rights:read", _("read requests of people")
     RIGHTS_WRITE = "rights:write", _("receive, verify and answer requests of people")
+    IDENTITY_READ = "identity:read", _("read rules of identity and of the golden record")
+    IDENTITY_WRITE = "identity:write", _("change rules of identity and of the golden record")
     QUARANTINE_READ = "quarantine:read", _("read the quarantine")
     QUARANTINE_WRITE = "quarantine:write", _("mend, replay and discard quarantined items")
 

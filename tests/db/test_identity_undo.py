@@ -318,7 +318,6 @@ def test_rehearsal__what_waited_before__is_no_part_of_it(workspace, records, mod
         workspace_id=workspace.pk, left_id=two.pk, right_id=three.pk, verdict=Verdict.SAME, author=None, evidence={},
         now=now,
     )  # fmt: skip
-    OutboxRow.objects.update(created_at=LONG_AGO)
 
     changes = rehearsal.undo(workspace_id=workspace.pk, scope=Scope.RUN, number=done.pk, now=now)
 
