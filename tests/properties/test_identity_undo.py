@@ -243,6 +243,6 @@ def test_identity__whatever_happens__keeps_its_laws(workspace, now):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
