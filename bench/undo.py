@@ -16,6 +16,7 @@ from bench import events, harness
 IDENTIFIERS: Final = 100_000
 MERGES: Final = 200
 
+_ENTER: Final = "SELECT set_config('tessera.workspace', %s, false)"  # what triggers write is under row security too
 _FILL: Final = """
 INSERT INTO core.identifier (workspace_id, type, value, digest)
 SELECT %(workspace)s, kind, n || '@example.com', sha256((kind || n)::bytea)
@@ -55,6 +56,7 @@ def run() -> dict[str, Any]:
     source, _ = events.source("undo")
     workspace_id = source.workspace_id
     with psycopg.connect(harness.address_of("postgres"), autocommit=True) as admin:
+        admin.execute(_ENTER, [str(workspace_id)])
         couples = _fill(admin, workspace_id, source.pk)
         ours = [_merge_and_undo(workspace_id, *couple) for couple in couples]
         theirs = [_move_and_back(admin, *couple) for couple in couples]

@@ -231,7 +231,8 @@ def _members(state: _State) -> dict[Hashable, list[Any]]:
 
 def _held(state: _State) -> Counter[Hashable]:
     """How many keys of a profile an audience holds. The keys themselves are nobody's business."""
-    return Counter((profile, audience) for profile, audience, _ in state.audiences)
+    keys: Iterable[Any] = state.audiences
+    return Counter((profile, audience) for profile, audience, _ in keys)
 
 
 def _difference(before: Facts, after: Facts) -> list[Any]:

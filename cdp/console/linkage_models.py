@@ -75,7 +75,12 @@ class LinkageModelAdmin(LedgerAdmin):
         workspace = _require_steward(request)
         if scope not in set(Scope):
             raise Http404
-        asked = {"workspace_id": workspace.pk, "scope": Scope(scope), "number": number, "now": timezone.now()}
+        asked: dict[str, Any] = {
+            "workspace_id": workspace.pk,
+            "scope": Scope(scope),
+            "number": number,
+            "now": timezone.now(),
+        }
         try:
             if request.method == "POST":
                 return self._undone(request, asked)
