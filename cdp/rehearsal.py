@@ -79,9 +79,10 @@ def resolve(*, workspace_id: int, version: int | None, now: datetime) -> Changes
     """What linking all records with this version of the model would change; without one, with the active model."""
 
     def deed() -> Mapping[str, Any]:
-        with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-            found = linkage.judge_with(permit, registry.model_or_active(workspace_id, version), now=now)
-        return {"pairs": found.pairs, "judgements": found.judgements, "review": found.review}
+        with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id):
+            registry.keep_active(registry.model_or_active(workspace_id, version), author=None, now=now)
+        found = linkage.resolve(workspace_id=workspace_id, clock=lambda: now)
+        return {name: found[name] for name in ("pairs", "judgements", "review")}
 
     return rehearse(deed, workspace_id=workspace_id, now=now)
 

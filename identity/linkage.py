@@ -17,9 +17,8 @@ from cdp.models import Cause, Identifier, Run, RunState, Stage, outbox
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import plans, queries, registry, services, training
+from identity import plans, queries, services, training
 from identity.matching import engine, scoring
-from identity.matching.training import SEED
 from identity.models import LinkageModel, ReviewPair
 
 log = structlog.get_logger()
@@ -59,7 +58,7 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime]) -> dict[str, An
         run = _begin(workspace_id, clock())
     try:
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-            counts = _resolve(permit, run, _model_to_use(permit, clock()), clock())
+            counts = _resolve(permit, run, clock())
     except Exception as error:
         with workspace_scope(workspace_id):
             _finish(run, clock(), state=RunState.FAILED, error=type(error).__name__)
@@ -78,23 +77,9 @@ def _finish(run: Run, now: datetime, **changes: Any) -> None:
     Run.objects.filter(pk=run.pk).update(finished_at=now, heartbeat_at=now, **changes)
 
 
-def judge_with(permit: Permit[Identity], model: LinkageModel, *, now: datetime) -> Counts:
-    """What `resolve` does, with a model that need not be the active one and without keeping a run as done: for a
-    transaction that is rolled back.
-    """
-    return _resolve(permit, _begin(permit.workspace_id, now), model, now)
-
-
-def _model_to_use(permit: Permit[Identity], now: datetime) -> LinkageModel:
-    """The one that links from now on, if none did so far: whatever is trained later is a candidate."""
+def _resolve(permit: Permit[Identity], run: Run, now: datetime) -> Counts:
     rules = queries.rules_of(permit.workspace_id)
-    model = registry.active_model(permit.workspace_id) or training.train(permit, rules, seed=SEED, now=now)
-    registry.keep_active(model, author=None, now=now)
-    return model
-
-
-def _resolve(permit: Permit[Identity], run: Run, model: LinkageModel, now: datetime) -> Counts:
-    rules = queries.rules_of(permit.workspace_id)
+    model = training.model_to_use(permit, rules, now=now)
     thresholds = model.metadata["thresholds"]
     scored, records = _scored(model, rules, thresholds["lower"])
     alike = [pair for pair in scored if pair[2] >= thresholds["upper"]]
