@@ -81,6 +81,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Pairs to review"), "compare_arrows", "identity_reviewpair"),
                     _item(_("Judgements"), "gavel", "identity_judgement"),
                     _item(_("Identity rules"), "rule", "identity_identityrules"),
+                    _item(_("Linkage models"), "model_training", "identity_linkagemodel"),
                 ],
             },
             {
