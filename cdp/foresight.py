@@ -39,34 +39,34 @@ def of_undoing(*, workspace_id: int, scope: Scope, number: int, now: datetime) -
         start, waited = transaction.savepoint(), newest_work()
         done = undoing.undo(workspace_id=workspace_id, scope=scope, number=number, author=None, now=now)
         subjects = handed_over(workspace_id, Stage.IDENTITY, waited)
-        before, after = _people(workspace_id, subjects)
+        before, after = _people(workspace_id, subjects, now)
         transaction.savepoint_rollback(start)
     with workspace_scope(workspace_id):
-        return _foreseen(done, before, after)
+        return _foreseen(done, before, after, now)
 
 
-def _people(workspace_id: int, subjects: Mapping[int, Any]) -> tuple[dict[int, int], dict[int, int]]:
+def _people(workspace_id: int, subjects: Mapping[int, Any], now: datetime) -> tuple[dict[int, int], dict[int, int]]:
     """Identifier → profile, as it is and as it would be. Who objects to being recognised stays whose he is."""
     rules = queries.rules_of(workspace_id)
     around = queries.neighbourhood_of(subjects, rules)
     clusters = resolver.resolve(around.types, around.judgements, rules.limits).clusters
-    seen = _recognisable(around.profiles)
+    seen = _recognisable(around.profiles, now)
     return around.profiles, {one: clusters[one] if one in seen else around.profiles[one] for one in around.profiles}
 
 
 _RECOGNISABLE: Final = """
 SELECT id FROM identifier WHERE id = ANY(%s::bigint[]) AND permitted & %s <> 0
-AND (permitted_until IS NULL OR permitted_until > now())
+AND (permitted_until IS NULL OR permitted_until > %s)
 """
 
 
-def _recognisable(identifiers: Mapping[int, int]) -> set[int]:
+def _recognisable(identifiers: Mapping[int, int], now: datetime) -> set[int]:
     with connection.cursor() as cursor:
-        cursor.execute(_RECOGNISABLE, [bigints(identifiers), Purpose.IDENTITY.bit])
+        cursor.execute(_RECOGNISABLE, [bigints(identifiers), Purpose.IDENTITY.bit, now])
         return {one for (one,) in cursor.fetchall()}
 
 
-def _foreseen(done: Undoing, before: Mapping[int, int], after: Mapping[int, int]) -> Foresight:
+def _foreseen(done: Undoing, before: Mapping[int, int], after: Mapping[int, int], now: datetime) -> Foresight:
     then, soon = _members(before), _members(after)
     changed = sorted(one for one in then.keys() | soon.keys() if then.get(one) != soon.get(one))
     moved = [one for one, profile in after.items() if before[one] != profile]
@@ -76,7 +76,7 @@ def _foreseen(done: Undoing, before: Mapping[int, int], after: Mapping[int, int]
         split=sum(one not in then for one in changed),
         changed=len(changed),
         sample=[{"profile": one, "before": then.get(one, ()), "after": soon.get(one, ())} for one in changed[:SAMPLE]],
-        **_hanging_on(moved, changed),
+        **_hanging_on(moved, changed, now),
     )
 
 
@@ -89,18 +89,18 @@ SELECT (SELECT count(*) FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]
 """
 _PERMITTING: Final = """
 SELECT count(*) FROM profile WHERE id = ANY(%s::bigint[]) AND merged_into_id IS NULL AND permitted & %s <> 0
-AND (permitted_until IS NULL OR permitted_until > now())
+AND (permitted_until IS NULL OR permitted_until > %s)
 """
 
 
-def _hanging_on(moved: Sequence[int], profiles: Sequence[int]) -> dict[str, Any]:
+def _hanging_on(moved: Sequence[int], profiles: Sequence[int], now: datetime) -> dict[str, Any]:
     ids = bigints(profiles)
     with connection.cursor() as cursor:
         cursor.execute(_HANGING, {"profiles": ids, "moved": bigints(moved)})
         traits, memberships, audience_members = cursor.fetchone()
         permitted = {}
         for purpose in (purpose for purpose in Purpose if purpose.is_gated):
-            cursor.execute(_PERMITTING, [ids, purpose.bit])
+            cursor.execute(_PERMITTING, [ids, purpose.bit, now])
             permitted[purpose.value] = cursor.fetchone()[0]
     return {
         "traits": traits, "memberships": memberships, "audience_members": audience_members, "permitted": permitted,

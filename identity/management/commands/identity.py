@@ -84,7 +84,7 @@ VERSIONS_NAMED = {"list": 0, "show": 1, "activate": 1, "compare": 2}
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("deed", choices=VERSIONS_NAMED)
+    parser.add_argument("deed", choices=list(VERSIONS_NAMED))
     parser.add_argument("versions", type=int, nargs="*", metavar="N", help="show N, activate N, compare OLDER NEWER")
 
 
