@@ -14,6 +14,7 @@ from consent.models import ConsentState
 from identity import services as identity
 from identity.models import IdentityRules, Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
 from tests.factories import LONG_AGO, IdentifierFactory, SourceFactory, say
+from tests.outbox import subjects_waiting
 
 
 @pytest.fixture
@@ -57,9 +58,8 @@ def work_off(workspace, link):
     """Resolve what waits in the outbox, as the worker of the stage would."""
 
     def work_off():
-        waiting = OutboxRow.objects.filter(stage=Stage.IDENTITY)
-        subjects = list(Identifier.objects.filter(pk__in=waiting.values("subject_id")))
-        waiting.delete()
+        subjects = list(Identifier.objects.filter(pk__in=subjects_waiting(stage=Stage.IDENTITY)))
+        OutboxRow.objects.filter(stage=Stage.IDENTITY).delete()
         return link(*subjects)
 
     return work_off
