@@ -26,6 +26,7 @@ NAMES = (
     "plans",
     "review",
     "segments",
+    "undo",
     "webserver",
     "withdrawal",
 )

@@ -1,17 +1,14 @@
-"""What a data steward works with: the ledger of judgements, the models. Pairs to judge and rules are the console's."""
+"""What a data steward works with: the ledger of judgements. Pairs, rules and models are the console's."""
 
 import json
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from cdp.admin import LedgerAdmin, column, preformatted, profile_link
-from identity import services
-from identity.models import Judgement, LinkageModel, Verdict
+from identity.models import Judgement, Verdict
 
 VERDICT_COLOURS = {Verdict.SAME.value: "success", Verdict.NOT_SAME.value: "danger"}
 
@@ -60,22 +57,3 @@ class JudgementAdmin(LedgerAdmin):
     @column(description=_("evidence"))
     def shown_evidence(self, judgement: Judgement) -> Any:
         return preformatted(json.dumps(judgement.evidence, indent=1, ensure_ascii=False))
-
-
-@admin.register(LinkageModel)
-class LinkageModelAdmin(LedgerAdmin):
-    list_display = ("version", "created_at", "shown_metadata")
-    ordering = ("-version",)
-    fields = ("version", "created_at", "shown_metadata", "shown_settings")
-    readonly_fields = ("shown_metadata", "shown_settings")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("frequencies")
-
-    @column(description=_("metadata"))
-    def shown_metadata(self, model: LinkageModel) -> Any:
-        return preformatted(json.dumps(model.metadata, indent=1, ensure_ascii=False))
-
-    @column(description=_("parameters"))
-    def shown_settings(self, model: LinkageModel) -> Any:
-        return preformatted(json.dumps(model.settings, indent=1, ensure_ascii=False))

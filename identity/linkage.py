@@ -19,7 +19,6 @@ from consent import gate
 from consent.gate import Identity, Permit
 from identity import plans, queries, services, training
 from identity.matching import engine, scoring
-from identity.matching.training import SEED
 from identity.models import LinkageModel, ReviewPair
 
 log = structlog.get_logger()
@@ -51,7 +50,7 @@ def train(*, workspace_id: int, seed: int, now: datetime) -> dict[str, Any]:
 
 
 def resolve(*, workspace_id: int, clock: Callable[[], datetime]) -> dict[str, Any]:
-    """Link all records with the latest model, training the first one. All of it is one transaction: a run that
+    """Link all records with the active model, training the first one. All of it is one transaction: a run that
     fails leaves the ledger as it was, and the same records once more write nothing.
     """
     began = time.perf_counter()
@@ -80,7 +79,7 @@ def _finish(run: Run, now: datetime, **changes: Any) -> None:
 
 def _resolve(permit: Permit[Identity], run: Run, now: datetime) -> Counts:
     rules = queries.rules_of(permit.workspace_id)
-    model = training.latest_model(permit.workspace_id) or training.train(permit, rules, seed=SEED, now=now)
+    model = training.model_to_use(permit, rules, now=now)
     thresholds = model.metadata["thresholds"]
     scored, records = _scored(model, rules, thresholds["lower"])
     alike = [pair for pair in scored if pair[2] >= thresholds["upper"]]
@@ -156,7 +155,8 @@ WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts
 RETURNING left_id, right_id
 """
 
-# Not where it is written already, nor where a steward has said something: what a steward took back stays so.
+# Not where it is written already, nor where a steward has said something: what a steward took back stays so. Who took
+# back all that one model had judged said so of that model alone.
 _JUDGE = """
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)
 SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(run)s,
@@ -165,7 +165,8 @@ FROM scored s
 WHERE NOT EXISTS (
     SELECT 1 FROM judgement j LEFT JOIN judgement later ON later.retracts_id = j.id
     WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
-      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD')
+      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD'
+                                      AND COALESCE(later.model_id, %(model)s) = %(model)s)
            OR j.kind = 'STEWARD' AND later.id IS NULL)
 )
 RETURNING left_id, right_id

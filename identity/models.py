@@ -63,6 +63,23 @@ class LinkageModel(models.Model):
         return f"v{self.version}"
 
 
+class ModelActivation(models.Model):
+    """From here on this model is the one that links. Append-only: the latest row holds, and going back is another row."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    model = models.ForeignKey(LinkageModel, models.CASCADE, related_name="activations", verbose_name=_("model"))
+    author = models.ForeignKey(User, models.PROTECT, null=True, blank=True, verbose_name=_("author"))
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+
+    class Meta:
+        db_table = "model_activation"
+        verbose_name = _("activation of a model")
+        verbose_name_plural = _("activations of models")
+
+    def __str__(self) -> str:
+        return f"{self.model_id} from {self.created_at}"
+
+
 class Judgement(models.Model):
     """Two identifiers are, or are not, the same person. Append-only; a later row may retract an earlier one."""
 

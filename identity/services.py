@@ -284,7 +284,8 @@ def undo_merge(*, workspace_id: int, left_id: int, right_id: int, author: User |
 
 
 def _uniting_judgements(left_id: int, right_id: int) -> list[Judgement]:
-    profiles = Identifier.objects.filter(pk__in=[left_id, right_id]).values("profile_id")
+    # By key: through the view of a purpose a subquery would read every identifier of the workspace.
+    profiles = list(Identifier.objects.filter(pk__in=[left_id, right_id]).values_list("profile_id", flat=True))
     members = list(Identifier.objects.filter(profile_id__in=profiles).values_list("pk", flat=True))
     ledger = list(
         queries.current_judgements().filter(verdict=Verdict.SAME, left__in=members, right__in=members).order_by("pk")

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Max
 
 from consent.gate import Identity, Permit
-from identity import plans
+from identity import plans, registry
 from identity.matching import engine, features, training
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel
@@ -51,8 +51,11 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
     )
 
 
-def latest_model(workspace_id: int) -> LinkageModel | None:
-    return LinkageModel.objects.filter(workspace_id=workspace_id).order_by("-version").first()
+def model_to_use(permit: Permit[Identity], rules: Rules, *, now: datetime) -> LinkageModel:
+    """The one that links from now on, if none did so far: whatever is trained later is a candidate."""
+    model = registry.active_model(permit.workspace_id) or train(permit, rules, seed=training.SEED, now=now)
+    registry.keep_active(model, author=None, now=now)
+    return model
 
 
 def thawed(model: LinkageModel) -> FrozenModel:

@@ -47,6 +47,8 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "second_steward_needed": HTTPStatus.CONFLICT,
     "nothing_to_undo": HTTPStatus.CONFLICT,
     "unknown_run": HTTPStatus.NOT_FOUND,
+    "unknown_model": HTTPStatus.NOT_FOUND,
+    "unknown_judgement": HTTPStatus.NOT_FOUND,
     "unknown_source": HTTPStatus.NOT_FOUND,
     "unknown_plan_version": HTTPStatus.NOT_FOUND,
     "no_quality_report": HTTPStatus.NOT_FOUND,

@@ -24,6 +24,7 @@ _ID: Final = re.compile("[0-9]{1,18}")  # a bigint holds as much
 AnyPermit = Permit[Purpose]
 
 _BY_IDENTIFIER = "SELECT profile_id FROM identifier WHERE workspace_id = %s AND type = %s AND value = %s"
+_ITSELF = "SELECT id FROM identifier WHERE workspace_id = %s AND type = %s AND value = %s"
 _BY_ID = "SELECT profile_id FROM identifier WHERE workspace_id = %s AND id = %s"
 
 _PROFILE = "SELECT id, created_at FROM profile WHERE id = %s"
@@ -98,6 +99,12 @@ def profile_id_of(permit: AnyPermit, identifier: Identifier) -> int | None:
     else:
         found = _rows(_BY_IDENTIFIER, [permit.workspace_id, identifier.type, identifier.value])
     return int(found[0]["profile_id"]) if found else None
+
+
+def founder_of(permit: AnyPermit, identifier: Identifier) -> int | None:
+    """The identifier itself, whoever has it now; None where a profile was named, which is its oldest identifier."""
+    found = _rows(_ITSELF, [permit.workspace_id, identifier.type, identifier.value])
+    return int(found[0]["id"]) if found else None
 
 
 def profile(permit: AnyPermit, profile_id: int) -> Row:

@@ -10,6 +10,7 @@ from cdp.api import (
     consents,
     data_requests,
     description,
+    identity,
     identity_rules,
     plans,
     preferences,
@@ -32,6 +33,7 @@ PERSON = "profiles/<path:identifier>"
 PROFILES: dict[str, type[APIView]] = {
     f"{PERSON}/traits": profiles.TraitsView,
     f"{PERSON}/identifiers": profiles.IdentifiersView,
+    f"{PERSON}/identity": identity.PastView,
     f"{PERSON}/events": profiles.EventsView,
     f"{PERSON}/segments": profiles.SegmentsView,
     f"{PERSON}/consents": profiles.ConsentsView,
@@ -110,6 +112,8 @@ IDENTITY: dict[str, type[APIView]] = {
     "identity/set-aside": identity_rules.SetAsideView,
     "identity/survivorship": identity_rules.SurvivorshipView,
     "identity/survivorship/preview": identity_rules.SurvivorshipPreviewView,
+    "identity/undo": identity.UndoView,
+    "identity/undo/preview": identity.UndoPreviewView,
 }
 REVIEW: dict[str, type[APIView]] = {
     "review/next": review.NextView,

@@ -3,7 +3,7 @@ from importlib import import_module
 from django.contrib.admin.apps import AdminConfig
 
 PAGES = (
-    "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "plans", "profiles", "quality",
+    "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "linkage_models", "plans", "profiles", "quality",
     "quarantine", "restrictions", "review", "runs", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 

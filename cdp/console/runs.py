@@ -19,6 +19,7 @@ from cdp.admin import LedgerAdmin, column, number_in, profile_link, workspace_of
 from cdp.console import words
 from cdp.ingestion import loading
 from cdp.models import OutboxRow, QualityReport, Run, RunState, Stage
+from identity.undoing import KIND_OF_RUN
 
 REFRESH_SECONDS = 2
 OF_FILES = (loading.RECORDS, loading.EVENTS)
@@ -68,7 +69,8 @@ class RunAdmin(LedgerAdmin):
         run = self.get_queryset(request).select_related("upload").filter(pk=number_in(object_id)).first()
         shown = progress_of(run) if run is not None else {}
         may_cancel = request.user.has_perm("cdp.change_run")
-        context = {"may_cancel": may_cancel, **(extra_context or {}), **shown}
+        is_undoable = run is not None and run.kind == KIND_OF_RUN
+        context = {"may_cancel": may_cancel, "is_undoable": is_undoable, **(extra_context or {}), **shown}
         answer = super().change_view(request, object_id, form_url, context)
         if run is not None and run.state == RunState.RUNNING:
             answer.headers["Refresh"] = str(REFRESH_SECONDS)

@@ -82,6 +82,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Judgements"), "gavel", "identity_judgement"),
                     _item(_("Identity rules"), "rule", "identity_identityrules"),
                     _item(_("Golden record"), "verified", "identity_survivorshiprule"),
+                    _item(_("Linkage models"), "model_training", "identity_linkagemodel"),
                 ],
             },
             {

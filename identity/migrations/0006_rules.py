@@ -25,7 +25,7 @@ WHERE EXISTS (SELECT 1 FROM core.identifier i WHERE i.id = t.identifier_id AND {
 
 
 class Migration(migrations.Migration):
-    dependencies = [("identity", "0003_lean_keys"), ("cdp", "0021_identity_scopes"), ("consent", "0018_last_erasure")]
+    dependencies = [("identity", "0005_undo"), ("cdp", "0021_identity_scopes"), ("consent", "0018_last_erasure")]
 
     operations = [
         migrations.AddField(

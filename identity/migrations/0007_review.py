@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("cdp", "0021_identity_scopes"),
         ("consent", "0009_erasure"),
-        ("identity", "0003_lean_keys"),
+        ("identity", "0006_rules"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

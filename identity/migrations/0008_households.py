@@ -38,7 +38,7 @@ def workspace() -> "models.ForeignKey[object, object]":
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("identity", "0003_lean_keys"),
+        ("identity", "0007_review"),
         ("consent", "0018_last_erasure"),
         ("cdp", "0020_lean_events"),
     ]

@@ -6,11 +6,12 @@ import json
 import pytest
 from django.core.management import call_command
 
+from cdp import rehearsal
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, RunState, Stage, Trait
 from cdp.models.digests import identifier_digest
 from consent.models import ConsentState
-from identity import linkage
+from identity import linkage, registry, undoing
 from identity import services as identity
 from identity.matching import engine, features, training
 from identity.matching.accuracy import pairwise
@@ -149,6 +150,7 @@ def test_resolve__with_a_newer_model__replaces_the_judgements_of_the_older(works
     before = people()
 
     trained = linkage.train(workspace_id=workspace.pk, seed=7, now=now)
+    registry.activate(workspace_id=workspace.pk, version=2, author=None, now=now)
     resolve()
 
     assert trained["model"] == 2
@@ -164,6 +166,7 @@ def test_resolve__question_that_a_steward_answered__is_not_asked_again(workspace
         workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
         metadata={**model.metadata, "thresholds": {"lower": upper, "upper": 1000.0}},
     )  # fmt: skip
+    registry.activate(workspace_id=workspace.pk, version=2, author=None, now=now)
     asked = resolve()["review"]
     pair = ReviewPair.objects.order_by("-weight").first()
     identity.judge(
@@ -202,3 +205,52 @@ def test_command__train_and_resolve__print_one_object(workspace, entities, capsy
     assert trained["seconds"] > 0
     assert resolved.keys() == {"pairs", "judgements", "review", "clusters", "seconds"}
     assert resolved["clusters"] == len(set(people().values()))
+
+
+def test_resolve__a_model_that_was_trained_since__changes_nothing_until_it_is_activated(
+    workspace, model, entities, resolve
+):
+    resolve()
+    before = people(), Judgement.objects.count()
+    LinkageModel.objects.create(
+        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
+        metadata={**model.metadata, "thresholds": {"lower": 900.0, "upper": 1000.0}},
+    )  # fmt: skip
+
+    resolve()
+
+    assert (people(), Judgement.objects.count()) == before
+
+
+def test_rehearsal__of_another_model__tells_who_would_part_and_changes_nothing(
+    workspace, model, entities, resolve, now
+):
+    resolve()
+    merged = Profile.objects.exclude(merged_into=None).count()
+    before = people(), Judgement.objects.count(), Run.objects.count(), registry.active_model(workspace.pk)
+    LinkageModel.objects.create(
+        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
+        metadata={**model.metadata, "thresholds": {"lower": 900.0, "upper": 1000.0}},
+    )  # fmt: skip
+
+    changes = rehearsal.resolve(workspace_id=workspace.pk, version=2, now=now)
+
+    assert (people(), Judgement.objects.count(), Run.objects.count(), registry.active_model(workspace.pk)) == before
+    assert (changes.counts["split"], changes.counts["merged"]) == (merged, 0)
+    assert changes.deed == {"pairs": 0, "judgements": 0, "review": 0}
+
+
+def test_resolve__after_all_of_a_model_was_undone__only_another_model_judges_the_same(
+    workspace, model, entities, resolve, now
+):
+    linked = resolve()["judgements"]
+    undoing.undo(workspace_id=workspace.pk, scope=undoing.Scope.MODEL, number=1, author=None, now=now)
+    LinkageModel.objects.create(
+        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies, metadata=model.metadata
+    )
+
+    by_the_same = resolve()["judgements"]
+    registry.activate(workspace_id=workspace.pk, version=2, author=None, now=now)
+    by_another = resolve()["judgements"]
+
+    assert (by_the_same, by_another) == (0, linked)

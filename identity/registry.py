@@ -1,0 +1,135 @@
+"""The models of a workspace: which one links, what each is made of, and how two of them differ.
+
+Training makes a candidate and nothing else. A model links from the moment it is activated; to roll back is to
+activate an earlier one. So nobody's identity changes because a model was trained.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from cdp.kernel.errors import TesseraError
+from cdp.models import User
+from cdp.models.tenancy import workspace_scope
+from identity.matching.drift import Shift, drift, weights_of
+from identity.models import LinkageModel, ModelActivation
+
+QUALITY: Final = ("thresholds", "untrained", "precision", "recall", "converged")  # of the metadata, where it says so
+
+
+class UnknownModelError(TesseraError):
+    """There is no such version of the linkage model. `manage.py identity models list` shows those that there are."""
+
+    code = "unknown_model"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two versions say differently. `alerts` are the shifts beyond the bound."""
+
+    older: int
+    newer: int
+    shifts: Sequence[Shift]
+
+    @property
+    def alerts(self) -> list[Shift]:
+        return [shift for shift in self.shifts if shift.is_alarming]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "older": self.older,
+            "newer": self.newer,
+            "alerts": len(self.alerts),
+            "shifts": [{**asdict(shift), "is_alarming": shift.is_alarming} for shift in self.shifts],
+        }
+
+
+def active_model(workspace_id: int) -> LinkageModel | None:
+    """The one that was activated last. Before any was, the newest: it has changed nobody yet."""
+    activations = ModelActivation.objects.filter(workspace_id=workspace_id)
+    latest = activations.order_by("-pk").select_related("model").first()
+    return latest.model if latest else models_of(workspace_id).first()
+
+
+def models_of(workspace_id: int) -> QuerySet[LinkageModel]:
+    """The newest first."""
+    return LinkageModel.objects.filter(workspace_id=workspace_id).order_by("-version")
+
+
+def model_of(workspace_id: int, version: int) -> LinkageModel:
+    found = models_of(workspace_id).filter(version=version).first()
+    if found is None:
+        raise UnknownModelError(version=version)
+    return found
+
+
+def model_or_active(workspace_id: int, version: int | None) -> LinkageModel:
+    model = active_model(workspace_id) if version is None else model_of(workspace_id, version)
+    if model is None:
+        raise UnknownModelError
+    return model
+
+
+def activate(*, workspace_id: int, version: int, author: User | None, now: datetime) -> ModelActivation:
+    """From now on this version links. The one that does already is left as it is."""
+    with workspace_scope(workspace_id):
+        model = model_of(workspace_id, version)
+        return keep_active(model, author=author, now=now)
+
+
+def keep_active(model: LinkageModel, *, author: User | None, now: datetime) -> ModelActivation:
+    """Write down that this model links, unless it is written already."""
+    activations = ModelActivation.objects.filter(workspace_id=model.workspace_id)
+    latest = activations.order_by("-pk").first()
+    if latest and latest.model_id == model.pk:
+        return latest
+    return ModelActivation.objects.create(workspace_id=model.workspace_id, model=model, author=author, created_at=now)
+
+
+# -- what people look at --------------------------------------------------------------------------------------------
+
+
+def versions(workspace_id: int) -> list[dict[str, Any]]:
+    """All of them, the newest first, in a line each."""
+    active = active_model(workspace_id)
+    return [
+        {
+            "version": model.version,
+            "is_active": model == active,
+            "created_at": model.created_at,
+            "rows": model.metadata.get("rows"),
+            "digest": model.metadata.get("digest"),
+        }
+        for model in models_of(workspace_id).defer("frequencies", "settings")
+    ]
+
+
+def described(workspace_id: int, version: int) -> dict[str, Any]:
+    """One version: where it came from, how good it holds itself to be, and the weights as a chart draws them."""
+    model, active = model_of(workspace_id, version), active_model(workspace_id)
+    return {
+        "version": model.version,
+        "is_active": model == active,
+        "created_at": model.created_at,
+        "metadata": model.metadata,
+        "quality": {name: model.metadata[name] for name in QUALITY if name in model.metadata},
+        "chart": chart(model.settings),
+    }
+
+
+def compared(workspace_id: int, older: int, newer: int) -> Comparison:
+    one, other = model_of(workspace_id, older), model_of(workspace_id, newer)
+    return Comparison(older, newer, drift(one.settings, other.settings))
+
+
+def chart(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One bar a level: its weight in bits, and its length as a share of the longest, to the right or the left of nought."""
+    weights = weights_of(settings)
+    longest = max((abs(weight) for weight in weights.values()), default=0.0) or 1.0
+    return [
+        {"comparison": comparison, "level": level, "weight": round(weight, 3), "length": round(weight / longest, 4)}
+        for (comparison, level), weight in weights.items()
+    ]
