@@ -68,9 +68,9 @@ def _replaced(column: str, pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _month() -> str:
-    """SQL for the two digits of a month that `words` names in English or French."""
+    """SQL for the two digits of the month that `word`, in English or French, begins with."""
     names = " ".join(
-        f"WHEN regexp_matches(lower(strip_accents(words)), '\\b{name}') THEN '{number:02}'"
+        f"WHEN starts_with(word, '{name}') THEN '{number:02}'"
         for number, ways in enumerate(_MONTHS, start=1)
         for name in ways
     )
@@ -81,77 +81,75 @@ def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
-# Macros, so that each rule of cleaning is written once.
+# Macros, so that each rule of cleaning is written once. A macro repeats its argument wherever it stands, so those that
+# name it twice are given columns only: the query below goes in steps for that.
 _MACROS: Final = (
     r"""CREATE OR REPLACE MACRO words_of(words) AS
         NULLIF(trim(regexp_replace(lower(strip_accents(words)), '[^\p{L}\p{N}]+', ' ', 'g')), '')""",
-    f"""CREATE OR REPLACE MACRO said(words) AS
-        CASE WHEN words_of(words) NOT IN ({_listed(PLACEHOLDERS)}) THEN words_of(words) END""",
-    "CREATE OR REPLACE MACRO compact(words) AS replace(said(words), ' ', '')",
+    f"CREATE OR REPLACE MACRO said(words) AS CASE WHEN words NOT IN ({_listed(PLACEHOLDERS)}) THEN words END",
     "CREATE OR REPLACE MACRO digits_of(words) AS NULLIF(regexp_replace(words, '[^0-9]', '', 'g'), '')",
-    f"CREATE OR REPLACE MACRO month_named(words) AS {_month()}",
+    f"CREATE OR REPLACE MACRO month_named(word) AS {_month()}",
     # Nobody alive was born in a year that has not come: two digits up to 29 are of this century.
-    "CREATE OR REPLACE MACRO century_of(year) AS CASE WHEN year < '30' THEN '20' ELSE '19' END",
-    r"""CREATE OR REPLACE MACRO date_digits_of_four(words, day_first) AS
-            right(words, 4) || CASE WHEN day_first
-                THEN lpad(regexp_extract(words, '^\d{1,2}\D(\d{1,2})', 1), 2, '0')
-                     || lpad(regexp_extract(words, '^(\d{1,2})', 1), 2, '0')
-                ELSE lpad(regexp_extract(words, '^(\d{1,2})', 1), 2, '0')
-                     || lpad(regexp_extract(words, '^\d{1,2}\D(\d{1,2})', 1), 2, '0') END""",
+    (
+        "CREATE OR REPLACE MACRO year_in_full(year) AS CASE WHEN length(year) = 2 THEN"
+        " CASE WHEN year < '30' THEN '20' ELSE '19' END || year ELSE year END"
+    ),
     # Whatever its notation, a date is eight digits YYYYMMDD; typing errors are kept, so that they can be compared.
-    r"""CREATE OR REPLACE MACRO date_digits(words, day_first) AS CASE
-        WHEN regexp_matches(words, '^\d{4}\D\d{1,2}\D\d{1,2}([T ].*)?$') THEN
-            left(words, 4) || lpad(regexp_extract(words, '^\d{4}\D(\d{1,2})', 1), 2, '0')
-            || lpad(regexp_extract(words, '^\d{4}\D\d{1,2}\D(\d{1,2})', 1), 2, '0')
-        WHEN regexp_matches(words, '^\d{1,2}\D\d{1,2}\D\d{4}$') THEN date_digits_of_four(words, day_first)
-        WHEN regexp_matches(words, '^\d{8}(\.0)?$') THEN left(words, 8)
-        WHEN regexp_matches(words, '^\d{1,2}\D\d{1,2}\D\d{2}$') THEN date_digits_of_four(
-            regexp_replace(words, '\d{2}$', century_of(right(words, 2)) || right(words, 2)), day_first)
-        WHEN regexp_matches(words, '^\d{1,2}\D\d{1,2}\D\d{4}\D') THEN date_digits_of_four(
-            regexp_extract(words, '^\d{1,2}\D\d{1,2}\D\d{4}'), day_first)
-        WHEN regexp_matches(words, '^\D*\d{1,2}\D+\d{4}$') AND month_named(words) IS NOT NULL THEN
-            right(words, 4) || month_named(words) || lpad(regexp_extract(words, '(\d{1,2})', 1), 2, '0')
-        END""",
+    """CREATE OR REPLACE MACRO date_digits(parts, word, day_first) AS CASE
+        WHEN len(parts) = 1 AND length(parts[1]) = 8 THEN parts[1]
+        WHEN len(parts) = 2 AND length(parts[1]) <= 2 AND length(parts[2]) = 4 AND month_named(word) IS NOT NULL
+            THEN parts[2] || month_named(word) || lpad(parts[1], 2, '0')
+        WHEN len(parts) < 3 OR length(parts[2]) > 2 THEN NULL
+        WHEN length(parts[1]) = 4 AND length(parts[3]) <= 2
+            THEN parts[1] || lpad(parts[2], 2, '0') || lpad(parts[3], 2, '0')
+        WHEN length(parts[1]) > 2 OR length(parts[3]) NOT IN (2, 4) THEN NULL
+        WHEN (day_first AND TRY_CAST(parts[2] AS INT) <= 12) OR TRY_CAST(parts[1] AS INT) > 12
+            THEN year_in_full(parts[3]) || lpad(parts[2], 2, '0') || lpad(parts[1], 2, '0')
+        ELSE year_in_full(parts[3]) || lpad(parts[1], 2, '0') || lpad(parts[2], 2, '0') END""",
+    """CREATE OR REPLACE MACRO year_of(parts) AS CASE
+        WHEN len(parts) = 1 AND length(parts[1]) = 4 AND parts[1] BETWEEN '1800' AND '2099' THEN parts[1] END""",
     rf"""CREATE OR REPLACE MACRO mailbox(words) AS CASE
-        WHEN regexp_matches(lower(trim(words)), '^[^@\s]+@[^@\s]+\.[^@\s.]+$')
-         AND split_part(lower(trim(words)), '@', 1) NOT IN ({_listed(ROLE_MAILBOXES)})
-        THEN lower(trim(words)) END""",
+        WHEN regexp_matches(words, '^[^@\s]+@[^@\s]+\.[^@\s.]+$')
+         AND split_part(words, '@', 1) NOT IN ({_listed(ROLE_MAILBOXES)}) THEN words END""",
     rf"""CREATE OR REPLACE MACRO without_legal_form(words) AS
-        COALESCE(words_of(regexp_replace(said(words), '{_LEGAL_FORM}', ' ', 'g')), said(words))""",
-    rf"""CREATE OR REPLACE MACRO given_of(words) AS
-        NULLIF(trim(regexp_replace(words, '^({"|".join(TITLES)}) ', '')), '')""",
-    rf"""CREATE OR REPLACE MACRO family_of(words) AS
-        NULLIF(trim(regexp_replace(words, ' ({"|".join(SUFFIXES)})$', '')), '')""",
+        COALESCE(words_of(regexp_replace(words, '{_LEGAL_FORM}', ' ', 'g')), words)""",
+    rf"CREATE OR REPLACE MACRO given_of(words) AS regexp_replace(words, '^({'|'.join(TITLES)}) ', '')",
+    rf"CREATE OR REPLACE MACRO family_of(words) AS regexp_replace(words, ' ({'|'.join(SUFFIXES)})$', '')",
     # "Lovelace, Ada" is read from the back.
-    r"""CREATE OR REPLACE MACRO person_of(words) AS family_of(given_of(said(CASE
-        WHEN regexp_matches(words, '^[^,]+,[^,]+$')
-        THEN split_part(words, ',', 2) || ' ' || split_part(words, ',', 1) ELSE words END)))""",
+    """CREATE OR REPLACE MACRO in_order(words) AS CASE
+        WHEN split_part(words, ',', 2) <> '' AND split_part(words, ',', 3) = ''
+        THEN split_part(words, ',', 2) || ' ' || split_part(words, ',', 1) ELSE words END""",
     """CREATE OR REPLACE MACRO gender_of(words) AS CASE
-        WHEN said(words) IN ('m', 'male', 'man', 'h', 'homme', 'masculin', 'mr', 'monsieur', 'boy', '1') THEN 'm'
-        WHEN said(words) IN ('f', 'female', 'woman', 'w', 'femme', 'feminin', 'mme', 'mrs', 'ms', 'girl', '2') THEN 'f'
+        WHEN words IN ('m', 'male', 'man', 'h', 'homme', 'masculin', 'mr', 'monsieur', 'boy', '1') THEN 'm'
+        WHEN words IN ('f', 'female', 'woman', 'w', 'femme', 'feminin', 'mme', 'mrs', 'ms', 'girl', '2') THEN 'f'
         END""",
-    r"CREATE OR REPLACE MACRO year_of(words) AS NULLIF(regexp_extract(words, '^\s*((?:18|19|20)\d\d)(?:\.0)?\s*$', 1), '')",
     # Nobody's number is 000000000.
-    """CREATE OR REPLACE MACRO without_repetition(words) AS
-        CASE WHEN replace(words, left(words, 1), '') <> '' THEN words END""",
-    """CREATE OR REPLACE MACRO number_of(words) AS CASE
-        WHEN length(digits_of(words)) >= 6 THEN without_repetition(right(digits_of(words), 9)) END""",
+    (
+        "CREATE OR REPLACE MACRO without_repetition(words) AS"
+        " CASE WHEN replace(words, left(words, 1), '') <> '' THEN words END"
+    ),
+    (
+        "CREATE OR REPLACE MACRO number_of(digits) AS"
+        " CASE WHEN length(digits) >= 6 THEN without_repetition(right(digits, 9)) END"
+    ),
     f"""CREATE OR REPLACE MACRO street_in_full(words) AS
-        trim({_replaced("' ' || words || ' '", ((f" {short} ", f" {full} ") for short, full in STREET_WORDS))})""",
-    r"""CREATE OR REPLACE MACRO postcode_in(words) AS NULLIF(compact(regexp_extract(
-        words, '\b(\d{5}|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b[^,]*$', 1)), '')""",
-    r"""CREATE OR REPLACE MACRO town_in(words) AS said(regexp_replace(
-        COALESCE(NULLIF(split_part(words, ',', 2), ''), NULL), '\b([A-Z]{2}|[\w]*\d\w*)\b', '', 'g'))""",
+        trim({_replaced("(' ' || words || ' ')", ((f" {short} ", f" {full} ") for short, full in STREET_WORDS))})""",
+    r"""CREATE OR REPLACE MACRO domain_of(words) AS NULLIF(regexp_extract(
+        words, '^(?:https?://)?(?:www\.)?([^/\s:]+\.[^/\s:]+)', 1), '')""",
     """CREATE OR REPLACE MACRO initials_of(words) AS
         list_aggregate(list_transform(string_split(words, ' '), lambda word: left(word, 1)), 'string_agg', '')""",
-    """CREATE OR REPLACE MACRO consonants_of(words) AS
-        left(words, 1) || translate(substr(words, 2), 'aeiouyhw ', '')""",
-    f"""CREATE OR REPLACE MACRO sound_of(words) AS {
-        _replaced(f"consonants_of(translate({_replaced('words', _SOUNDS)}, 'cqzvj', 'kksfg'))", _DOUBLES)
-    }""",
-    r"""CREATE OR REPLACE MACRO domain_of(words) AS NULLIF(regexp_extract(
-        lower(trim(words)), '^(?:https?://)?(?:www\.)?([^/\s:]+\.[^/\s:]+)', 1), '')""",
+    f"""CREATE OR REPLACE MACRO heard(words) AS
+        translate({_replaced("words", _SOUNDS)}, 'cqzvj', 'kksfg')""",
+    f"""CREATE OR REPLACE MACRO consonants_of(words) AS
+        {_replaced("(left(words, 1) || translate(substr(words, 2), 'aeiouyhw ', ''))", _DOUBLES)}""",
 )
+
+# Day and month can be told apart where a first part above 12 occurs more often than a second one.
+_DAY_FIRST: Final = r"""
+SELECT count(*) FILTER (WHERE TRY_CAST(parts[1] AS INT) > 12) >= count(*) FILTER (WHERE TRY_CAST(parts[2] AS INT) > 12)
+FROM (SELECT regexp_extract_all(date_of_birth, '\d+') AS parts FROM raw)
+WHERE len(parts) >= 3 AND length(parts[1]) <= 2
+"""
 
 _ROOTS: Final = nicknames.roots()
 
@@ -162,47 +160,63 @@ SELECT count(*) FILTER (WHERE TRY_CAST(regexp_extract(date_of_birth, '^(\d{1,2})
 FROM raw
 """
 
-_CLEAN: Final = r"""
-WITH said AS (
-    SELECT unique_id, unique_in,
-        given_of(said(given_name)) AS given_said, given_of(said(middle_name)) AS middle_said,
-        family_of(said(surname)) AS surname_said,
-        person_of(full_name) AS whole,
-        gender_of(gender) AS gender,
-        date_digits(trim(date_of_birth), $day_first) AS dob,
-        COALESCE(left(date_digits(trim(date_of_birth), $day_first), 4), year_of(date_of_birth)) AS birth_year,
-        without_repetition(compact(national_id)) AS national_id,
-        COALESCE(mailbox(email), mailbox(other_email)) AS email, mailbox(other_email) AS other_email,
-        COALESCE(number_of(phone), number_of(other_phone)) AS phone, number_of(other_phone) AS other_phone,
-        street_in_full(COALESCE(
-            CASE WHEN said(street_number) IS NULL THEN said(street)
-                 ELSE said(street_number) || ' ' || COALESCE(said(street), '') END,
-            said(split_part(full_address, ',', 1))
-        )) AS street_found,
-        COALESCE(compact(postcode), postcode_in(full_address)) AS postcode,
-        COALESCE(said(city), town_in(full_address)) AS city,
-        said(region) AS region, said(country) AS country, said(category) AS category,
-        without_legal_form(organisation) AS organisation, domain_of(website) AS website
+_TEXTS: Final = (
+    "given_name", "middle_name", "surname", "gender", "national_id", "street_number", "street", "city", "postcode",
+    "region", "country", "organisation", "category",
+)  # fmt: skip
+
+_UNDOTTED: Final = {"organisation": "replace(organisation, '.', '')"}  # S.A.R.L. is SARL
+
+_CLEAN: Final = rf"""
+WITH worded AS (
+    SELECT unique_id, unique_in, {", ".join(f"words_of({_UNDOTTED.get(name, name)}) AS {name}" for name in _TEXTS)},
+        words_of(in_order(full_name)) AS whole,
+        regexp_extract_all(split_part(split_part(date_of_birth, 'T', 1), ':', 1), '\d+') AS date_parts,
+        regexp_extract(lower(strip_accents(date_of_birth)), '[a-z]{{3,}}') AS date_word,
+        lower(trim(email)) AS email, lower(trim(other_email)) AS other_email,
+        digits_of(phone) AS phone, digits_of(other_phone) AS other_phone, lower(trim(website)) AS website,
+        string_split(full_address, ',') AS address,
+        regexp_extract(full_address, '\b(\d{{5}}|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}})\b[^,]*$', 1) AS code
     FROM raw
-), plain AS (
-    SELECT *, COALESCE(given_said, NULLIF(regexp_extract(whole, '^(\S+) ', 1), '')) AS given_name,
-        COALESCE(middle_said, NULLIF(regexp_extract(whole, '^\S+ (.+) \S+$', 1), '')) AS middle_name,
-        COALESCE(surname_said, NULLIF(regexp_extract(whole, '(\S+)$', 1), '')) AS surname
-    FROM said
+), told AS (
+    SELECT * REPLACE ({", ".join(f"said({name}) AS {name}" for name in _TEXTS)}, said(whole) AS whole),
+        date_digits(date_parts, date_word, $day_first) AS dob,
+        mailbox(email) AS mail, mailbox(other_email) AS other_mail,
+        number_of(phone) AS number, number_of(other_phone) AS other_number
+    FROM worded
+), named AS (
+    SELECT *, given_of(given_name) AS given, family_of(surname) AS family, family_of(given_of(whole)) AS person
+    FROM told
+), placed AS (
+    SELECT *, COALESCE(given, NULLIF(regexp_extract(person, '^(\S+) ', 1), '')) AS given_found,
+        COALESCE(given_of(middle_name), NULLIF(regexp_extract(person, '^\S+ (.+) \S+$', 1), '')) AS middle_found,
+        COALESCE(family, NULLIF(regexp_extract(person, '(\S+)$', 1), '')) AS family_found,
+        street_in_full(COALESCE(NULLIF(concat_ws(' ', street_number, street), ''), words_of(address[1]))) AS street_found,
+        replace(national_id, ' ', '') AS id_found, without_legal_form(organisation) AS organisation_found,
+        words_of(regexp_replace(address[2], '\b([A-Z]{{2}}|\w*\d\w*)\b', '', 'g')) AS town
+    FROM named
+), heard AS (
+    SELECT *, heard(family_found) AS family_heard, COALESCE(mail, other_mail) AS mail_found,
+        COALESCE(number, other_number) AS number_found
+    FROM placed
 )
-SELECT unique_id, unique_in, given_name, COALESCE(n.root, given_name) AS given_root, middle_name, surname,
-    sound_of(surname) AS surname_sound, given_name || ' ' || surname AS person, gender, dob, birth_year, national_id,
-    email, replace(split_part(split_part(email, '@', 1), '+', 1), '.', '') AS email_name,
-    NULLIF(other_email, email) AS other_email, phone, NULLIF(other_phone, phone) AS other_phone,
-    NULLIF(trim(street_found), '') AS street,
+SELECT unique_id, unique_in, given_found AS given_name, COALESCE(n.root, given_found) AS given_root,
+    middle_found AS middle_name, family_found AS surname, consonants_of(family_heard) AS surname_sound,
+    gender_of(gender) AS gender, dob, COALESCE(left(dob, 4), year_of(date_parts)) AS birth_year,
+    without_repetition(id_found) AS national_id, mail_found AS email,
+    replace(split_part(split_part(mail_found, '@', 1), '+', 1), '.', '') AS email_name,
+    NULLIF(other_mail, mail_found) AS other_email, number_found AS phone,
+    NULLIF(other_number, number_found) AS other_phone, street_found AS street,
     NULLIF(regexp_extract(street_found, '\b(\d+)', 1), '') AS house_number,
     words_of(regexp_replace(street_found, '\b\d+\w?\b', '', 'g')) AS street_name,
-    postcode, city, region, country, organisation, initials_of(organisation) AS initials, website, category
-FROM plain LEFT JOIN nickname n ON n.name = given_name
-"""
+    COALESCE(replace(postcode, ' ', ''), NULLIF(lower(replace(code, ' ', '')), '')) AS postcode,
+    COALESCE(city, town) AS city, region, country, organisation_found AS organisation,
+    initials_of(organisation_found) AS initials, domain_of(website) AS website, category
+FROM heard LEFT JOIN nickname n ON n.name = given_found
+"""  # noqa: S608  # our own names of columns
 
 COLUMNS: Final = (
-    "given_name", "given_root", "middle_name", "surname", "surname_sound", "person", "gender", "dob", "birth_year",
+    "given_name", "given_root", "middle_name", "surname", "surname_sound", "gender", "dob", "birth_year",
     "national_id", "email", "email_name", "other_email", "phone", "other_phone", "street", "house_number", "street_name",
     "postcode", "city", "region", "country", "organisation", "initials", "website", "category",
 )  # fmt: skip

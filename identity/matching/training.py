@@ -24,7 +24,7 @@ from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
 
 SEED: Final = 20_260_101
-RANDOM_PAIRS: Final = 1_000_000
+RANDOM_PAIRS: Final = 250_000
 PAIRS_PER_SESSION: Final = 200_000
 FEWEST_MATCHES: Final = 5  # of a session, or it has learnt nothing
 RECALL_OF_SESSIONS: Final = 0.8  # a wrong guess moves the prior by less than half a bit, and it is estimated anew
@@ -266,9 +266,7 @@ def chosen_rules(
 COMMON: Final = 200  # records that share a key, from which the key is too common to compare them all
 
 
-def without_common_values(
-    connection: DuckDBPyConnection, rule: comparisons.Rule
-) -> tuple[comparisons.Rule, int]:
+def without_common_values(connection: DuckDBPyConnection, rule: comparisons.Rule) -> tuple[comparisons.Rule, int]:
     """The rule without its commonest keys, and how many those are. One junk e-mail must not cost all e-mails."""
     keys = f"concat_ws(chr(31), {', '.join(rule)})"
     known = " AND ".join(f"{key} IS NOT NULL" for key in rule)
