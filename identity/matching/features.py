@@ -3,7 +3,7 @@
 Empty strings and placeholders become NULL, because equal placeholders would count as agreement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from duckdb import DuckDBPyConnection
@@ -246,6 +246,28 @@ def says_day_first(connection: DuckDBPyConnection) -> bool:
 def cleaning(*, is_day_first: bool) -> str:
     """The query that makes clean records of table `raw`."""
     return _CLEAN.replace("$day_first", str(is_day_first).lower())
+
+
+# What of a record each trait becomes, where that is not called the same.
+COLUMNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "full_name": ("given_name", "surname"), "date_of_birth": ("dob", "birth_year"), "street_number": ("street",),
+    "full_address": ("street", "city", "postcode"),
+}  # fmt: skip
+
+
+def unusable_values(connection: DuckDBPyConnection) -> dict[str, int]:
+    """How many values of each trait were placeholders, or nothing that the trait can be."""
+    parts = ", ".join(
+        f"count(*) FILTER (WHERE trim(raw.{trait}) <> '' AND COALESCE({_parts(trait)}) IS NULL) AS {trait}"
+        for trait in TRAITS
+    )
+    relation = connection.execute(f"SELECT {parts} FROM raw JOIN record USING (unique_id)")  # noqa: S608  # our own names
+    names = [column[0] for column in relation.description]
+    return {name: count for name, count in zip(names, relation.fetchall()[0], strict=True) if count}
+
+
+def _parts(trait: str) -> str:
+    return ", ".join(f"record.{column}" for column in COLUMNS_OF.get(trait, (trait,)))
 
 
 def filled_columns(connection: DuckDBPyConnection, *, share: float = 0.01) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|evaluate`."""
+"""`manage.py identity train|resolve|evaluate|columns`."""
 
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,17 @@ class Command(TesseraCommand):
         evaluate.add_argument("--truth", required=True, metavar="COLUMN")
         evaluate.add_argument("--mapping", type=Path, metavar="FILE.yaml")
 
+        proposed = actions.add_parser(
+            "columns", help="show which column of a file holds which trait, as YAML to change"
+        )
+        proposed.add_argument("file", type=Path)
+
     def handle(self, *args: Any, **options: Any) -> None:
-        self.emit(getattr(self, options["action"])(options))
+        result = getattr(self, options["action"])(options)
+        if options["action"] == "columns" and not self.as_json:
+            self.stdout.write(result["mapping"])  # so that it can be sent into a file, and be changed there
+            return
+        self.emit(result)
 
     def train(self, options: dict[str, Any]) -> dict[str, Any]:
         return linkage.train(workspace_id=self.workspace_id(options), seed=options["seed"], now=timezone.now())
@@ -39,3 +48,6 @@ class Command(TesseraCommand):
         return evaluation.evaluate(
             options["file"], key=options["key"], truth=options["truth"], mapping_file=options["mapping"]
         )
+
+    def columns(self, options: dict[str, Any]) -> dict[str, Any]:
+        return evaluation.propose(options["file"])
