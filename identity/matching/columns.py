@@ -249,12 +249,12 @@ def _is_of_words(values: Sequence[str], least: int, most: int) -> bool:
 
 _SHAPES: Final[tuple[tuple[str, Callable[[dict[str, str]], bool], Callable[[Sequence[str]], bool]], ...]] = (
     # Beside a given name, single words that hardly repeat are the surname.
-    ("surname", lambda found: "given_name" in found, lambda said: _kinds(said) > 0.5 and _is_of_words(said, 1, 1)),
+    ("surname", lambda found: "given_name" in found, lambda said: _kinds(said) >= 0.4 and _is_of_words(said, 1, 1)),
     # Where nothing else names the people, pairs of words that hardly repeat do.
     (
         "full_name",
         lambda found: not {"given_name", "surname", "organisation", "full_name"} & set(found),
-        lambda said: _kinds(said) > 0.5 and _share(said, lambda value: 2 <= len(value.split()) <= 4) > 0.6 and _share(said, _is_worded) > _MOST,
+        lambda said: _kinds(said) >= 0.4 and _share(said, lambda value: 2 <= len(value.split()) <= 4) > 0.6 and _share(said, _is_worded) > _MOST,
     ),
     # Few words that come again and again sort the rows; more of them, beside an address, are towns.
     ("category", lambda _: True, lambda said: _kinds(said) < 0.05 and 1 < len(set(said)) <= 30 and _is_of_words(said, 1, 3)),
@@ -271,7 +271,7 @@ def _add_others(found: dict[str, str], scores: Mapping[tuple[str, str], float]) 
         rest = [
             (one, column)
             for (scored, column), one in scores.items()
-            if scored == trait and one > 1 and column not in found.values()
+            if scored == trait and one >= 1 and column not in found.values()
         ]
         if rest:
             found[other] = max(rest, key=lambda pair: pair[0])[1]

@@ -16,7 +16,7 @@ Levels = list[Floats]
 """For each comparison the probability of each of its levels"""
 
 ROUNDS: Final = 1_000
-SETTLED: Final = 1e-7  # of the log-likelihood for each pair: less gain than this is none
+SETTLED: Final = 1e-9  # of the log-likelihood for each pair: less gain than this is none
 _SMALLEST: Final = 1e-9
 _SHARES: Final = (0.5, 0.05, 0.002)  # of matches, to start from
 
