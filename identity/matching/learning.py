@@ -15,8 +15,8 @@ Floats = npt.NDArray[np.float64]
 Levels = list[Floats]
 """For each comparison the probability of each of its levels"""
 
-ROUNDS: Final = 1_000
-SETTLED: Final = 1e-9  # of the log-likelihood for each pair: less gain than this is none
+ROUNDS: Final = 500
+SETTLED: Final = 1e-8  # of the log-likelihood for each pair: less gain than this is none
 _SMALLEST: Final = 1e-9
 _SHARES: Final = (0.5, 0.05, 0.002)  # of matches, to start from
 

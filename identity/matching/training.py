@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import splink
 from duckdb import DuckDBPyConnection
 from splink import SettingsCreator
@@ -127,7 +128,7 @@ class _Lesson:
         if not most:
             raise TooLittleToLearnError
         prior = min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
-        return [counts / max(counts.sum(), 1e-9) for counts in found], prior, unconverged
+        return [_with_experience(counts) for counts in found], prior, unconverged
 
     def _active(self, rule: comparisons.Rule) -> list[int]:
         blocked = {_FAMILIES.get(column, column) for column in map(comparisons.column_of, rule)}
@@ -174,6 +175,21 @@ class _Lesson:
             for j, other in enumerate(self.names)
             if i < j and bits[i, j] >= CORRELATED
         }
+
+
+EXPERIENCE: Final = 4.0  # matches that everybody has seen: with few of their own, data do not speak loudly
+
+
+def _with_experience(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Records of one person agree mostly, and the less exactly the rarer. Nothing is added that many matches show."""
+    if counts.sum() > _MANY:
+        return counts / counts.sum()
+    usual = 0.4 ** np.arange(counts.size, dtype=np.float64)
+    added = counts + EXPERIENCE * usual / usual.sum()
+    return added / added.sum()
+
+
+_MANY: Final = 100.0  # matches that have said what there is to say
 
 
 def _case(comparison: Mapping[str, Any]) -> str:
