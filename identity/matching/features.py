@@ -153,13 +153,6 @@ WHERE len(parts) >= 3 AND length(parts[1]) <= 2
 
 _ROOTS: Final = nicknames.roots()
 
-# Day and month can be told apart where a first part above 12 occurs more often than a second one.
-_DAY_FIRST: Final = r"""
-SELECT count(*) FILTER (WHERE TRY_CAST(regexp_extract(date_of_birth, '^(\d{1,2})\D\d{1,2}\D\d{4}$', 1) AS INT) > 12)
-    >= count(*) FILTER (WHERE TRY_CAST(regexp_extract(date_of_birth, '^\d{1,2}\D(\d{1,2})\D\d{4}$', 1) AS INT) > 12)
-FROM raw
-"""
-
 _TEXTS: Final = (
     "given_name", "middle_name", "surname", "gender", "national_id", "street_number", "street", "city", "postcode",
     "region", "country", "organisation", "category",

@@ -65,7 +65,7 @@ def _starts(strangers: Levels) -> Iterator[tuple[float, Levels]]:
     """Matches agree at the first level mostly; or as strangers do, but for the rare levels, which are likelier."""
     falling = [_normal(0.3 ** np.arange(one.size, dtype=np.float64)) for one in strangers]
     rarer = [
-        _normal(np.sqrt(np.maximum(one, _SMALLEST))[::1] ** 0.5 * fall)
+        _normal(np.sqrt(np.maximum(one, _SMALLEST)) ** 0.5 * fall)
         for one, fall in zip(strangers, falling, strict=True)
     ]
     for share in _SHARES:
@@ -74,7 +74,7 @@ def _starts(strangers: Levels) -> Iterator[tuple[float, Levels]]:
 
 
 def _normal(values: Floats) -> Floats:
-    return values / values.sum()
+    return np.divide(values, values.sum(), dtype=np.float64)
 
 
 def _climb(patterns: Patterns, strangers: Levels, active: Sequence[int], share: float, matches: Levels) -> Learnt:
@@ -104,9 +104,9 @@ def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floa
 
 
 def _counted(patterns: Patterns, weights: Floats | None) -> Levels:
-    weighted = patterns.counts if weights is None else patterns.counts * weights
+    weighted: Floats = patterns.counts if weights is None else patterns.counts * weights
     return [
-        np.bincount(patterns.levels[:, place] + 1, weights=weighted, minlength=size + 1)[1:]
+        np.bincount(patterns.levels[:, place] + 1, weights=weighted, minlength=size + 1)[1:].astype(np.float64)
         for place, size in enumerate(patterns.sizes)
     ]
 
