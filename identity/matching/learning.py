@@ -65,8 +65,7 @@ def _starts(strangers: Levels) -> Iterator[tuple[float, Levels]]:
     """Matches agree at the first level mostly; or as strangers do, but for the rare levels, which are likelier."""
     falling = [_normal(0.3 ** np.arange(one.size, dtype=np.float64)) for one in strangers]
     rarer = [
-        _normal(np.sqrt(np.maximum(one, _SMALLEST)) ** 0.5 * fall)
-        for one, fall in zip(strangers, falling, strict=True)
+        _normal(np.sqrt(np.maximum(one, _SMALLEST)) ** 0.5 * fall) for one, fall in zip(strangers, falling, strict=True)
     ]
     for share in _SHARES:
         yield share, falling
@@ -74,7 +73,8 @@ def _starts(strangers: Levels) -> Iterator[tuple[float, Levels]]:
 
 
 def _normal(values: Floats) -> Floats:
-    return np.divide(values, values.sum(), dtype=np.float64)
+    shares: Floats = values / values.sum()
+    return shares
 
 
 def _climb(patterns: Patterns, strangers: Levels, active: Sequence[int], share: float, matches: Levels) -> Learnt:

@@ -182,11 +182,11 @@ EXPERIENCE: Final = 4.0  # matches that everybody has seen: with few of their ow
 
 def _with_experience(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Records of one person agree mostly, and the less exactly the rarer. Nothing is added that many matches show."""
-    if counts.sum() > _MANY:
-        return np.divide(counts, counts.sum(), dtype=np.float64)
     usual = 0.4 ** np.arange(counts.size, dtype=np.float64)
-    added = counts + EXPERIENCE * usual / usual.sum()
-    return np.divide(added, added.sum(), dtype=np.float64)
+    is_little = counts.sum() <= _MANY
+    added = counts + EXPERIENCE * usual / usual.sum() if is_little else counts
+    shares: npt.NDArray[np.float64] = added / added.sum()
+    return shares
 
 
 _MANY: Final = 100.0  # matches that have said what there is to say
