@@ -13,6 +13,7 @@ from cdp.ingestion import files, mapping
 from cdp.kernel.errors import TesseraError
 from identity import resolver
 from identity.matching import accuracy, columns, engine, features, scoring, training
+from identity.matching.scoring import FrozenModel
 from identity.resolver import Judgement, Kind
 
 _SAMPLE = 500  # rows by whose contents columns are recognised
@@ -38,6 +39,7 @@ def evaluate(path: Path, *, key: str, truth: str, mapping_file: Path | None = No
     began = time.perf_counter()
     with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as connection:
         engine.load(connection, _as_records(rows, found))
+        unusable = features.unusable_values(connection)
         model = training.train(connection)
         trained = time.perf_counter()
         scoring.score_batch(connection, model)
@@ -61,6 +63,36 @@ def evaluate(path: Path, *, key: str, truth: str, mapping_file: Path | None = No
         "clusters": len(set(clusters.values())),
         "largest_cluster": max(Counter(clusters.values()).values(), default=0),
         "thresholds": model.metadata["thresholds"],
+        "set_aside": _set_aside(table, found, model, unusable, excluded={key, truth}),
+    }
+
+
+def propose(path: Path) -> dict[str, Any]:
+    """Which column holds which trait, as `recognise` sees it, and as a mapping to change by hand."""
+    table = files.open_table(path)
+    key = next((name for name in table.columns if name.lower() in mapping.RECORD_KEYS), table.columns[0])
+    found = _traits_of(table, None, excluded={key})
+    return {
+        "columns": found,
+        "unused": [name for name in table.columns if name != key and name not in found.values()],
+        "mapping": columns.as_yaml(found, key=key),
+    }
+
+
+def _set_aside(
+    table: files.Table, found: Mapping[str, str], model: FrozenModel, unusable: dict[str, int], *, excluded: set[str]
+) -> dict[str, Any]:
+    """What the linkage did without, and why: nothing is left out in silence."""
+    known = set(model.metadata["columns"])
+    return {
+        "rows": sum(1 for row in table.rows() if row.code),
+        "columns": [name for name in table.columns if name not in {*found.values(), *excluded}],
+        "silent": [trait for trait in found if not known & set(features.COLUMNS_OF.get(trait, (trait,)))],
+        "values": unusable,
+        "rules": model.metadata["set_aside"],
+        "untrained": model.metadata["unseen"],
+        "unconverged": model.metadata["unconverged"],
+        "correlated": model.metadata["correlated"],
     }
 
 

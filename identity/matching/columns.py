@@ -1,70 +1,306 @@
-"""Which column of a foreign file holds which trait: by its name, and where the name says nothing, by what is in it."""
+"""Which column of a foreign file holds which trait: by its name, in English or French, and by what is in it.
 
+Contents outrank names where they can tell: no column is a date of birth whose values are no dates, whatever it is called.
+"""
+
+import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from identity.matching import nicknames
+from identity.matching.features import LEGAL_FORMS, STREET_WORDS
+
 NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "given_name": ("given_name", "first_name", "forename", "fname", "primary_name_first", "prenom", "name_first"),
-        "surname": ("surname", "last_name", "family_name", "lname", "primary_name_last", "nom", "name_last"),
-        "full_name": ("full_name", "name", "fullname", "person_name", "primary_name_full", "display_name"),
-        "date_of_birth": ("date_of_birth", "dob", "birth_date", "birthday", "birthdate", "born", "birth_day"),
-        "email": ("email", "email_address", "e_mail", "mail", "emailaddress"),
-        "phone": ("phone", "phone_number", "telephone", "mobile", "tel", "mobile_phone", "phone_1"),
-        "street_number": ("street_number", "house_number", "street_no", "house_no"),
-        "street": ("street", "address_1", "address", "street_address", "addr_line1", "address_line_1", "addr_full"),
-        "city": ("city", "suburb", "town", "locality", "addr_city", "ville"),
-        "postcode": ("postcode", "postal_code", "zip", "zip_code", "zipcode", "addr_postal_code", "code_postal"),
-        "region": ("region", "state", "county", "province", "addr_state"),
+        "given_name": (
+            "given_name", "first_name", "forename", "fname", "firstname", "givenname", "primary_name_first", "prenom",
+            "name_first", "christian_name",
+        ),
+        "middle_name": ("middle_name", "middlename", "second_name", "primary_name_middle", "deuxieme_prenom"),
+        "surname": (
+            "surname", "last_name", "family_name", "lname", "lastname", "primary_name_last", "nom", "name_last",
+            "nom_de_famille", "nom_usage", "nom_usuel", "nom_naissance", "maiden_name",
+        ),
+        "full_name": (
+            "full_name", "name", "fullname", "person_name", "primary_name_full", "display_name", "contact_name",
+            "customer_name", "nom_complet", "nom_prenom", "prenom_nom", "nom_et_prenom",
+        ),
+        "gender": ("gender", "sex", "sexe", "genre", "civilite"),
+        "date_of_birth": (
+            "date_of_birth", "dob", "birth_date", "birthday", "birthdate", "born", "birth_day", "birth_year",
+            "year_of_birth", "yob", "date_naissance", "date_de_naissance", "naissance", "ne_le", "annee_naissance",
+        ),
+        "email": ("email", "email_address", "e_mail", "mail", "emailaddress", "courriel", "adresse_mail", "adresse_email"),
+        "phone": (
+            "phone", "phone_number", "telephone", "mobile", "tel", "mobile_phone", "phone_1", "cell", "portable",
+            "numero_telephone", "gsm", "landline",
+        ),
+        "street_number": ("street_number", "house_number", "street_no", "house_no", "numero_rue", "numero_voie", "no_rue"),
+        "street": (
+            "street", "address_1", "address", "street_address", "addr_line1", "address_line_1", "address1", "street_name",
+            "adresse", "adresse_1", "rue", "voie", "libelle_voie",
+        ),
+        "full_address": ("full_address", "addr_full", "address_full", "complete_address", "adresse_complete"),
+        "city": ("city", "suburb", "town", "locality", "addr_city", "ville", "commune", "localite"),
+        "postcode": (
+            "postcode", "postal_code", "zip", "zip_code", "zipcode", "post_code", "addr_postal_code", "code_postal", "cp",
+        ),
+        "region": ("region", "state", "county", "province", "addr_state", "departement"),
+        "country": ("country", "country_code", "addr_country", "pays", "nation"),
         "national_id": (
             "national_id", "soc_sec_id", "ssn", "social_security_number", "nino", "tax_id", "ssn_number", "tax_id_number",
-            "national_id_number",
+            "national_id_number", "siret", "siren", "vat_number", "company_number", "registration_number", "numero_tva",
+            "tva", "numero_securite_sociale", "nir", "lei", "lei_number", "duns",
         ),
         "organisation": (
             "organisation", "organization", "org_name", "company", "company_name", "business_name", "primary_name_org",
+            "raison_sociale", "societe", "entreprise", "denomination", "nom_entreprise", "account_name", "legal_name",
         ),
-        "website": ("website", "url", "domain", "homepage", "web"),
+        "website": ("website", "url", "domain", "homepage", "web", "site_web", "site", "web_site"),
+        "category": ("category", "industry", "sector", "secteur", "activite", "categorie", "segment", "naf", "ape"),
     }
 )  # fmt: skip
 
-_CONTENTS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
+_FROM_NAMES: Final = 0.5  # what a name in a longer name is worth at least
+_MOST: Final = 0.85  # of the filled values must look like it, where the name says nothing
+_SOME: Final = 0.5  # of them, where the name says it: files hold junk
+_STREET: Final = frozenset(word for pair in STREET_WORDS for word in pair) | {
+    "rue",
+    "quai",
+    "cours",
+    "way",
+    "close",
+    "strasse",
+}
+_GIVEN_NAMES: Final = frozenset(nicknames.roots()) | frozenset(nicknames.roots().values())
+_FORMS: Final = frozenset(LEGAL_FORMS) - {"as", "the", "se", "group", "company"}
+_MONTH: Final = r"(?:jan|f[eé]v|feb|mar|a[vp]r|ma[iy]|ju[inl]|ao[uû]|aug|sep|oct|nov|d[eé]c)[a-zéû]*\.?"
+
+
+def _is_date(value: str) -> bool:
+    numbers = r"(18|19|20)\d\d([-/. ]?)\d\d?\2\d\d?([T ].*)?|\d{1,2}[-/. ]\d{1,2}[-/. ]((18|19|20)\d\d|\d\d)( .*)?"
+    words = rf"\d{{1,2}}(st|nd|rd|th|er)? {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}}"
+    return bool(re.fullmatch(rf"{numbers}|(18|19|20)\d\d|{words}", value, re.IGNORECASE))
+
+
+def _is_phone(value: str) -> bool:
+    """Written as numbers are that people dial: with a plus, a nought in front, or groups."""
+    is_number = re.fullmatch(r"\+?\(?\d[\d ()./-]{5,18}\d", value) and 7 <= len(re.sub(r"\D", "", value)) <= 15
+    return bool(is_number) and bool(re.search(r"^[+(0]|\d[ .)/-]+\d", value)) and not _is_date(value)
+
+
+def _is_postcode(value: str) -> bool:
+    return bool(re.fullmatch(r"\d{4,5}(\.0)?|\d{5}-\d{4}|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]\d{2} ?\d[A-Z]{2}", value, re.IGNORECASE))  # fmt: skip
+
+
+def _is_gender(value: str) -> bool:
+    return _plain(value) in {
+        "m", "f", "male", "female", "man", "woman", "homme", "femme", "h", "mr", "mrs", "ms", "mme", "monsieur", "madame",
+        "1", "2", "other", "autre", "masculin", "feminin",
+    }  # fmt: skip
+
+
+def _is_worded(value: str) -> bool:
+    return sum(letter.isalpha() for letter in value) * 2 > len(value)
+
+
+def _is_person(value: str) -> bool:
+    words = re.findall(r"[^\W\d_]+", value.lower())
+    return 2 <= len(words) <= 4 and bool(_GIVEN_NAMES.intersection(words))
+
+
+# What only the contents can be: none of it, and no name makes the column one.
+_TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
     {
-        "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+"),
-        "date_of_birth": re.compile(r"(19|20)\d\d[-/.]?\d\d[-/.]?\d\d|\d{1,2}[-/.]\d{1,2}[-/.](19|20)\d\d"),
-        "website": re.compile(r"(https?://|www\.)\S+"),
-        "phone": re.compile(r"\+?\(?\d[\d ().-]{7,17}\d"),
+        "email": lambda value: bool(re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value)),
+        "date_of_birth": _is_date,
+        "website": lambda value: bool(
+            re.fullmatch(r"((https?://|www\.)\S+|[\w-]+(\.[\w-]+)*\.[a-z]{2,})(/\S*)?", value)
+        ),
+        "gender": _is_gender,
+        "phone": _is_phone,
+        "postcode": _is_postcode,
     }
 )
-_MOST: Final = 0.9  # of the filled values must look like it
+# What contents hint at: the share of typical values, and from which share on the name is not needed.
+_HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
+    {
+        "given_name": (lambda value: value.lower() in _GIVEN_NAMES, 0.3),
+        "full_name": (_is_person, 0.3),
+        "full_address": (lambda value: value.count(",") >= 1 and bool(re.search(r"\d{4,5}", value)), 0.7),
+        "street": (lambda value: bool(_STREET.intersection(re.findall(r"\w+", value.lower()))), 0.6),
+        "organisation": (lambda value: bool(_FORMS.intersection(re.findall(r"\w+", value.lower())[-2:])), 0.3),
+    }
+)
+_WORDED: Final = frozenset(
+    {"given_name", "middle_name", "surname", "full_name", "city", "region", "organisation", "street", "full_address"}
+)
+_OTHER: Final[Mapping[str, str]] = MappingProxyType({"email": "other_email", "phone": "other_phone"})
 
 
 def recognise(
     columns: Sequence[str], sample: Iterable[Mapping[str, object]], *, excluded: Collection[str] = ()
 ) -> dict[str, str]:
     """Trait → column. Columns in `excluded`, the key and the truth, are not looked at."""
-    free = {column: _plain(column) for column in columns if column not in excluded}
-    found: dict[str, str] = {}
-    for trait, names in NAMES.items():
-        column = next((column for name in names for column, plain in free.items() if plain == name), None)
-        if column is not None:
-            found[trait] = column
-            del free[column]
+    free = [column for column in columns if column not in excluded]
     rows = list(sample)
-    for trait, pattern in _CONTENTS.items():
-        column = next((column for column in free if trait not in found and _looks_like(pattern, column, rows)), None)
-        if column is not None:
+    values = {column: _values(column, rows) for column in free}
+    scores = {(trait, column): score(trait, column, values[column]) for trait in NAMES for column in free}
+    found = _assigned({pair: one for pair, one in scores.items() if one >= _FROM_NAMES})
+    _swap_back(found, values)
+    _add_by_shape(found, values)
+    _add_others(found, scores)
+    return _in_order_of_traits(found)
+
+
+def score(trait: str, column: str, values: Sequence[str]) -> float:
+    """How sure it is that this column holds the trait: from 0, not at all, to 2, by its name and by all of its values."""
+    by_name = _by_name(trait, _plain(column))
+    if not values:
+        return by_name
+    if trait in _TELLING:
+        share = _share(values, _TELLING[trait])
+        return by_name + share if share >= (_SOME if by_name else _MOST) and not _is_counter(trait, values) else 0.0
+    if trait in _WORDED and _share(values, _is_worded) < _SOME:
+        return 0.0
+    if by_name and any(_share(values, is_one) >= _MOST for other, is_one in _TELLING.items() if other in _LOUD):
+        return 0.0
+    if trait not in _HINTING:
+        return by_name
+    is_typical, needed = _HINTING[trait]
+    share = _share(values, is_typical)
+    return by_name + share if by_name else (_FROM_NAMES + share / 2) * (share >= needed)
+
+
+_LOUD: Final = frozenset({"email", "website"})  # contents that nothing else looks like
+
+
+def _by_name(trait: str, plain: str) -> float:
+    """1 for the name itself; less, the smaller a part of a longer name it is."""
+    names = NAMES[trait]
+    if plain in names:
+        return 1.0
+    parts = [len(name) / len(plain) for name in names if len(name) > 2 and f"_{name}_" in f"_{plain}_"]
+    return _FROM_NAMES + 0.4 * max(parts) if parts else 0.0
+
+
+def _is_counter(trait: str, values: Sequence[str]) -> bool:
+    """Numbers that go up one by one count rows; they are no telephone and no postcode."""
+    if trait not in {"phone", "postcode"} or not all(value.isdecimal() for value in values) or len(values) < 3:
+        return False
+    steps = [int(after) - int(before) for before, after in itertools.pairwise(values)]
+    return statistics.median(steps) == 1
+
+
+def _assigned(scores: Mapping[tuple[str, str], float]) -> dict[str, str]:
+    """The surest first; each trait and each column once. Equal ones go by the order of the traits and of the file."""
+    found: dict[str, str] = {}
+    for trait, column in sorted(scores, key=lambda pair: -scores[pair]):
+        if trait not in found and column not in found.values():
             found[trait] = column
-            del free[column]
     return found
+
+
+def _swap_back(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
+    """Where the contents took a column from the trait that it is named after, the two were swapped."""
+    named = {trait: column for column in values for trait in NAMES if _plain(column) in NAMES[trait]}
+    for trait, column in list(found.items()):
+        meant = next((one for one in named if named[one] == column and one != trait), "")
+        left_over = named.get(trait, "")
+        if meant and meant not in found and left_over and left_over not in found.values() and values[left_over]:
+            found[meant] = left_over
+    first, last = found.get("given_name", ""), found.get("surname", "")
+    if first and last and _given(values[last]) > 2 * _given(values[first]) + _CHANCE:
+        found["given_name"], found["surname"] = last, first
+
+
+_CHANCE: Final = 0.05  # of surnames are given names, too
+
+
+def _given(values: Sequence[str]) -> float:
+    return _share(values, lambda value: value.lower() in _GIVEN_NAMES)
+
+
+def _add_by_shape(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
+    """What is still missing, from columns of words that no name and no typical value gave away."""
+    for trait, is_wanted, has_shape in _SHAPES:
+        if trait not in found and is_wanted(found):
+            rest = (one for one, said in values.items() if one not in found.values() and len(said) >= _ENOUGH)
+            column = next((one for one in rest if has_shape(values[one])), None)
+            if column is not None:
+                found[trait] = column
+
+
+_ENOUGH: Final = 10  # values, to judge by their shape
+
+
+def _kinds(values: Sequence[str]) -> float:
+    return len(set(values)) / len(values)
+
+
+def _is_of_words(values: Sequence[str], least: int, most: int) -> bool:
+    return (
+        _share(values, lambda value: least <= len(value.split()) <= most and value.replace(" ", "").isalpha()) > _MOST
+    )
+
+
+_SHAPES: Final[tuple[tuple[str, Callable[[dict[str, str]], bool], Callable[[Sequence[str]], bool]], ...]] = (
+    # Beside a given name, single words that hardly repeat are the surname.
+    ("surname", lambda found: "given_name" in found, lambda said: _kinds(said) >= 0.4 and _is_of_words(said, 1, 1)),
+    # Where nothing else names the people, pairs of words that hardly repeat do.
+    (
+        "full_name",
+        lambda found: not {"given_name", "surname", "organisation", "full_name"} & set(found),
+        lambda said: _kinds(said) >= 0.4 and _share(said, lambda value: 2 <= len(value.split()) <= 4) > 0.6 and _share(said, _is_worded) > _MOST,
+    ),
+    # Few words that come again and again sort the rows; more of them, beside an address, are towns.
+    ("category", lambda _: True, lambda said: _kinds(said) < 0.05 and 1 < len(set(said)) <= 30 and _is_of_words(said, 1, 3)),
+    (
+        "city",
+        lambda found: bool({"street", "postcode", "full_name", "given_name"} & set(found)),
+        lambda said: 0.05 <= _kinds(said) <= 0.9 and _is_of_words(said, 1, 4),
+    ),
+)  # fmt: skip
+
+
+def _add_others(found: dict[str, str], scores: Mapping[tuple[str, str], float]) -> None:
+    for trait, other in _OTHER.items():
+        rest = [
+            (one, column)
+            for (scored, column), one in scores.items()
+            if scored == trait and one >= 1 and column not in found.values()
+        ]
+        if rest:
+            found[other] = max(rest, key=lambda pair: pair[0])[1]
+
+
+def _in_order_of_traits(found: Mapping[str, str]) -> dict[str, str]:
+    order = [*NAMES, *_OTHER.values()]
+    return {trait: found[trait] for trait in order if trait in found}
+
+
+def as_yaml(found: Mapping[str, str], *, key: str) -> str:
+    """The choice as a mapping that a person can read and change."""
+    lines = [f"  {trait}: {_quoted(column)}" for trait, column in found.items()]
+    return "\n".join([f"key: {_quoted(key)}", "traits:", *lines]) + "\n"
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
+
+
+def _values(column: str, rows: Iterable[Mapping[str, object]]) -> list[str]:
+    return [str(row[column]).strip() for row in rows if row.get(column) not in {None, ""}]
+
+
+def _share(values: Sequence[str], is_one: Callable[[str], bool]) -> float:
+    return sum(map(is_one, values)) / len(values) if values else 0.0
 
 
 def _plain(column: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
-    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
-
-
-def _looks_like(pattern: re.Pattern[str], column: str, rows: list[Mapping[str, object]]) -> bool:
-    values = [str(row[column]).strip() for row in rows if row.get(column) not in {None, ""}]
-    return len(values) > 1 and sum(bool(pattern.fullmatch(value)) for value in values) >= _MOST * len(values)
+    bare = spaced.lower().translate(str.maketrans("éèêëàâîïôûùç", "eeeeaaiiouuc"))
+    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")

@@ -36,53 +36,83 @@ def _comparison(name: str, *made: Level) -> ComparisonCreator:
     return comparisons.CustomComparison(output_column_name=name, comparison_levels=[*made, levels.ElseLevel()])
 
 
-def _name(column: str, other: str | None) -> ComparisonCreator:
-    """Typing errors, an initial in place of a name, and the two names in each other's place."""
-    swapped = (
-        [{"sql_condition": f"{column}_l = {other}_r AND {other}_l = {column}_r", "label_for_charts": "swapped"}]
-        if other
-        else []
+def _labelled(label: str, condition: str) -> Level:
+    return {"sql_condition": condition, "label_for_charts": label}
+
+
+def _within(column: str) -> Level:
+    """All words of the one stand together in the other: a second given name, a double surname."""
+    padded = {side: f"' ' || {column}_{side} || ' '" for side in ("l", "r")}
+    return _labelled(
+        "one within the other",
+        f"contains({padded['l']}, {padded['r']}) OR contains({padded['r']}, {padded['l']})",
     )
-    initial = f"(length({column}_l) = 1 OR length({column}_r) = 1) AND left({column}_l, 1) = left({column}_r, 1)"
+
+
+def _initial(column: str) -> Level:
+    is_short = f"(length({column}_l) = 1 OR length({column}_r) = 1)"
+    return _labelled("initial", f"{is_short} AND left({column}_l, 1) = left({column}_r, 1)")
+
+
+def _crossed(one: str, other: str) -> Level:
+    """The same, but in the other's column."""
+    pairs = ((one, other), (other, one), (other, other))
+    return _labelled("in another column", " OR ".join(f"{left}_l = {right}_r" for left, right in pairs))
+
+
+def _name(column: str, columns: Columns, *, other: str = "", variant: str = "") -> ComparisonCreator:
+    """Typing errors, nicknames and sounds, an initial in place of a name, and the two names in each other's place."""
+    swapped = _labelled("swapped", f"{column}_l = {other}_r AND {other}_l = {column}_r")
     return _comparison(
         column,
         _null(column),
         _exact(column),
-        *swapped,
+        *([swapped] if other in columns else []),
         levels.JaroWinklerLevel(column, _CLOSE),
+        *([_labelled("a variant of it", f"{variant}_l = {variant}_r")] if variant else []),
+        _within(column),
         levels.JaroWinklerLevel(column, _ALIKE),
-        {"sql_condition": initial, "label_for_charts": "initial"},
+        _initial(column),
     )
 
 
-def _number(column: str) -> ComparisonCreator:
+def _number(column: str, columns: Columns = frozenset(), *, other: str = "") -> ComparisonCreator:
     return _comparison(
         column,
         _null(column),
         _exact(column),
+        *([_crossed(column, other)] if other in columns else []),
         levels.DamerauLevenshteinLevel(column, 1),
         levels.DamerauLevenshteinLevel(column, 2),
     )
 
 
-def _dob(_: Columns) -> ComparisonCreator:
+def _same(column: str) -> ComparisonCreator:
+    return _comparison(column, _null(column), _exact(column))
+
+
+def _dob(columns: Columns) -> ComparisonCreator:
+    """A year alone agrees with a date of that year, and says no more."""
+    if "dob" not in columns:
+        return _comparison("date_of_birth", _null("birth_year"), _exact("birth_year"))
     day_and_month = "left(dob_l, 4) = left(dob_r, 4) AND dob_l[5:6] = dob_r[7:8] AND dob_l[7:8] = dob_r[5:6]"
     return _comparison(
         "date_of_birth",
-        _null("dob"),
-        _exact("dob", by_frequency=False),
+        _null("birth_year"),
+        _exact("dob"),
         levels.DamerauLevenshteinLevel("dob", 1),
-        {"sql_condition": day_and_month, "label_for_charts": "day and month swapped"},
+        _labelled("day and month swapped", day_and_month),
         levels.DamerauLevenshteinLevel("dob", 2),
-        {"sql_condition": "left(dob_l, 4) = left(dob_r, 4)", "label_for_charts": "same year"},
+        _labelled("same year", "birth_year_l = birth_year_r"),
     )
 
 
-def _email(_: Columns) -> ComparisonCreator:
+def _email(columns: Columns) -> ComparisonCreator:
     return _comparison(
         "email",
         _null("email"),
         _exact("email"),
+        *([_crossed("email", "other_email")] if "other_email" in columns else []),
         levels.DamerauLevenshteinLevel("email", 2),
         _exact("email_name"),
         levels.JaroWinklerLevel("email_name", _CLOSE),
@@ -91,66 +121,93 @@ def _email(_: Columns) -> ComparisonCreator:
 
 
 def _address(_: Columns) -> ComparisonCreator:
+    alike = f"jaro_winkler_similarity(street_name_l, street_name_r) >= {_CLOSE}"
     return _comparison(
         "street",
         _null("street"),
         _exact("street"),
-        {
-            "sql_condition": f"house_number_l = house_number_r AND jaro_winkler_similarity(street_name_l, street_name_r)"
-            f" >= {_CLOSE}",
-            "label_for_charts": "same number, street alike",
-        },
+        _labelled("same number, street alike", f"house_number_l = house_number_r AND {alike}"),
         _exact("street_name"),
         levels.JaroWinklerLevel("street_name", _CLOSE),
         levels.JaroWinklerLevel("street_name", _ALIKE),
-        {"sql_condition": "house_number_l = house_number_r", "label_for_charts": "same number"},
+        _labelled("same number", "house_number_l = house_number_r"),
     )
 
 
 def _place(columns: Columns) -> ComparisonCreator:
+    """Postcode, town, region and country are one fact, told more or less exactly."""
     if not {"city", "postcode"} <= columns:
-        return _number("postcode") if "postcode" in columns else _name("city", None)
+        return _ladder_of("postcode" if "postcode" in columns else "city", columns)
+    alike = f"damerau_levenshtein(postcode_l, postcode_r) <= 1 AND jaro_winkler_similarity(city_l, city_r) >= {_ALIKE}"
     return _comparison(
         "postcode",
         _null("postcode", "city"),
-        {"sql_condition": "postcode_l = postcode_r AND city_l = city_r", "label_for_charts": "postcode and city"},
+        _labelled("postcode and city", "postcode_l = postcode_r AND city_l = city_r"),
         _exact("postcode"),
         _exact("city"),
-        {
-            "sql_condition": "damerau_levenshtein(postcode_l, postcode_r) <= 1"
-            f" AND jaro_winkler_similarity(city_l, city_r) >= {_ALIKE}",
-            "label_for_charts": "both alike",
-        },
+        _labelled("both alike", alike),
         levels.JaroWinklerLevel("city", _CLOSE),
         levels.DamerauLevenshteinLevel("postcode", 1),
+        *_wider(columns),
     )
 
 
-def _organisation(_: Columns) -> ComparisonCreator:
-    words = "list_sort(string_split(organisation_{side}, ' '))"
-    same_words = f"{words.format(side='l')} = {words.format(side='r')}"
+def _ladder_of(column: str, columns: Columns) -> ComparisonCreator:
+    near = (
+        [levels.DamerauLevenshteinLevel(column, 1), _labelled("same area", _AREA)]
+        if column == "postcode"
+        else [levels.JaroWinklerLevel(column, _CLOSE), levels.JaroWinklerLevel(column, _ALIKE)]
+    )
+    return _comparison(column, _null(column), _exact(column), *near, *_wider(columns))
+
+
+# The département in France, the area in Britain, the region elsewhere.
+_AREA: Final = "left(postcode_l, 2) = left(postcode_r, 2)"
+
+
+def _wider(columns: Columns) -> list[Level]:
+    area = [_labelled("same area", _AREA)] if {"postcode", "city"} <= columns else []
+    return [*area, *(_labelled("same region", "region_l = region_r") for _ in columns & {"region"})]
+
+
+def _organisation(columns: Columns) -> ComparisonCreator:
+    """Legal forms are gone already; words change their order, are left out, or shrink to their initials."""
+    left, right = "string_split(organisation_l, ' ')", "string_split(organisation_r, ' ')"
+    shared = f"len(list_intersect({left}, {right}))"
+    of_all = f"len(list_distinct(list_concat({left}, {right})))"
+    initials = (
+        [_labelled("initials", "organisation_l = initials_r OR organisation_r = initials_l")]
+        if "initials" in columns
+        else []
+    )
     return _comparison(
         "organisation",
         _null("organisation"),
         _exact("organisation"),
-        {"sql_condition": same_words, "label_for_charts": "same words in another order"},
+        _labelled("same words in another order", f"{shared} = {of_all}"),
         levels.JaroWinklerLevel("organisation", _CLOSE),
+        *initials,
+        _within("organisation"),
+        _labelled("half of the words", f"2 * {shared} >= {of_all}"),
         levels.JaroWinklerLevel("organisation", _ALIKE),
     )
 
 
-# The first column must be filled for the comparison to be made.
+# One of the columns must be filled for the comparison to be made.
 _MADE: Final[tuple[tuple[Rule, Callable[[Columns], ComparisonCreator]], ...]] = (
-    (("given_name",), lambda columns: _name("given_name", "surname" if "surname" in columns else None)),
-    (("surname",), lambda columns: _name("surname", "given_name" if "given_name" in columns else None)),
-    (("dob",), _dob),
+    (("given_name",), lambda columns: _name("given_name", columns, other="surname", variant="given_root")),
+    (("middle_name",), lambda columns: _name("middle_name", columns)),
+    (("surname",), lambda columns: _name("surname", columns, other="given_name", variant="surname_sound")),
+    (("gender",), lambda _: _same("gender")),
+    (("dob", "birth_year"), _dob),
     (("national_id",), lambda _: _number("national_id")),
     (("email",), _email),
-    (("phone",), lambda _: _number("phone")),
+    (("phone",), lambda columns: _number("phone", columns, other="other_phone")),
     (("street",), _address),
     (("postcode", "city"), _place),
     (("organisation",), _organisation),
-    (("website",), lambda _: _comparison("website", _null("website"), _exact("website"))),
+    (("website",), lambda _: _same("website")),
+    (("category",), lambda _: _same("category")),
 )
 
 
@@ -180,6 +237,19 @@ _RULES: Final[tuple[Rule, ...]] = (
     ("given_name", "street_name"),
     ("left(given_name, 3)", "left(surname, 3)", "left(dob, 4)"),
     ("left(given_name, 3)", "left(surname, 3)", "left(postcode, 3)"),
+    ("given_root", "surname"),
+    ("given_root", "surname_sound"),
+    ("given_root", "dob"),
+    ("surname_sound", "birth_year"),
+    ("surname_sound", "dob"),
+    ("given_root", "birth_year", "city"),
+    ("dob", "left(given_name, 1)"),
+    ("dob", "left(surname, 1)"),
+    ("surname", "left(given_name, 1)"),
+    ("website",),
+    ("organisation",),
+    ("initials", "postcode"),
+    ("initials", "city"),
     ("left(surname, 4)", "left(dob, 6)"),
     ("left(given_name, 4)", "right(dob, 4)"),
     ("left(email_name, 5)", "left(dob, 4)"),
@@ -202,7 +272,14 @@ _RULES: Final[tuple[Rule, ...]] = (
     ("left(organisation, 4)", "street_name"),
     ("street", "city"),
 )
-_SWAPPED: Final = "l.given_name = r.surname AND l.surname = r.given_name"
+# One thing in two columns: the rule compares across.
+_CROSSED: Final = (
+    (("given_name", "surname"), "l.given_name = r.surname AND l.surname = r.given_name"),
+    (("email", "other_email"), "l.email = r.other_email"),
+    (("email", "other_email"), "l.other_email = r.email"),
+    (("phone", "other_phone"), "l.phone = r.other_phone"),
+    (("phone", "other_phone"), "l.other_phone = r.phone"),
+)
 # Sessions of training: what one blocks on, another estimates.
 _SESSIONS: Final[tuple[Rule, ...]] = (
     ("given_name", "surname"),
@@ -225,28 +302,16 @@ _SESSIONS_OF_COMPANIES: Final[tuple[Rule, ...]] = (
     ("organisation", "city"),
     ("national_id",),
 )
-# So strict that what agrees on them is one person almost always: the prior rests on them.
-_CERTAIN: Final[tuple[Rule, ...]] = (
-    ("given_name", "surname", "dob"),
-    ("national_id", "dob"),
-    ("national_id", "surname"),
-    ("email", "surname"),
-    ("email", "dob"),
-    ("phone", "surname", "given_name"),
-    ("given_name", "surname", "street"),
-    ("given_name", "surname", "postcode"),
-    ("organisation", "postcode"),
-    ("organisation", "phone"),
-    ("organisation", "website"),
-)
 
 
-def _column(key: str) -> str:
-    return key.partition("(")[2].partition(",")[0] or key
+def column_of(key: str) -> str:
+    """Of "surname", of "left(surname, 3)", or of a key without its common values."""
+    without = key.rpartition(" THEN ")[2].removesuffix(" END")
+    return without.partition("(")[2].partition(",")[0] or without
 
 
 def usable(rules: Iterable[Rule], columns: Columns) -> list[Rule]:
-    return [rule for rule in rules if columns.issuperset(map(_column, rule))]
+    return [rule for rule in rules if columns.issuperset(map(column_of, rule))]
 
 
 def blocking_rules(columns: Columns) -> list[Rule]:
@@ -258,15 +323,11 @@ def sessions(columns: Columns) -> list[Rule]:
     return usable(_SESSIONS_OF_COMPANIES if "organisation" in columns and not of_people else _SESSIONS, columns)
 
 
-def certain_rules(columns: Columns) -> list[Rule]:
-    return usable(_CERTAIN, columns)
-
-
 def as_sql(rule: Rule) -> str:
     """The rule as Splink takes it, without pairs that cannot be one person."""
     same = block_on(*rule).get_blocking_rule("duckdb").blocking_rule_sql
     return f"{same} AND {DIFFERENT_PEOPLE}"
 
 
-def swapped_names(columns: Columns) -> list[str]:
-    return [f"{_SWAPPED} AND {DIFFERENT_PEOPLE}"] if {"given_name", "surname"} <= columns else []
+def crossed_rules(columns: Columns) -> list[str]:
+    return [f"{rule} AND {DIFFERENT_PEOPLE}" for needed, rule in _CROSSED if columns.issuperset(needed)]

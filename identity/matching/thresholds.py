@@ -53,3 +53,28 @@ def choose(weights: Weights) -> Thresholds:
     score = (1 + beta) * found / (np.arange(1, ordered.size + 1) + beta * found[-1])
     upper = float(ordered[int(np.argmax(score))])
     return Thresholds(lower=min(worth_asking, upper), upper=upper)
+
+
+def calibrated(weights: Weights, labels: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """(slope, shift) that turn weights into log-odds which agree with what stewards judged: slope * weight + shift.
+
+    Logistic regression on the weight alone, held towards "the model is right" by a few imagined pairs, so that a handful
+    of judgements moves little and a one-sided set does not run away.
+    """
+    given = np.clip(np.asarray(weights, dtype=np.float64), -_FARTHEST, _FARTHEST)
+    believed = np.array([-_IMAGINED_WEIGHT, 0.0, _IMAGINED_WEIGHT])
+    x = np.concatenate([given, believed, believed])
+    y = np.concatenate([np.asarray(labels, dtype=np.float64), probabilities(believed), probabilities(believed)])
+    design = np.column_stack([x, np.ones_like(x)])
+    found = np.array([1.0, 0.0])
+    for _ in range(_STEPS):
+        likely = probabilities(design @ found)
+        slope_of = (design * (likely * (1 - likely))[:, None]).T @ design * math.log(2) + np.eye(2) * _RIDGE
+        step = np.linalg.solve(slope_of, design.T @ (y - likely) - _RIDGE * (found - [1.0, 0.0]))
+        found = found + np.clip(step, -1.0, 1.0)
+    return float(found[0]), float(found[1])
+
+
+_FARTHEST: Final = 30.0  # beyond it a weight is sure, and its size says nothing more
+_IMAGINED_WEIGHT: Final = 3.0
+_RIDGE: Final = 0.05

@@ -1,36 +1,41 @@
-"""Train a model without labels, and freeze it: parameters, term frequencies, versions and seed in one value."""
+"""Train a model without labels, and freeze it: parameters, term frequencies, versions and seed in one value.
+
+What strangers share is counted among random pairs; what one person's records share is learnt in sessions, each among
+pairs that agree on some columns, about the other columns (see `learning`).
+"""
 
 import dataclasses
 import hashlib
-import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import splink
 from duckdb import DuckDBPyConnection
-from splink import Linker, SettingsCreator
+from splink import SettingsCreator
 from splink.blocking_rule_library import CustomRule
-from splink.internals.blocking_rule_creator import BlockingRuleCreator
 from splink.internals.comparison_creator import ComparisonCreator
-from splink.internals.exceptions import EMTrainingException
 
 from cdp.kernel.errors import TesseraError
-from identity.matching import comparisons, features, scoring, thresholds
+from identity.matching import comparisons, features, learning, scoring, thresholds
+from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
 
 SEED: Final = 20_260_101
-RANDOM_PAIRS: Final = 2_000_000
-PAIRS_PER_SESSION: Final = 1_000_000
-RECALL_OF_CERTAIN_RULES: Final = 0.8  # a wrong guess moves the prior by less than half a bit, and it is estimated anew
-PAIRS_PER_RECORD: Final = 20  # a blocking rule that would make more is left out, so that no common value rules the run
+RANDOM_PAIRS: Final = 250_000
+PAIRS_PER_SESSION: Final = 200_000
+FEWEST_MATCHES: Final = 5  # of a session, or it has learnt nothing
+RECALL_OF_SESSIONS: Final = 0.8  # a wrong guess moves the prior by less than half a bit, and it is estimated anew
+PAIRS_PER_RECORD: Final = 20  # a blocking rule that would make more leaves out its commonest values, or is left out
+PAIRS_PER_RECORD_OF_ALL: Final = 60  # of all rules together; the cheapest come first
 MOST_PAIRS_OF_SMALL_DATA: Final = 500_000
 RAREST: Final = 1e-6  # no level is rarer among strangers than this, whatever the sample says
 SELDOM: Final = 1e-3  # nor is any level impossible for one person
 UNSEEN: Final = 5e-3  # a level that no match of the training had: rare among matches, and if rare among all, silent
-
-log = logging.getLogger(__name__)
+CORRELATED: Final = 3.0  # bits from which two comparisons are named as telling the same fact
 
 
 class TooLittleToLearnError(TesseraError):
@@ -47,21 +52,11 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED) -> FrozenModel:
     made = comparisons.comparisons_for(columns)
     if rows < 10 or len(made) < 2:
         raise TooLittleToLearnError
-    rules = affordable(connection, comparisons.blocking_rules(columns), rows)
-    linker = scoring.linker_over(connection, _blank_settings(made, rules, columns))
-    _learn_prior(linker, columns)
-    linker.training.estimate_u_using_random_sampling(
-        max_pairs=min(RANDOM_PAIRS, rows * rows), seed=seed, num_chunks=1, min_count_per_level=None
-    )
-    seen = linker.misc.save_model_to_json()
-    sessions = affordable(connection, comparisons.sessions(columns), rows)
-    unseen: list[str] = []
-    for _ in range(2):  # once more, now that the matches among the random pairs are known
-        _learn_matches(linker, sessions)
-        learned = linker.misc.save_model_to_json()
-        unseen = unseen or _unseen(learned)
-        settings = _without_matches(seen, learned)
-        linker = scoring.linker_over(connection, settings)
+    rules, set_aside = chosen_rules(connection, comparisons.blocking_rules(columns), rows)
+    settings = _blank_settings(made, rules, columns)
+    sessions = affordable(connection, comparisons.sessions(columns), rows) or rules[:_SESSIONS_WITHOUT_NAMES]
+    lesson = _Lesson(connection, settings, rows, seed)
+    notes = lesson.learn(sessions)
     model = FrozenModel(
         settings=settings,
         frequencies=_frequencies(connection, settings),
@@ -73,11 +68,161 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED) -> FrozenModel:
             "digest": _digest(connection),
             "columns": sorted(columns),
             "sessions": [" + ".join(rule) for rule in sessions],
-            "unseen": unseen,
+            "rules": [" + ".join(rule) for rule in rules],
+            "set_aside": set_aside,
+            **notes,
             "rarest": _rarest(connection, settings),
         },
     )
     return _calibrated(connection, model, began)
+
+
+_SESSIONS_WITHOUT_NAMES: Final = 6
+# Columns made of others: a session that blocks on one learns nothing about what the others say.
+_FAMILIES: Final[Mapping[str, str]] = {
+    "given_root": "given_name", "surname_sound": "surname", "dob": "date_of_birth", "birth_year": "date_of_birth",
+    "email_name": "email", "other_email": "email", "other_phone": "phone", "street_name": "street",
+    "house_number": "street", "initials": "organisation", "city": "postcode", "region": "postcode",
+}  # fmt: skip
+
+
+class _Lesson:
+    """The comparisons of a model, and what random pairs and sessions say of their levels."""
+
+    def __init__(self, connection: DuckDBPyConnection, settings: dict[str, Any], rows: int, seed: int) -> None:
+        self.connection, self.settings, self.rows, self.seed = connection, settings, rows, seed
+        self.names = [comparison["output_column_name"] for comparison in settings["comparisons"]]
+        self.levels = [scoring.scored_levels({"comparisons": [one]}) for one in settings["comparisons"]]
+
+    def learn(self, sessions: list[comparisons.Rule]) -> dict[str, Any]:
+        """Write the probabilities into the settings. Twice, since random pairs of small sets hold many matches."""
+        random = self._patterns(_random_pairs(self.rows, self.seed))
+        strangers = seen = learning.shares_of(random)
+        blocked = [(rule, *self._of_session(rule)) for rule in sessions]
+        blocked = [one for one in blocked if one[1].pairs]
+        for _ in range(3):
+            matches, prior, unconverged = self._matches(blocked, strangers)
+            strangers = _without_matches(seen, matches, prior)
+        self._write(matches, strangers, prior)
+        return {
+            "unseen": self._unseen(matches),
+            "unconverged": unconverged,
+            "correlated": self._correlated(random),
+        }
+
+    def _matches(
+        self, blocked: list[tuple[comparisons.Rule, Patterns, float]], strangers: Levels
+    ) -> tuple[Levels, float, list[str]]:
+        found = [np.zeros(len(levels)) for levels in self.levels]
+        most, unconverged = 0.0, []
+        for rule, patterns, scale in blocked:
+            active = self._active(rule)
+            learnt = learning.learn(patterns, strangers, active)
+            if learnt.share * patterns.pairs < FEWEST_MATCHES:
+                continue
+            most = max(most, learnt.share * patterns.pairs * scale)
+            if not learnt.has_converged:
+                unconverged.append(" + ".join(rule))
+            for place in active:
+                found[place] += learnt.found[place]
+        if not most:
+            raise TooLittleToLearnError
+        prior = min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
+        return [_with_experience(counts) for counts in found], prior, unconverged
+
+    def _active(self, rule: comparisons.Rule) -> list[int]:
+        blocked = {_FAMILIES.get(column, column) for column in map(comparisons.column_of, rule)}
+        return [place for place, name in enumerate(self.names) if name not in blocked]
+
+    def _of_session(self, rule: comparisons.Rule) -> tuple[Patterns, float]:
+        """At most so many pairs, chosen by their hash; and how many pairs each stands for."""
+        every = max(1, -(-pairs_made_by(self.connection, rule) // PAIRS_PER_SESSION))
+        joined = f"""record l JOIN record r ON {comparisons.as_sql(rule)} AND l.unique_id < r.unique_id
+            WHERE hash(l.unique_id, r.unique_id, {self.seed}) % {every} = 0"""
+        return self._patterns(joined), float(every)
+
+    def _patterns(self, pairs: str) -> Patterns:
+        columns = ", ".join(f"{side}.{name} AS {name}_{side}" for name in features.COLUMNS for side in ("l", "r"))
+        cases = [_case(comparison) for comparison in self.settings["comparisons"]]
+        sql = f"""SELECT {", ".join(f"{case} AS level_{place}" for place, case in enumerate(cases))}, count(*)::DOUBLE AS n
+            FROM (SELECT {columns} FROM {pairs}) GROUP BY ALL ORDER BY ALL"""  # noqa: S608  # our own names and rules
+        counted = self.connection.execute(sql).fetchnumpy()
+        levels = np.column_stack([counted[f"level_{place}"] for place in range(len(cases))]).astype(np.int64)
+        return Patterns(levels, counted["n"].astype(np.float64), tuple(len(levels) for levels in self.levels))
+
+    def _write(self, matches: Levels, strangers: Levels, prior: float) -> None:
+        self.settings["probability_two_random_records_match"] = prior
+        for levels, alike, unlike in zip(self.levels, matches, strangers, strict=True):
+            for level, match, stranger in zip(levels, alike, unlike, strict=True):
+                level["u_probability"] = float(stranger)
+                seldom = max(match, min(SELDOM, stranger * 100))
+                level["m_probability"] = float(seldom if match else min(stranger, UNSEEN))
+
+    def _unseen(self, matches: Levels) -> list[str]:
+        """Levels that no match of the training had: what they weigh is assumed."""
+        return [
+            f"{name}: {level['label_for_charts']}"
+            for name, levels, shares in zip(self.names, self.levels, matches, strict=True)
+            for level, share in zip(levels, shares, strict=True)
+            if not share
+        ]
+
+    def _correlated(self, random: Patterns) -> dict[str, float]:
+        bits = learning.correlations(random)
+        return {
+            f"{one} + {other}": round(float(bits[i, j]), 1)
+            for i, one in enumerate(self.names)
+            for j, other in enumerate(self.names)
+            if i < j and bits[i, j] >= CORRELATED
+        }
+
+
+EXPERIENCE: Final = 4.0  # matches that everybody has seen: with few of their own, data do not speak loudly
+
+
+def _with_experience(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Records of one person agree mostly, and the less exactly the rarer. Nothing is added that many matches show."""
+    usual = 0.4 ** np.arange(counts.size, dtype=np.float64)
+    is_little = counts.sum() <= _MANY
+    added = counts + EXPERIENCE * usual / usual.sum() if is_little else counts
+    shares: npt.NDArray[np.float64] = added / added.sum()
+    return shares
+
+
+_MANY: Final = 100.0  # matches that have said what there is to say
+
+
+def _case(comparison: Mapping[str, Any]) -> str:
+    """SQL for the place of the first level that holds, -1 where there is nothing to compare."""
+    whens, place = [], 0
+    for level in comparison["comparison_levels"]:
+        if level.get("is_null_level"):
+            whens.append(f"WHEN {level['sql_condition']} THEN -1")
+        elif level["sql_condition"] == "ELSE":
+            whens.append(f"ELSE {place}")
+        else:
+            whens.append(f"WHEN {level['sql_condition']} THEN {place}")
+            place += 1
+    return f"CASE {' '.join(whens)} END"
+
+
+def _random_pairs(rows: int, seed: int) -> str:
+    """All pairs of few records; of many, for each record the same number of others, chosen by hash."""
+    if rows * (rows - 1) // 2 <= RANDOM_PAIRS:
+        return f"record l JOIN record r ON l.unique_id < r.unique_id AND {comparisons.DIFFERENT_PEOPLE}"
+    each = -(-RANDOM_PAIRS // rows)
+    placed = "(SELECT *, row_number() OVER (ORDER BY unique_id) - 1 AS place FROM record)"
+    return f"""(SELECT *, hash(place, turn, {seed}) % {rows} AS opposite FROM {placed}, range({each}) AS t(turn)) l
+        JOIN {placed} r ON r.place = l.opposite AND r.place <> l.place AND {comparisons.DIFFERENT_PEOPLE}"""  # noqa: S608  # numbers of our own
+
+
+def _without_matches(seen: Levels, matches: Levels, prior: float) -> Levels:
+    """Take the matches out of what random pairs share, and leave no level impossible.
+
+    In small sets random pairs hold so many matches that a rare agreement looks common among strangers:
+    seen = (1 - prior) * strangers + prior * matches.
+    """
+    return [np.maximum(RAREST, (one - prior * alike) / (1 - prior)) for one, alike in zip(seen, matches, strict=True)]
 
 
 def _calibrated(connection: DuckDBPyConnection, model: FrozenModel, began: float) -> FrozenModel:
@@ -104,8 +249,58 @@ def count_records(connection: DuckDBPyConnection) -> int:
 
 
 def affordable(connection: DuckDBPyConnection, rules: Iterable[comparisons.Rule], rows: int) -> list[comparisons.Rule]:
-    most = max(MOST_PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD * rows)
-    return [rule for rule in rules if 0 < pairs_made_by(connection, rule) <= most]
+    return [rule for rule in rules if 0 < pairs_made_by(connection, rule) <= _most(rows)]
+
+
+def _most(rows: int) -> int:
+    return max(MOST_PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD * rows)
+
+
+def chosen_rules(
+    connection: DuckDBPyConnection, rules: Iterable[comparisons.Rule], rows: int
+) -> tuple[list[comparisons.Rule], list[dict[str, Any]]]:
+    """The cheapest rules that together keep to the budget, and what was set aside: common values, whole rules."""
+    priced, set_aside = [], []
+    for rule in rules:
+        pairs = pairs_made_by(connection, rule)
+        if pairs > _most(rows):
+            rule, values = without_common_values(connection, rule)  # noqa: PLW2901  # the rule goes on without them
+            set_aside.append({"rule": " + ".join(map(comparisons.column_of, rule)), "pairs": pairs, "values": values})
+            pairs = pairs_made_by(connection, rule) if values else 0
+        priced.append((pairs, rule))
+    most = max(4 * MOST_PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD_OF_ALL * rows)
+    chosen, total = [], 0
+    for pairs, rule in sorted(one for one in priced if 0 < one[0] <= _most(rows)):
+        total += pairs
+        if total <= most:
+            chosen.append(rule)
+        else:
+            set_aside.append({"rule": " + ".join(map(comparisons.column_of, rule)), "pairs": pairs, "values": 0})
+    return chosen, set_aside
+
+
+COMMON: Final = 200  # records that share a key, from which the key is too common to compare them all
+
+
+def without_common_values(connection: DuckDBPyConnection, rule: comparisons.Rule) -> tuple[comparisons.Rule, int]:
+    """The rule without its commonest keys, and how many those are. One junk e-mail must not cost all e-mails."""
+    keys = f"concat_ws(chr(31), {', '.join(rule)})"
+    known = " AND ".join(f"{key} IS NOT NULL" for key in rule)
+    found = connection.execute(
+        f"SELECT {keys} FROM record WHERE {known} GROUP BY ALL HAVING count(*) > $common ORDER BY count(*) DESC, 1 LIMIT $most",  # noqa: S608  # keys are our own
+        {"common": COMMON, "most": _MOST_COMMON_VALUES + 1},
+    ).fetchall()
+    if not 0 < len(found) <= _MOST_COMMON_VALUES:
+        return rule, 0
+    listed = ", ".join(_quoted(value) for (value,) in found)
+    return (f"CASE WHEN {keys} NOT IN ({listed}) THEN {rule[0]} END", *rule[1:]), len(found)
+
+
+_MOST_COMMON_VALUES: Final = 200
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def pairs_made_by(connection: DuckDBPyConnection, rule: comparisons.Rule) -> int:
@@ -120,66 +315,16 @@ def pairs_made_by(connection: DuckDBPyConnection, rule: comparisons.Rule) -> int
 
 def _blank_settings(
     made: list[ComparisonCreator | dict[str, Any]], rules: list[comparisons.Rule], columns: frozenset[str]
-) -> SettingsCreator:
+) -> dict[str, Any]:
     return SettingsCreator(
         link_type="dedupe_only",
         comparisons=made,
         blocking_rules_to_generate_predictions=[
-            CustomRule(rule) for rule in (*map(comparisons.as_sql, rules), *comparisons.swapped_names(columns))
+            CustomRule(rule) for rule in (*map(comparisons.as_sql, rules), *comparisons.crossed_rules(columns))
         ],
         retain_matching_columns=False,
         retain_intermediate_calculation_columns=True,
-    )
-
-
-def _learn_prior(linker: Linker, columns: frozenset[str]) -> None:
-    rules: list[str | BlockingRuleCreator] = [comparisons.as_sql(rule) for rule in comparisons.certain_rules(columns)]
-    if not rules:
-        return
-    recall = RECALL_OF_CERTAIN_RULES
-    linker.training.estimate_probability_two_random_records_match(rules, recall=recall)
-    if not linker.misc.save_model_to_json()["probability_two_random_records_match"]:
-        raise TooLittleToLearnError
-
-
-def _learn_matches(linker: Linker, sessions: list[comparisons.Rule]) -> None:
-    learned = 0
-    for rule in sessions:
-        try:
-            linker.training.estimate_parameters_using_expectation_maximisation(
-                comparisons.as_sql(rule), estimate_without_term_frequencies=True, max_pairs=PAIRS_PER_SESSION
-            )
-        except EMTrainingException:
-            log.info("identity.session_skipped %s", " + ".join(rule))
-        else:
-            learned += 1
-    if not learned:
-        raise TooLittleToLearnError
-
-
-def _without_matches(seen: dict[str, Any], learned: dict[str, Any]) -> dict[str, Any]:
-    """Take the matches out of what random pairs share, and leave no level impossible.
-
-    In small sets random pairs hold so many matches that a rare agreement looks common among strangers:
-    seen = (1 - prior) * strangers + prior * matches.
-    """
-    prior = learned["probability_two_random_records_match"]
-    for before, level in zip(scoring.scored_levels(seen), scoring.scored_levels(learned), strict=True):
-        match = level.get("m_probability")
-        stranger = max(RAREST, (before.get("u_probability", 0.0) - prior * (match or 0.0)) / (1 - prior))
-        level["u_probability"] = stranger
-        level["m_probability"] = max(match, min(SELDOM, stranger * 100)) if match else min(stranger, UNSEEN)
-    return learned
-
-
-def _unseen(learned: dict[str, Any]) -> list[str]:
-    """Levels that no match of the training had: what they weigh is assumed."""
-    return [
-        f"{comparison['output_column_name']}: {level['label_for_charts']}"
-        for comparison in learned["comparisons"]
-        for level in scoring.scored_levels({"comparisons": [comparison]})
-        if "m_probability" not in level
-    ]
+    ).create_settings_dict("duckdb")
 
 
 def _frequencies(connection: DuckDBPyConnection, settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -156,3 +156,54 @@ def test_implied_prior__of_clear_scores__is_the_share_of_matches():
 def test_log_odds__of_a_half__is_nought():
     assert thresholds.log_odds(0.5) == 0.0
     assert math.isclose(thresholds.probabilities(np.array([3.0]))[0], 8 / 9)
+
+
+def test_calibrated__without_judgements__believes_the_model():
+    slope, shift = thresholds.calibrated(np.array([]), np.array([], dtype=bool))
+
+    assert (slope, shift) == pytest.approx((1.0, 0.0), abs=1e-6)
+
+
+def test_calibrated__a_model_that_is_four_bits_too_sure__is_taken_back():
+    weights = np.linspace(-10, 20, 2_000)
+    labels = np.random.default_rng(1).random(2_000) < thresholds.probabilities(weights - 4)
+
+    slope, shift = thresholds.calibrated(weights, labels)
+
+    assert slope == pytest.approx(1.0, abs=0.2)
+    assert shift == pytest.approx(-4.0, abs=0.8)
+
+
+def test_calibrated__stewards_who_always_agree__stays_finite():
+    slope, shift = thresholds.calibrated(np.array([5.0, 6.0, 7.0]), np.array([True, True, True]))
+
+    assert 0.5 < slope < 2.0
+    assert abs(shift) < 3.0
+
+
+@pytest.mark.parametrize(
+    ("trait", "given", "column", "expected"),
+    [
+        ("full_name", "Lovelace, Ada", "surname", "lovelace"),
+        ("full_name", "Mme Ada Lovelace", "given_name", "ada"),
+        ("full_name", "Ada King Lovelace", "middle_name", "king"),
+        ("surname", "Smith Jr", "surname", "smith"),
+        ("given_name", "Bob", "given_root", "robert"),
+        ("surname", "Phillips", "surname_sound", "flps"),
+        ("date_of_birth", "12 décembre 1908", "dob", "19081212"),
+        ("date_of_birth", "Dec 12, 1908", "dob", "19081212"),
+        ("date_of_birth", "3/31/54", "dob", "19540331"),
+        ("date_of_birth", "1954", "birth_year", "1954"),
+        ("date_of_birth", "1954", "dob", None),
+        ("gender", "Femme", "gender", "f"),
+        ("phone", "000 000 000", "phone", None),
+        ("street", "12 av. Foch", "street", "12 avenue foch"),
+        ("full_address", "123 Main St, Las Vegas NV 89132", "postcode", "89132"),
+        ("full_address", "123 Main St, Las Vegas NV 89132", "city", "las vegas"),
+        ("organisation", "Dupont S.A.R.L.", "organisation", "dupont"),
+        ("organisation", "Ashcroft Plastics Ltd", "initials", "ap"),
+        ("email", "a.b+shop@x.fr", "email_name", "ab"),
+    ],
+)
+def test_clean__of_a_value_written_otherwise__is_what_can_be_compared(duck, trait, given, column, expected):
+    assert cleaned(duck, {trait: given})[0][column] == expected

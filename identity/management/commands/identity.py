@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|models|undo|history|households|opinions|evaluate`."""
+"""`manage.py identity train|resolve|models|undo|history|households|opinions|evaluate|columns`."""
 
 import argparse
 from collections.abc import Mapping
@@ -42,8 +42,17 @@ class Command(TesseraCommand):
         evaluate.add_argument("--truth", required=True, metavar="COLUMN")
         evaluate.add_argument("--mapping", type=Path, metavar="FILE.yaml")
 
+        proposed = actions.add_parser(
+            "columns", help="show which column of a file holds which trait, as YAML to change"
+        )
+        proposed.add_argument("file", type=Path)
+
     def handle(self, *args: Any, **options: Any) -> None:
-        self.emit(getattr(self, options["action"])(options))
+        result = getattr(self, options["action"])(options)
+        if options["action"] == "columns" and not self.as_json:
+            self.stdout.write(result["mapping"])  # so that it can be sent into a file, and be changed there
+            return
+        self.emit(result)
 
     def train(self, options: dict[str, Any]) -> dict[str, Any]:
         return linkage.train(workspace_id=self.workspace_id(options), seed=options["seed"], now=timezone.now())
@@ -87,6 +96,9 @@ class Command(TesseraCommand):
         return evaluation.evaluate(
             options["file"], key=options["key"], truth=options["truth"], mapping_file=options["mapping"]
         )
+
+    def columns(self, options: dict[str, Any]) -> dict[str, Any]:
+        return evaluation.propose(options["file"])
 
 
 VERSIONS_NAMED = {"list": 0, "show": 1, "activate": 1, "compare": 2}

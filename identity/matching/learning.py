@@ -1,0 +1,130 @@
+"""What agreement says, learnt without labels: expectation–maximisation over counted patterns of agreement.
+
+A pattern is the level at which each comparison found two records (-1: nothing to compare). Pairs are counted by pattern
+first, so learning costs by the number of patterns and not of pairs: many starts and many rounds are cheap.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Levels = list[Floats]
+"""For each comparison the probability of each of its levels"""
+
+ROUNDS: Final = 500
+SETTLED: Final = 1e-8  # of the log-likelihood for each pair: less gain than this is none
+_SMALLEST: Final = 1e-9
+_SHARES: Final = (0.5, 0.05, 0.002)  # of matches, to start from
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """`levels` has a row for each pattern and a column for each comparison; `counts` says how many pairs had it."""
+
+    levels: npt.NDArray[np.int64]
+    counts: Floats
+    sizes: tuple[int, ...]  # how many levels each comparison has
+
+    @property
+    def pairs(self) -> float:
+        return float(self.counts.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What one start of one session came to. `found` counts the matches at each level, not their shares."""
+
+    share: float
+    found: Levels
+    likelihood: float
+    has_converged: bool
+
+
+def shares_of(patterns: Patterns, weights: Floats | None = None) -> Levels:
+    """How often each level occurs among the pairs at which there was something to compare."""
+    return [found / max(found.sum(), _SMALLEST) for found in _counted(patterns, weights)]
+
+
+def learn(patterns: Patterns, strangers: Levels, active: Sequence[int]) -> Learnt:
+    """The best of several starts, by likelihood. What `strangers` share is known and stays.
+
+    A start can end with the classes in each other's place or with nothing found; the likelihood tells them apart.
+    """
+    return max((_climb(patterns, strangers, active, *start) for start in _starts(strangers)), key=_quality)
+
+
+def _quality(learnt: Learnt) -> float:
+    return learnt.likelihood
+
+
+def _starts(strangers: Levels) -> Iterator[tuple[float, Levels]]:
+    """Matches agree at the first level mostly; or as strangers do, but for the rare levels, which are likelier."""
+    falling = [_normal(0.3 ** np.arange(one.size, dtype=np.float64)) for one in strangers]
+    rarer = [
+        _normal(np.sqrt(np.maximum(one, _SMALLEST)) ** 0.5 * fall) for one, fall in zip(strangers, falling, strict=True)
+    ]
+    for share in _SHARES:
+        yield share, falling
+        yield share, rarer
+
+
+def _normal(values: Floats) -> Floats:
+    shares: Floats = values / values.sum()
+    return shares
+
+
+def _climb(patterns: Patterns, strangers: Levels, active: Sequence[int], share: float, matches: Levels) -> Learnt:
+    """Until the likelihood of all pairs gains nothing more, or the rounds are used up: then it has not converged."""
+    unlike = _evidence(patterns, strangers, active)
+    before, has_converged = -np.inf, False
+    for _ in range(ROUNDS):
+        alike = _evidence(patterns, matches, active) + np.log(share)
+        both = np.logaddexp(alike, unlike + np.log1p(-share))
+        likely = np.exp(alike - both)
+        likelihood = float(patterns.counts @ both)
+        matches = shares_of(patterns, likely)
+        share = float(np.clip(patterns.counts @ likely / patterns.pairs, _SMALLEST, 1 - _SMALLEST))
+        has_converged = likelihood - before < SETTLED * patterns.pairs
+        if has_converged:
+            break
+        before = likelihood
+    return Learnt(share, _counted(patterns, likely), likelihood, has_converged)
+
+
+def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floats:
+    total = np.zeros(patterns.counts.size)
+    for place in active:
+        padded = np.append(np.log(np.maximum(levels[place], _SMALLEST)), 0.0)  # -1, nothing to compare, takes the last
+        total += padded[patterns.levels[:, place]]
+    return total
+
+
+def _counted(patterns: Patterns, weights: Floats | None) -> Levels:
+    weighted: Floats = patterns.counts if weights is None else patterns.counts * weights
+    return [
+        np.bincount(patterns.levels[:, place] + 1, weights=weighted, minlength=size + 1)[1:].astype(np.float64)
+        for place, size in enumerate(patterns.sizes)
+    ]
+
+
+def correlations(patterns: Patterns) -> Floats:
+    """For two comparisons each, how many bits likelier it is that strangers agree on both than if neither knew of the
+    other. Evidence that comes twice is counted twice: such columns belong into one comparison.
+    """
+    first = (patterns.levels == 0).astype(np.float64)
+    filled = (patterns.levels >= 0).astype(np.float64)
+    weighed = first * patterns.counts[:, None]
+    together = weighed.T @ first
+    compared = np.maximum((filled * patterns.counts[:, None]).T @ filled, 1)
+    alone = (weighed.T @ filled) / compared
+    usual = alone * alone.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bits = np.log2(together / compared / usual)
+    return np.where(together >= _ENOUGH, bits, 0.0)
+
+
+_ENOUGH: Final = 30  # pairs that agree on both, or chance speaks

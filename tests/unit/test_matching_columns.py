@@ -1,0 +1,83 @@
+"""Recognising columns: names and contents, English and French."""
+
+import pytest
+
+from identity.matching import columns
+
+PEOPLE = [
+    {"first": given, "last": last, "born": born, "town": town, "code": code}
+    for given, last, born, town, code in (
+        ("James", "Okafor", "12/03/1980", "Leeds", "LS1 4AP"),
+        ("Sophie", "Martin", "31/12/1975", "Lyon", "69002"),
+        ("Robert", "Nilsson", "1/2/1991", "Leeds", "LS2 8AB"),
+        ("Catherine", "Dubois", "5/5/1966", "Lyon", "69003"),
+        ("William", "Achebe", "7/8/2001", "Paris", "75011"),
+        ("Thomas", "Lefevre", "17/8/1999", "Paris", "75012"),
+    )
+] * 2
+
+
+def holding(**named):
+    """Rows with these columns, each with the contents of one of `PEOPLE`'s."""
+    return [{name: row[content] for name, content in named.items()} for row in PEOPLE]
+
+
+@pytest.mark.parametrize(
+    ("name", "trait"),
+    [
+        ("Prénom", "given_name"), ("nom", "surname"), ("date_naissance", "date_of_birth"), ("code_postal", "postcode"),
+        ("ville", "city"), ("adresse", "street"), ("tel", "phone"), ("courriel", "email"), ("sexe", "gender"),
+        ("siret", "national_id"), ("raison_sociale", "organisation"), ("firstName", "given_name"),
+        ("LAST NAME", "surname"), ("customer_email_address", "email"), ("billing_city", "city"), ("contact_name", "full_name"),
+    ],
+)  # fmt: skip
+def test_recognise__a_name__in_english_or_french(name, trait):
+    assert columns.recognise([name], []) == {trait: name}
+
+
+def test_recognise__names_that_say_nothing__goes_by_contents():
+    rows = holding(a="first", b="last", c="born", d="code")
+
+    assert columns.recognise("abcd", rows) == {
+        "given_name": "a", "surname": "b", "date_of_birth": "c", "postcode": "d",
+    }  # fmt: skip
+
+
+def test_recognise__a_name_that_is_wrong__yields_to_the_contents():
+    rows = holding(email="born", first_name="first")
+
+    assert columns.recognise(["email", "first_name"], rows) == {"given_name": "first_name", "date_of_birth": "email"}
+
+
+def test_recognise__two_columns_swapped__are_swapped_back():
+    rows = holding(city="code", postcode="town", given_name="last", surname="first")
+
+    assert columns.recognise(["city", "postcode", "given_name", "surname"], rows) == {
+        "given_name": "surname", "surname": "given_name", "city": "postcode", "postcode": "city",
+    }  # fmt: skip
+
+
+def test_recognise__a_column_that_counts_the_rows__is_no_telephone():
+    rows = [{"number": str(10_000_000 + place)} for place in range(20)]
+
+    assert columns.recognise(["number"], rows) == {}
+
+
+def test_recognise__two_mailboxes__keeps_both():
+    rows = [{"mail": "a@x.fr", "work": "b@y.fr"}, {"mail": "c@x.fr", "work": "d@y.fr"}]
+
+    assert columns.recognise(["mail", "work"], rows) == {"email": "mail", "other_email": "work"}
+
+
+def test_recognise__a_tenth_of_junk__changes_nothing():
+    rows = [{"mail": "ada@x.fr"}] * 9 + [{"mail": "none"}]
+
+    assert columns.recognise(["mail"], rows) == {"email": "mail"}
+
+
+def test_recognise__an_empty_column__goes_by_its_name():
+    assert columns.recognise(["dob"], [{"dob": ""}, {"dob": None}]) == {"date_of_birth": "dob"}
+
+
+def test_as_yaml__of_any_name__is_read_back():
+    assert columns.as_yaml({"email": "it's"}, key="no") == "key: 'no'\ntraits:\n  email: 'it''s'\n"

@@ -1,0 +1,121 @@
+"""Learning from counted patterns: what was put in comes out, junk is set aside, and bad input ends in a word."""
+
+import numpy as np
+import pytest
+
+from identity.matching import engine, features, learning, training
+from identity.matching.learning import Patterns
+
+MATCHES = [np.array([0.9, 0.1]), np.array([0.8, 0.2]), np.array([0.7, 0.3])]
+STRANGERS = [np.array([0.01, 0.99]), np.array([0.05, 0.95]), np.array([0.1, 0.9])]
+
+
+def mixed(share, *, of=100_000):
+    """Pairs as two independent classes give them, exactly."""
+    places = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    of_class = [np.prod([one[places[:, c]] for c, one in enumerate(levels)], axis=0) for levels in (MATCHES, STRANGERS)]
+    return Patterns(places, of * (share * of_class[0] + (1 - share) * of_class[1]), (2, 2, 2))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5, 0.95])
+def test_learn__pairs_of_two_classes__finds_them_again(share):
+    learnt = learning.learn(mixed(share), STRANGERS, [0, 1, 2])
+
+    assert learnt.has_converged
+    assert learnt.share == pytest.approx(share, rel=0.05)
+    for found, expected in zip(learnt.found, MATCHES, strict=True):
+        assert found / found.sum() == pytest.approx(expected, abs=0.03)
+
+
+def test_learn__too_few_rounds__is_told(monkeypatch):
+    monkeypatch.setattr(learning, "ROUNDS", 2)
+
+    assert not learning.learn(mixed(0.05), STRANGERS, [0, 1, 2]).has_converged
+
+
+def test_correlations__of_a_column_and_its_copy__are_high():
+    places = np.array([[0, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]])
+    patterns = Patterns(places, np.array([100.0, 9_900.0, 100.0, 9_900.0]), (2, 2, 2))
+
+    bits = learning.correlations(patterns)
+
+    assert bits[0, 1] == pytest.approx(np.log2(100))
+    assert bits[0, 2] == pytest.approx(0.0)
+
+
+@pytest.fixture
+def duck():
+    with engine.connect(memory_limit="512MB", threads=1) as connection:
+        yield connection
+
+
+def load(duck, records):
+    engine.load(
+        duck, [(place, None, *(one.get(trait) for trait in features.TRAITS)) for place, one in enumerate(records)]
+    )
+
+
+def crowd(size, **changes):
+    """People of whom each has two records, with names that nobody else has."""
+    one = [
+        {
+            "given_name": f"g{chr(97 + n % 26)}{n}", "surname": f"s{n}{chr(97 + n % 7)}", "email": f"u{n}@x.fr",
+            "date_of_birth": f"19{n % 90 + 10}-{n % 12 + 1:02}-{n % 28 + 1:02}", "city": f"town{n % 40}",
+        }
+        for n in range(size // 2)
+    ]  # fmt: skip
+    return [{**person, **changes} for person in one for _ in range(2)]
+
+
+def test_rules__one_junk_mailbox_on_many_records__loses_the_mailbox_and_not_the_rule(duck, monkeypatch):
+    monkeypatch.setattr(training, "MOST_PAIRS_OF_SMALL_DATA", 1_000)
+    monkeypatch.setattr(training, "PAIRS_PER_RECORD", 1)
+    records = crowd(2_000)
+    for one in records[:600]:
+        one["email"] = "a@b.fr"
+    load(duck, records)
+
+    rules, set_aside = training.chosen_rules(duck, [("email",)], len(records))
+
+    assert [training.pairs_made_by(duck, rule) for rule in rules] == [700]
+    assert set_aside == [{"rule": "email", "pairs": 600 * 599 // 2 + 700, "values": 1}]
+
+
+def test_rules__a_birthday_that_all_share__is_no_rule(duck):
+    load(duck, crowd(2_000, date_of_birth="1970-01-01"))
+
+    rules, set_aside = training.chosen_rules(duck, [("dob",), ("email",)], 2_000)
+
+    assert rules == [("email",)]
+    assert [one["rule"] for one in set_aside] == ["dob"]
+
+
+def test_train__columns_that_say_nothing__are_left_out_and_the_rest_learns(duck):
+    load(duck, crowd(400, city="Paris", phone=None))
+
+    model = training.train(duck)
+
+    assert "city" not in model.metadata["columns"]
+    assert "phone" not in model.metadata["columns"]
+    assert model.metadata["unconverged"] == []
+
+
+def test_train__twice__gives_the_same_model(duck):
+    load(duck, crowd(400))
+
+    first, again = training.train(duck), training.train(duck)
+
+    assert first.settings == again.settings
+
+
+def test_train__nothing_in_common__says_so(duck):
+    load(duck, [{"given_name": f"g{n}", "surname": f"s{n}"} for n in range(50)])
+
+    with pytest.raises(training.TooLittleToLearnError):
+        training.train(duck)
+
+
+def test_unusable_values__placeholders_and_role_mailboxes__are_counted(duck):
+    load(duck, [{"email": "info@x.fr", "surname": "N/A"}, {"email": "ada@x.fr", "surname": "King"}])
+
+    assert features.unusable_values(duck) == {"surname": 1, "email": 1}
