@@ -263,5 +263,8 @@ def set_aside_in(workspace_id: int, *, most: int = 200) -> list[SetAside]:
         }
         cursor.execute(_COMPANIONS, asked)
         rows = cursor.fetchall()
-    found = [SetAside(*row, int(min(resolver.most_companions(row[2], limits), MOST_OF_A_TYPE))) for row in rows]
+    found = [
+        SetAside(one, name, kind, number, int(min(resolver.most_companions(kind, limits), MOST_OF_A_TYPE)))
+        for one, name, kind, number in rows
+    ]
     return [one for one in found if one.number > one.most][:most]
