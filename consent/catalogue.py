@@ -57,6 +57,7 @@ PERSONAL_TABLES: Final = frozenset(
     {
         "announcement",
         "audience_member",
+        "blocking_key",
         "breach_evidence",
         "confirmation",
         "consent_record",
@@ -107,6 +108,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "profile"): "ids only: which profile redirects to which",
     (Purpose.IDENTITY, "judgement"): "ids and weights",
     (Purpose.IDENTITY, "review_pair"): "ids and weights",
+    (Purpose.IDENTITY, "blocking_key"): "ids and keyed hashes; what the records say is read through the gate",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (
         Purpose.ADVERTISING,

@@ -73,7 +73,6 @@ FROM raw
 """
 
 _CLEAN: Final = r"""
-CREATE OR REPLACE TABLE record AS
 WITH plain AS (
     SELECT unique_id, unique_in,
         COALESCE(said(given_name), regexp_extract(said(full_name), '^(\S+) ', 1)) AS given_found,
@@ -106,10 +105,23 @@ COLUMNS: Final = (
 
 def clean(connection: DuckDBPyConnection) -> None:
     """Make table `record` from table `raw` (unique_id, unique_in, and the standard traits as text)."""
+    learn_macros(connection)
+    connection.execute(f"CREATE OR REPLACE TABLE record AS {cleaning(is_day_first=says_day_first(connection))}")
+
+
+def learn_macros(connection: DuckDBPyConnection) -> None:
     for macro in _MACROS:
         connection.execute(macro)
-    day_first = connection.execute(_DAY_FIRST).fetchall()[0][0]
-    connection.execute(_CLEAN.replace("$day_first", str(bool(day_first)).lower()))
+
+
+def says_day_first(connection: DuckDBPyConnection) -> bool:
+    """What the dates of table `raw` say of their own order."""
+    return bool(connection.execute(_DAY_FIRST).fetchall()[0][0])
+
+
+def cleaning(*, is_day_first: bool) -> str:
+    """The query that makes clean records of table `raw`."""
+    return _CLEAN.replace("$day_first", str(is_day_first).lower())
 
 
 def filled_columns(connection: DuckDBPyConnection, *, share: float = 0.01) -> frozenset[str]:

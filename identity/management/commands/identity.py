@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|evaluate`."""
+"""`manage.py identity train|resolve|index|evaluate`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from cdp.management.command import TesseraCommand
 from identity import evaluation, linkage
+from identity.live import index
 from identity.matching.training import SEED
 
 
@@ -20,6 +21,7 @@ class Command(TesseraCommand):
         train = actions.add_parser("train", help="learn from the records of the workspace, and freeze the model")
         train.add_argument("--seed", type=int, default=SEED)
         actions.add_parser("resolve", help="score all records with the latest model, judge, and cluster")
+        actions.add_parser("index", help="make the keys by which arrivals are compared at once, for the latest model")
         evaluate = actions.add_parser("evaluate", help="run the same path on a labelled file, without a workspace")
         evaluate.add_argument("file", type=Path)
         evaluate.add_argument("--id", required=True, metavar="COLUMN", dest="key")
@@ -34,6 +36,11 @@ class Command(TesseraCommand):
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
         return linkage.resolve(workspace_id=self.workspace_id(options), clock=timezone.now)
+
+    def index(self, options: dict[str, Any]) -> dict[str, Any]:
+        return index.build_index(
+            workspace_id=self.workspace_id(options), now=timezone.now(), progress=lambda keys: self.say(f"{keys} keys")
+        )
 
     def evaluate(self, options: dict[str, Any]) -> dict[str, Any]:
         return evaluation.evaluate(
