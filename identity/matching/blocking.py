@@ -76,7 +76,7 @@ def _equal_sides(condition: exp.Expression) -> Iterator[tuple[str, str]]:
 
 
 def _side(expression: exp.Expression) -> str:
-    """ "l" or "r", or of both or none "": no key can be made of that."""
+    """Of which record the expression speaks. Of both or none it is "": no key can be made of that."""
     tables = {column.table for column in expression.find_all(exp.Column)}
     return tables.pop() if len(tables) == 1 else ""
 

@@ -18,6 +18,7 @@ Row = tuple[Any, ...]
 Pair = tuple[int, int, float, dict[str, float]]
 
 _RAW: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for name in ("unique_in", *features.TRAITS))])
+_ARROW_TYPES: Final = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "DOUBLE": pa.float64()}
 _ASKED: Final = pa.schema([("left_id", pa.int64()), ("right_id", pa.int64())])
 
 # The same functions as in `features`, set up a hundred times faster, which for one record is all that counts: a text is
@@ -117,7 +118,8 @@ class CompiledModel:
         self._duck.execute("CREATE TABLE asked (left_id BIGINT, right_id BIGINT)")
         frequencies = "".join(f", NULL::DOUBLE AS tf_{column}" for column in frequency_columns)
         self._duck.execute(f"CREATE TABLE record AS SELECT *{frequencies} FROM ({cleaning})")  # noqa: S608  # our own statements
-        return self._duck.execute("SELECT * FROM record").to_arrow_table().schema
+        described = self._duck.execute("DESCRIBE record").fetchall()
+        return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind, *_ in described])
 
 
 def _weigh_sql(model: FrozenModel, frequency_columns: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
@@ -22,6 +21,8 @@ from identity.live import index, records, stage
 from identity.matching import engine, features, scoring, training
 from identity.models import BlockingIndex, BlockingKey, Judgement, LinkageModel, ReviewPair
 from tests.factories import SourceFactory, febrl, say
+
+pytestmark = pytest.mark.slow
 
 PEOPLE = 60
 MANY = 250
@@ -182,7 +183,7 @@ def test_arrival__of_somebody_who_permits_now__is_compared(workspace, one_and_ot
     say(other, Purpose.IDENTITY, ConsentState.REFUSED)
     arrive(workspace, [other], now)
     assert not BlockingKey.objects.filter(identifier_id=other.pk).exists()
-    say(other, Purpose.IDENTITY, ConsentState.GIVEN, now=now + timedelta(days=1))
+    say(other, Purpose.IDENTITY, ConsentState.GIVEN, at=now)
 
     arrive(workspace, [other], now, cause=Cause.CONSENT)
 
@@ -283,7 +284,6 @@ def batch_alone(workspace, model):
         return {pair[:2]: pair[2] for pair in engine.pairs_above(duck, model.metadata["thresholds"]["upper"])}
 
 
-@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(order=orders, cuts=cuts, changes=changes)
 def test_any_order_of_arrival__and_the_batch_after_it__agree(order, cuts, changes, workspace, live, source, now):
