@@ -15,7 +15,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
 from consent import gate
-from identity import golden, queries, training
+from identity import golden, plans, queries, training
 from identity.matching import blocking, engine, features
 from identity.matching.compiled import CompiledModel
 from identity.models import BlockingIndex, LinkageModel
@@ -85,7 +85,7 @@ SELECT %(workspace)s, * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]) ON C
 def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
     """Of (record, key). What is unchanged is not written."""
     given = {**_of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
-    with connection.cursor() as cursor:
+    with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_FORGET_KEYS, given)
         cursor.execute(_KEEP_KEYS, given)
 

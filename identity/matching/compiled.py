@@ -3,7 +3,7 @@ prepared. The same cleaning, rules, parameters and frequencies as in the batch g
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,7 +18,14 @@ Row = tuple[Any, ...]
 Pair = tuple[int, int, float, dict[str, float]]
 
 _RAW: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for name in ("unique_in", *features.TRAITS))])
-_ARROW_TYPES: Final = {"BIGINT": pa.int64(), "VARCHAR": pa.string(), "DOUBLE": pa.float64()}
+_ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "DOUBLE": pa.float64(),
+    "INTEGER": pa.int32(),
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.string()),
+}
 _ASKED: Final = pa.schema([("left_id", pa.int64()), ("right_id", pa.int64())])
 
 # The same functions as in `features`, set up a hundred times faster, which for one record is all that counts: a text is
@@ -43,9 +50,8 @@ class CompiledModel:
         self, model: FrozenModel, *, is_day_first: bool, salt: str, memory_limit: str, threads: int = 1
     ) -> None:
         self._turn = threading.Lock()
-        self._duck = duckdb.connect(
-            ":memory:", config={"memory_limit": memory_limit, "threads": threads, "temp_directory": ""}
-        )
+        bounds: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": threads}
+        self._duck = duckdb.connect(":memory:", config={**bounds, "temp_directory": ""})
         self._duck.execute("SET enable_progress_bar = false")
         features.learn_macros(self._duck)
         for macro in _QUICK_MACROS:
