@@ -9,10 +9,11 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, IdentifierTrait
 from cdp.models.digests import identifier_digest
-from consent import gate
+from consent import erasure, gate
 from consent.models import ConsentState
 from identity import linkage, queries
 from identity import services as identity
@@ -188,6 +189,16 @@ def test_arrival__of_somebody_who_permits_now__is_compared(workspace, one_and_ot
     arrive(workspace, [other], now, cause=Cause.CONSENT)
 
     assert judged().keys() == {(one.pk, other.pk)}
+
+
+def test_erasure__of_a_person__takes_the_keys_along(workspace, one_and_other, source, now):
+    one, other = one_and_other
+    say_of(other, source, some_people(MANY)[7], now)
+    arrive(workspace, [other], now)
+
+    erasure.erase_person(workspace_id=workspace.pk, identifier=Named("crm:id", one.value), now=now)
+
+    assert set(BlockingKey.objects.values_list("identifier_id", flat=True)) == {other.pk}
 
 
 def test_arrival__after_an_undo__is_not_merged_again(workspace, one_and_other, now):
