@@ -38,22 +38,24 @@ TRAITS = """
 INSERT INTO core.identifier_trait (workspace_id, identifier_id, source_id, name, value, observed_at, confidence)
 SELECT %(workspace)s, n, %(source)s, t.name, to_jsonb(t.value), %(now)s, 1
 FROM generate_series(%(first)s::bigint, %(last)s) AS n,
-LATERAL (SELECT n * 7919 %% (%(people)s * 7 / 10) AS p, n * 7919 >= %(people)s * 7 / 10 AS again) AS person,
+LATERAL (SELECT n * 7919 %% (%(people)s * 7 / 10) AS p, n > %(people)s * 7 / 10 AS again) AS person,
 LATERAL (SELECT ('x' || substr(md5('a' || p), 1, 7))::bit(28)::int / 268435456.0 AS a,
                 ('x' || substr(md5('b' || p), 1, 7))::bit(28)::int / 268435456.0 AS b,
                 ('x' || substr(md5('c' || p), 1, 7))::bit(28)::int / 268435456.0 AS c,
-                ('x' || substr(md5('d' || p), 1, 7))::bit(28)::int / 268435456.0 AS d) AS random,
+                ('x' || substr(md5('d' || p), 1, 7))::bit(28)::int / 268435456.0 AS d,
+                ('x' || substr(md5('e' || p), 1, 7))::bit(28)::int / 268435456.0 AS e,
+                ('x' || substr(md5('f' || p), 1, 7))::bit(28)::int / 268435456.0 AS f) AS random,
 LATERAL (SELECT translate(md5('g' || floor(2000 * a * a)), '0123456789', 'ghijklmnop') AS given,
                 translate(md5('s' || floor(40000 * b * b)), '0123456789', 'ghijklmnop') AS family,
                 floor(400 * c * c)::int AS town) AS names,
 LATERAL (VALUES
     ('given_name', left(given, 7)),
     ('surname', CASE WHEN again AND n %% 3 = 0 THEN left(family, 4) || 'z' || substr(family, 6, 3) ELSE left(family, 8) END),
-    ('date_of_birth', (date '1940-01-01' + floor(25000 * d)::int)::text),
+    ('date_of_birth', (date '1940-01-01' + floor(25000 * d)::int + CASE WHEN again AND n %% 11 = 0 THEN 1 ELSE 0 END)::text),
     ('email', CASE WHEN NOT (again AND n %% 3 = 1) THEN left(given, 3) || '.' || left(family, 8) || p || '@example.com' END),
-    ('street', floor(1 + 150 * a)::int || ' rue ' || translate(md5('r' || floor(9000 * c)), '0123456789', 'ghijklmnop')),
-    ('city', left(translate(md5('t' || town), '0123456789', 'ghijklmnop'), 9)),
-    ('postcode', (10000 + town * 7 + floor(b * 6)::int)::text)
+    ('street', floor(1 + 150 * e)::int || ' rue ' || translate(md5('r' || floor(9000 * f)), '0123456789', 'ghijklmnop')),
+    ('city', CASE WHEN again AND n %% 5 = 0 THEN 'elsewhere' ELSE left(translate(md5('t' || town), '0123456789', 'ghijklmnop'), 9) END),
+    ('postcode', (10000 + town * 7 + floor(f * 6)::int)::text)
 ) AS t (name, value)
 WHERE t.value IS NOT NULL
 """
