@@ -35,7 +35,7 @@ GROUP BY i.id, i.type HAVING count(*) > 1
 
 def records_of(identifier_ids: Iterable[int], rules: Rules) -> list[tuple[Any, ...]]:
     """Through the gate: of whoever does not permit it there is none."""
-    given = {
+    given: dict[str, Any] = {
         "ids": bigints(identifier_ids),
         "traits": list(features.TRAITS),
         "unique_types": [kind for kind, limit in rules.limits.items() if limit == 1],
@@ -63,7 +63,7 @@ SELECT DISTINCT LEAST(one, other), GREATEST(one, other) FROM ranked WHERE place 
 
 def pairs_sharing(asked: Collection[tuple[int, int]]) -> set[Pair]:
     """Of (record, key): that record with every other one that has the key."""
-    given = {
+    given: dict[str, Any] = {
         **_of_keys(asked),
         "most_of_a_key": MOST_OF_A_KEY,
         "most_candidates": MOST_CANDIDATES,
@@ -95,7 +95,7 @@ SELECT LEAST(one, other), GREATEST(one, other) FROM decided WHERE EXISTS (
 
 def pairs_decided(identifier_ids: Iterable[int], asked: Collection[tuple[int, int]]) -> set[Pair]:
     """What was judged or asked of them before and still shares a key, however many others have it."""
-    given = {**_of_keys(asked), "ids": bigints(identifier_ids)}
+    given: dict[str, Any] = {**_of_keys(asked), "ids": bigints(identifier_ids)}
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_DECIDED, given)
         return set(cursor.fetchall())

@@ -62,12 +62,12 @@ def _equalities(rule: str) -> Iterator[tuple[str, str]]:
         yield from _equal_sides(condition)
 
 
-def _conditions(rule: str) -> Iterator[exp.Expression]:
+def _conditions(rule: str) -> Iterator[exp.Expr]:
     parsed = sqlglot.parse_one(rule, dialect=_DIALECT).unnest()
     yield from (part.unnest() for part in parsed.flatten()) if isinstance(parsed, exp.And) else (parsed,)
 
 
-def _equal_sides(condition: exp.Expression) -> Iterator[tuple[str, str]]:
+def _equal_sides(condition: exp.Expr) -> Iterator[tuple[str, str]]:
     """What of the one record equals what of the other; nothing of any other condition."""
     if isinstance(condition, exp.EQ):
         sides = {_side(part): part for part in (condition.this, condition.expression)}
@@ -75,13 +75,13 @@ def _equal_sides(condition: exp.Expression) -> Iterator[tuple[str, str]]:
             yield _of_record(sides["l"]), _of_record(sides["r"])
 
 
-def _side(expression: exp.Expression) -> str:
+def _side(expression: exp.Expr) -> str:
     """Of which record the expression speaks. Of both or none it is "": no key can be made of that."""
     tables = {column.table for column in expression.find_all(exp.Column)}
     return tables.pop() if len(tables) == 1 else ""
 
 
-def _of_record(expression: exp.Expression) -> str:
+def _of_record(expression: exp.Expr) -> str:
     bare = expression.copy()
     for column in bare.find_all(exp.Column):
         column.set("table", None)
