@@ -104,7 +104,8 @@ def _source() -> "Source":
 
 def _model(source: "Source") -> "LinkageModel":
     """Learned from FEBRL 4, whose people are real in their errors; here nothing depends on how well it knows ours."""
-    from cdp.models.tenancy import workspace_scope  # these need the settings that the harness gives
+    from cdp.kernel.purposes import Purpose  # these need the settings that the harness gives
+    from consent import gate
     from identity.matching import engine, features, training
     from identity.models import LinkageModel
     from tests.factories import febrl
@@ -114,7 +115,7 @@ def _model(source: "Source") -> "LinkageModel":
     with engine.connect(memory_limit="2GB", threads=2) as duck:
         engine.load(duck, rows)
         frozen = training.train(duck)
-    with workspace_scope(source.workspace_id):
+    with gate.permit(Purpose.IDENTITY, workspace_id=source.workspace_id):
         return LinkageModel.objects.create(
             workspace_id=source.workspace_id, version=1, settings=dict(frozen.settings), metadata=dict(frozen.metadata),
             frequencies={column: dict(known) for column, known in frozen.frequencies.items()},
