@@ -22,6 +22,7 @@ NAMES = (
     "ingest",
     "stream",
     "linkage",
+    "live",
     "normalise",
     "plans",
     "review",

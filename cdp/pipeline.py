@@ -26,7 +26,7 @@ from cdp.models import Cause, Stage, Workspace
 from cdp.models.outbox import hand_over
 from consent import gate
 from enrichment import services as enrichment
-from identity import services as identity
+from identity.live import stage as identity
 from segments import services as segments
 
 log = structlog.get_logger()

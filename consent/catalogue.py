@@ -57,6 +57,7 @@ PERSONAL_TABLES: Final = frozenset(
     {
         "announcement",
         "audience_member",
+        "blocking_key",
         "breach_evidence",
         "confirmation",
         "consent_record",
@@ -114,6 +115,7 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "relation"): "ends the relations of people whom it may no longer see; ids and digests",
     (Purpose.IDENTITY, "membership"): "counts what hangs on a pair that waits for a steward: ids alone",
     (Purpose.IDENTITY, "audience_member"): "likewise: ids alone",
+    (Purpose.IDENTITY, "blocking_key"): "ids and keyed hashes; what the records say is read through the gate",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
     (
         Purpose.ADVERTISING,

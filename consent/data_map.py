@@ -14,6 +14,7 @@ from consent.pg_catalogue import PURPOSE_ROLES, rows
 CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "announcement": _("ids of rows at other systems"),
     "audience_member": _("digests of identifiers that were sent to destinations"),
+    "blocking_key": _("keyed hashes of what people are recognised by"),
     "breach_evidence": _("ids of people whom a breach affected"),
     "confirmation": _("who was asked to confirm a consent, and did"),
     "consent_record": _("what people permitted and refused"),

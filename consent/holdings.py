@@ -146,6 +146,7 @@ SECTIONS: Final = (
 WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
     {
         "announcement": "names what another system holds, until it is fetched and becomes a record or an event",
+        "blocking_key": "hashes made of `values`, so that records are found that may be the same person",
         "inbox": "holds what arrived for the moment until it becomes an event; a package shows the event",
         "message": "ids of messages, so that none is stored twice: nothing that the event does not have",
         "quarantine": "what was refused belongs to nobody yet: it is searched by hand, and the answer says so",

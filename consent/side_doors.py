@@ -193,7 +193,10 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     "consent_link": "hashes of the ledger",
     "consent_string": "hashes of consent strings, and what they said of a vendor",
     **dict.fromkeys(("deadline", "lookup", "outbox", "run", "sync_run", "upload"), _WORK),
-    **dict.fromkeys(("learned_model", "linkage_model", "model_activation"), "what was learned of many: weights and groups"),
+    **dict.fromkeys(
+        ("learned_model", "linkage_model", "model_activation"), "what was learned of many: weights and groups"
+    ),
+    "blocking_index": "which model the hashes of records were made for",
     **dict.fromkeys(("plan_violation", "quality_report"), "counts and shapes of what arrived"),
 }
 

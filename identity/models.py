@@ -315,3 +315,36 @@ class SurvivorshipRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.trait}: {self.get_choice_display()}"
+
+
+class BlockingIndex(models.Model):
+    """For which model the keys of a workspace were made. As long as it is the latest, arrivals are compared at once."""
+
+    workspace = models.OneToOneField(Workspace, models.CASCADE, primary_key=True)
+    model = models.ForeignKey(LinkageModel, models.CASCADE, verbose_name=_("model"))
+    is_day_first = models.BooleanField(help_text="how the batch reads a date that can be read in two ways")
+    built_at = models.DateTimeField(_("built at"))
+
+    class Meta:
+        db_table = "blocking_index"
+
+    def __str__(self) -> str:
+        return f"index of {self.workspace_id}"
+
+
+class BlockingKey(models.Model):
+    """A keyed hash of what a record says, by which others find it. No foreign key to the identifier: a key whose record
+    is gone finds nothing, and with one, whoever may write keys could probe who exists.
+    """
+
+    pk = models.CompositePrimaryKey("key", "identifier_id")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    identifier_id = models.BigIntegerField()
+    key = models.BigIntegerField()
+
+    class Meta:
+        db_table = "blocking_key"
+        indexes = [models.Index(fields=["identifier_id"], name="blocking_key_by_identifier")]
+
+    def __str__(self) -> str:
+        return f"key of {self.identifier_id}"

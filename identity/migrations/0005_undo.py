@@ -12,7 +12,7 @@ from cdp.models.access import append_only, grant, row_security
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("identity", "0003_lean_keys"),
+        ("identity", "0004_live"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

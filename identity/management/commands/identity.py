@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|models|undo|history|households|opinions|evaluate|columns`."""
+"""`manage.py identity train|resolve|index|models|undo|history|households|opinions|evaluate|columns`."""
 
 import argparse
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from cdp import rehearsal, retrospect
 from cdp.management.command import TesseraCommand
 from identity import evaluation, households, linkage, operating, undoing
+from identity.live import index
 from identity.matching.training import SEED
 from identity.review import opinions
 
@@ -36,6 +37,7 @@ class Command(TesseraCommand):
         history = actions.add_parser("history", help="what a profile was on a day")
         history.add_argument("profile", type=int)
         history.add_argument("--at", required=True, metavar="TIME", help="2026-11-21 or 2026-11-21T12:00:00Z")
+        actions.add_parser("index", help="make the keys by which arrivals are compared at once, for the active model")
         evaluate = actions.add_parser("evaluate", help="run the same path on a labelled file, without a workspace")
         evaluate.add_argument("file", type=Path)
         evaluate.add_argument("--id", required=True, metavar="COLUMN", dest="key")
@@ -91,6 +93,11 @@ class Command(TesseraCommand):
 
     def opinions(self, options: dict[str, Any]) -> dict[str, Any]:
         return opinions.give_opinions(workspace_id=self.workspace_id(options), now=timezone.now())
+
+    def index(self, options: dict[str, Any]) -> dict[str, Any]:
+        return index.build_index(
+            workspace_id=self.workspace_id(options), now=timezone.now(), progress=lambda keys: self.say(f"{keys} keys")
+        )
 
     def evaluate(self, options: dict[str, Any]) -> dict[str, Any]:
         return evaluation.evaluate(

@@ -1,0 +1,130 @@
+"""What is written of the pairs of some records: the same as the batch would, of these records alone.
+
+The batch rewrites no judgement whose weight has changed. Here it is retracted and written anew, since another order of
+arrival would have written the newer weight alone.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import connection
+
+from cdp.kernel.arrays import bigints
+from identity import plans
+from identity.matching.compiled import Pair
+
+Pairs = list[tuple[int, int]]
+
+_SCORED: Final = """
+WITH scored AS MATERIALIZED (
+    SELECT * FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(parts)s::text[])
+        AS s (left_id, right_id, weight, parts)
+),
+"""
+_TOUCHING: Final = """
+touching AS MATERIALIZED (
+    SELECT * FROM judgement WHERE left_id = ANY(%(ends)s::bigint[])
+    UNION
+    SELECT * FROM judgement WHERE right_id = ANY(%(ends)s::bigint[])
+),
+visible AS MATERIALIZED (
+    SELECT id, profile_id FROM identifier WHERE id = ANY(ARRAY(
+        SELECT left_id FROM touching UNION SELECT right_id FROM touching
+        UNION SELECT left_id FROM scored UNION SELECT right_id FROM scored
+    ))
+)
+""".replace(
+    "SELECT * FROM judgement", "SELECT id, left_id, right_id, verdict, kind, weight, retracts_id FROM judgement"
+)
+
+_RETRACT_OUTDATED: Final = """
+INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, retracts_id, created_at)
+SELECT %(workspace)s, j.left_id, j.right_id, j.verdict, j.kind, 0, '{}', %(model)s, j.id, %(now)s
+FROM touching j JOIN visible l ON l.id = j.left_id JOIN visible r ON r.id = j.right_id
+LEFT JOIN scored s ON s.left_id = j.left_id AND s.right_id = j.right_id
+WHERE j.kind = 'PROBABILISTIC' AND j.retracts_id IS NULL
+  AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
+  AND (s.left_id IS NULL OR abs(s.weight - j.weight) > 1e-9)
+RETURNING left_id, right_id
+"""
+_JUDGE: Final = """
+INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, created_at)
+SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(now)s
+FROM scored s
+WHERE NOT EXISTS (
+    SELECT 1 FROM touching j LEFT JOIN judgement later ON later.retracts_id = j.id
+    WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
+      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD')
+           OR j.kind = 'STEWARD' AND later.id IS NULL)
+)
+RETURNING left_id, right_id
+"""
+
+
+def judge(changed: Collection[int], alike: Sequence[Pair], origin: Mapping[str, Any]) -> set[int]:
+    """Retract what these records no longer support, and write what they do. Returns the ends of what was written."""
+    outdated = _written(_TOUCHING + _RETRACT_OUTDATED, changed, alike, origin)
+    judged = _written(_TOUCHING + _JUDGE, changed, alike, origin)
+    return {end for pair in outdated + judged for end in pair}
+
+
+# Between the thresholds, or refused by a guard: two people still. Asked when the identifiers are where they belong.
+_QUESTION: Final = """
+visible AS MATERIALIZED (
+    SELECT id, profile_id FROM identifier
+    WHERE id = ANY(ARRAY(SELECT left_id FROM scored UNION SELECT right_id FROM scored))
+),
+word AS MATERIALIZED (
+    SELECT j.left_id, j.right_id FROM judgement j
+    WHERE j.left_id = ANY(ARRAY(SELECT left_id FROM scored)) AND j.kind = 'STEWARD' AND j.retracts_id IS NULL
+    AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
+),
+question AS (
+    SELECT s.* FROM scored s JOIN visible l ON l.id = s.left_id JOIN visible r ON r.id = s.right_id
+    WHERE l.profile_id <> r.profile_id AND (s.left_id, s.right_id) NOT IN (SELECT left_id, right_id FROM word)
+)
+"""
+_FORGET_ASKED: Final = """
+DELETE FROM review_pair p WHERE p.id IN (
+    SELECT id FROM review_pair WHERE left_id = ANY(%(ends)s::bigint[])
+    UNION SELECT id FROM review_pair WHERE right_id = ANY(%(ends)s::bigint[])
+) AND p.judgement_id IS NULL AND (p.left_id, p.right_id) NOT IN (SELECT left_id, right_id FROM question)
+RETURNING left_id, right_id
+"""
+_ASK: Final = """
+INSERT INTO review_pair (workspace_id, left_id, right_id, weight, evidence, model_id, created_at)
+SELECT %(workspace)s, left_id, right_id, weight, parts::jsonb, %(model)s, %(now)s FROM question
+ON CONFLICT (left_id, right_id) DO UPDATE
+    SET weight = excluded.weight, evidence = excluded.evidence, model_id = excluded.model_id
+    WHERE review_pair.judgement_id IS NULL
+    AND (review_pair.weight, review_pair.model_id) IS DISTINCT FROM (excluded.weight, excluded.model_id)
+RETURNING left_id, right_id
+"""
+
+
+def ask(changed: Collection[int], scored: Sequence[Pair], origin: Mapping[str, Any]) -> None:
+    """What is no question any more is not asked; what has become one waits for a steward."""
+    _written(_QUESTION + _FORGET_ASKED, changed, scored, origin)
+    if scored:
+        _written(_QUESTION + _ASK, changed, scored, origin)
+
+
+def origin_of(*, workspace_id: int, model_id: int, now: datetime) -> dict[str, Any]:
+    return {"workspace": workspace_id, "model": model_id, "now": now}
+
+
+def _written(statement: str, changed: Collection[int], pairs: Sequence[Pair], origin: Mapping[str, Any]) -> Pairs:
+    given = {
+        **origin,
+        "ends": bigints(changed),
+        "left": bigints(pair[0] for pair in pairs),
+        "right": bigints(pair[1] for pair in pairs),
+        "weight": [pair[2] for pair in pairs],
+        "parts": [json.dumps(pair[3]) for pair in pairs],
+    }
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_SCORED + statement, given)
+        rows: Pairs = cursor.fetchall()
+        return rows

@@ -1,0 +1,136 @@
+"""The blocking keys of a workspace, and for which model they were made."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from cdp.kernel.arrays import bigints
+from cdp.kernel.errors import TesseraError
+from cdp.kernel.purposes import Purpose
+from cdp.models.digests import identifier_digest
+from consent import gate
+from identity import golden, plans, queries, registry, training
+from identity.matching import blocking, engine, features
+from identity.matching.compiled import CompiledModel
+from identity.models import BlockingIndex, LinkageModel
+
+log = structlog.get_logger()
+
+Progress = Callable[[int], None]
+_KEYS_AT_ONCE: Final = 200_000
+_MODELS_AT_HAND: Final = 4  # in one process; each holds its frequencies in memory
+
+
+class NoModelError(TesseraError):
+    """There is no trained model yet: run `identity train` or `identity resolve` first."""
+
+    code = "no_model"
+
+
+def current_index(workspace_id: int) -> BlockingIndex | None:
+    """None where no model links, or none of the keys is of the active one."""
+    model = registry.active_model(workspace_id)
+    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=model).first() if model else None
+
+
+def compiled(index: BlockingIndex) -> CompiledModel:
+    """Made once in a process. Models never change, so neither does what is made of them."""
+    return _compiled(index.workspace_id, index.model_id, index.is_day_first)
+
+
+def lower_threshold(index: BlockingIndex) -> float:
+    return _thresholds(index.model_id)[0]
+
+
+def upper_threshold(index: BlockingIndex) -> float:
+    return _thresholds(index.model_id)[1]
+
+
+@lru_cache(maxsize=_MODELS_AT_HAND)
+def _thresholds(model_id: int) -> tuple[float, float]:
+    metadata = LinkageModel.objects.values_list("metadata", flat=True).get(pk=model_id)
+    return float(metadata["thresholds"]["lower"]), float(metadata["thresholds"]["upper"])
+
+
+@lru_cache(maxsize=_MODELS_AT_HAND)
+def _compiled(workspace_id: int, model_id: int, is_day_first: bool) -> CompiledModel:  # noqa: FBT001  # a key of the cache
+    frozen = training.thawed(LinkageModel.objects.get(pk=model_id))
+    limit = settings.DUCKDB_MEMORY_LIMIT
+    return CompiledModel(frozen, is_day_first=is_day_first, salt=_salt(workspace_id), memory_limit=limit)
+
+
+def _salt(workspace_id: int) -> str:
+    """Without the pepper of the installation nobody can try out names against the hashes."""
+    return identifier_digest("blocking", str(workspace_id)).hex()
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+_FORGET_KEYS: Final = """
+DELETE FROM blocking_key WHERE identifier_id = ANY(%(ids)s::bigint[])
+AND (key, identifier_id) NOT IN (SELECT * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]))
+"""
+_KEEP_KEYS: Final = """
+INSERT INTO blocking_key (workspace_id, key, identifier_id)
+SELECT %(workspace)s, * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]) ON CONFLICT DO NOTHING
+"""
+
+
+def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
+    """Of (record, key). What is unchanged is not written."""
+    given = {**_of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_FORGET_KEYS, given)
+        cursor.execute(_KEEP_KEYS, given)
+
+
+def _of_keys(keys: Collection[tuple[int, int]]) -> dict[str, Any]:
+    return {"ones": bigints(one for one, _ in keys), "keys": bigints(key for _, key in keys)}
+
+
+# -- building it ----------------------------------------------------------------------------------------------------
+
+
+def build_index(*, workspace_id: int, now: datetime, progress: Progress = lambda _: None) -> dict[str, Any]:
+    """Make the keys of all records for the latest model. One transaction: until it ends the former index holds, and
+    the pipeline's stage of this workspace waits.
+    """
+    began = time.perf_counter()
+    with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+        golden.take_turn(permit)
+        model = registry.active_model(workspace_id)
+        if model is None:
+            raise NoModelError
+        records, keys = _build(model, now, progress)
+    log.info("blocking_index.built", workspace=workspace_id, model=model.version, records=records, keys=keys)
+    seconds = round(time.perf_counter() - began, 3)
+    return {"model": model.version, "records": records, "keys": keys, "seconds": seconds}
+
+
+def _build(model: LinkageModel, now: datetime, progress: Progress) -> tuple[int, int]:
+    workspace_id = model.workspace_id
+    with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
+        records = engine.load(duck, training.records(queries.rules_of(workspace_id)))
+        is_day_first = features.says_day_first(duck)
+        _empty(workspace_id)
+        total = 0
+        found = duck.execute(blocking.kept_keys_sql(model.settings, salt=_salt(workspace_id)))
+        while keys := found.fetchmany(_KEYS_AT_ONCE):
+            with connection.cursor() as cursor:
+                cursor.execute(_KEEP_KEYS, {**_of_keys(keys), "workspace": workspace_id})
+            total += len(keys)
+            progress(total)
+    state = {"model": model, "is_day_first": is_day_first, "built_at": now}
+    BlockingIndex.objects.update_or_create(workspace_id=workspace_id, defaults=state)
+    return records, total
+
+
+def _empty(workspace_id: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM blocking_key WHERE workspace_id = %s", [workspace_id])

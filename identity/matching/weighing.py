@@ -1,0 +1,107 @@
+"""The match weight of a pair as one expression of SQL, made of the frozen model: what Splink adds up, in the same order."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from splink.internals.misc import prob_to_match_weight
+
+Comparison = Mapping[str, Any]
+Level = Mapping[str, Any]
+
+_LEAST: Final = 1e-300  # as Splink does: no probability is so small that its logarithm is none
+
+
+def weight_sql(settings: Mapping[str, Any]) -> str:
+    """The sum of what `part_sqls` makes."""
+    terms = [f"CAST({prob_to_match_weight(settings['probability_two_random_records_match'])!r} AS DOUBLE)"]
+    for comparison in settings["comparisons"]:
+        terms.append(f"mw_{name_of(comparison)}")
+        if _has_frequencies(comparison):
+            terms.append(f"tf_of_{name_of(comparison)}")
+    return " + ".join(terms)
+
+
+def evidence_sql(settings: Mapping[str, Any]) -> str:
+    """The weight of each comparison, frequencies included."""
+    parts = []
+    for comparison in settings["comparisons"]:
+        name = name_of(comparison)
+        frequency = f" + tf_of_{name}" if _has_frequencies(comparison) else ""
+        parts.append(f"{name} := round(mw_{name}{frequency}, 3)")
+    return f"struct_pack({', '.join(parts)})"
+
+
+def part_sqls(comparison: Comparison) -> list[str]:
+    """The columns that are added up, over the column that `level_sql` makes."""
+    parts = [f"{_match_sql(comparison)} AS mw_{name_of(comparison)}"]
+    if _has_frequencies(comparison):
+        parts.append(f"{_frequency_sql(comparison)} AS tf_of_{name_of(comparison)}")
+    return parts
+
+
+def level_sql(comparison: Comparison) -> str:
+    """The place of the first level whose condition holds."""
+    whens = " ".join(
+        f"WHEN {level['sql_condition']} THEN {place}"
+        for place, level in enumerate(comparison["comparison_levels"])
+        if level["sql_condition"] != "ELSE"
+    )
+    return f"CASE {whens} ELSE {len(comparison['comparison_levels']) - 1} END AS level_{name_of(comparison)}"
+
+
+def name_of(comparison: Comparison) -> str:
+    return str(comparison["output_column_name"])
+
+
+def _match_sql(comparison: Comparison) -> str:
+    return _chosen(comparison, (f"CAST({_match_weight(level)!r} AS DOUBLE)" for level in _levels(comparison)))
+
+
+def _match_weight(level: Level) -> float:
+    if level.get("is_null_level"):
+        return 0.0
+    return math.log2(max(level["m_probability"], _LEAST) / max(level["u_probability"], _LEAST))
+
+
+def _frequency_sql(comparison: Comparison) -> str:
+    return _chosen(comparison, (_frequency_of(comparison, level) for level in _levels(comparison)))
+
+
+def _frequency_of(comparison: Comparison, level: Level) -> str:
+    column = level.get("tf_adjustment_column")
+    share = level.get("tf_adjustment_weight", 0.0)
+    if column is None or not share or level.get("is_null_level") or level["sql_condition"] == "ELSE":
+        return "CAST(0 AS DOUBLE)"
+    floor = f"CAST({level.get('tf_minimum_u_value', 0.0)!r} AS DOUBLE)"
+    usual = math.log2(_exact_u(comparison, level, column))
+    left, right = f"tf_{column}_l", f"tf_{column}_r"
+    commonest = f"greatest(coalesce({left}, {right}), coalesce({right}, {left}), {floor})"
+    adjusted = f"CAST({share!r} AS DOUBLE) * (CAST({usual!r} AS DOUBLE) - log2({commonest}))"
+    return f"CASE WHEN coalesce({left}, {right}) IS NOT NULL THEN {adjusted} ELSE CAST(0 AS DOUBLE) END"
+
+
+def _exact_u(comparison: Comparison, level: Level, column: str) -> float:
+    """How often strangers agree on the column at all: the frequency of one value is measured against it."""
+    if level.get("disable_tf_exact_match_detection"):
+        return float(level["u_probability"])
+    same = f"{column}_l={column}_r"
+    plain = {_plain(one["sql_condition"]): one for one in reversed(_levels(comparison))}
+    return float(plain[same]["u_probability"])
+
+
+def _plain(condition: str) -> str:
+    return condition.replace('"', "").replace(" ", "").lower()
+
+
+def _levels(comparison: Comparison) -> list[Level]:
+    return list(comparison["comparison_levels"])
+
+
+def _has_frequencies(comparison: Comparison) -> bool:
+    return any("tf_adjustment_column" in level for level in comparison["comparison_levels"])
+
+
+def _chosen(comparison: Comparison, values: Iterator[str]) -> str:
+    whens = " ".join(f"WHEN {place} THEN {value}" for place, value in enumerate(values))
+    return f"CASE level_{name_of(comparison)} {whens} END"

@@ -1,0 +1,321 @@
+"""What arrives is compared at once, and a later batch has nothing to add: the same pairs, weights, people and ids."""
+
+import itertools
+import json
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cdp.kernel.identifiers import Identifier as Named
+from cdp.kernel.purposes import Purpose
+from cdp.models import Cause, Identifier, IdentifierTrait
+from cdp.models.digests import identifier_digest
+from consent import erasure, gate
+from consent.models import ConsentState
+from identity import linkage, queries
+from identity import services as identity
+from identity import training as identity_training
+from identity.live import index, records, stage
+from identity.matching import engine, features, scoring, training
+from identity.models import BlockingIndex, BlockingKey, Judgement, LinkageModel, ReviewPair
+from tests.factories import SourceFactory, febrl, say
+
+pytestmark = pytest.mark.slow
+
+PEOPLE = 60
+MANY = 250
+
+
+def some_people(many):
+    chosen = {entity for entity, _ in itertools.islice(febrl.people("4a"), many)}
+    return [traits for name in ("4a", "4b") for entity, traits in febrl.people(name) if entity in chosen]
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    rows = [
+        (place, None, *(person.get(trait) for trait in features.TRAITS))
+        for place, person in enumerate(some_people(MANY))
+    ]
+    with engine.connect(memory_limit="1GB", threads=2) as duck:
+        engine.load(duck, rows)
+        return training.train(duck)
+
+
+@pytest.fixture
+def model(workspace, frozen):
+    return LinkageModel.objects.create(
+        workspace=workspace,
+        version=1,
+        settings=frozen.settings,
+        frequencies=frozen.frequencies,
+        metadata=frozen.metadata,
+    )
+
+
+@pytest.fixture
+def source(workspace):
+    return SourceFactory(workspace=workspace, name="crm")
+
+
+@pytest.fixture
+def live(workspace, model, now):
+    """An index of nobody yet: whoever comes now is compared at once."""
+    index.build_index(workspace_id=workspace.pk, now=now)
+    return model
+
+
+def come(workspace, people):
+    return Identifier.objects.bulk_create(
+        Identifier(workspace=workspace, type="crm:id", value=f"{place}", digest=identifier_digest("crm:id", f"{place}"))
+        for place, _ in enumerate(people)
+    )
+
+
+def say_of(identifier, source, traits, now):
+    IdentifierTrait.objects.filter(identifier=identifier).delete()
+    IdentifierTrait.objects.bulk_create(
+        IdentifierTrait(
+            workspace_id=identifier.workspace_id, identifier=identifier, source=source, name=name, value=value,
+            observed_at=now,
+        )
+        for name, value in traits.items()
+    )  # fmt: skip
+
+
+def arrive(workspace, identifiers, now, cause=Cause.LEARNT):
+    subjects = dict.fromkeys((one.pk for one in identifiers), cause)
+    with gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk) as permit:
+        return stage.link(permit, subjects, now=now)
+
+
+def resolve(workspace, now):
+    return linkage.resolve(workspace_id=workspace.pk, clock=lambda: now)
+
+
+def judged():
+    current = Judgement.objects.filter(retracts=None, retraction=None, kind="PROBABILISTIC")
+    return {(left, right): weight for left, right, weight in current.values_list("left_id", "right_id", "weight")}
+
+
+def asked():
+    return {
+        (left, right): weight for left, right, weight in ReviewPair.objects.values_list("left_id", "right_id", "weight")
+    }
+
+
+def profiles():
+    return dict(Identifier.objects.values_list("pk", "profile_id"))
+
+
+@pytest.fixture
+def one_and_other(workspace, live, source, now):
+    """Two records of one person: the second one arrives."""
+    people = [some_people(MANY)[0], {**some_people(MANY)[0], "city": "elsewhere"}]
+    pair = come(workspace, people)
+    for identifier, traits in zip(pair, people, strict=True):
+        say_of(identifier, source, traits, now)
+    arrive(workspace, pair[:1], now)
+    return pair
+
+
+def test_arrival__that_says_what_another_record_says__is_linked_at_once(workspace, one_and_other, live, now):
+    one, other = one_and_other
+
+    touched = arrive(workspace, [other], now)
+
+    assert profiles() == {one.pk: one.pk, other.pk: one.pk}
+    assert touched == {one.pk: Cause.MERGE, other.pk: Cause.MERGE}
+    judgement = Judgement.objects.get()
+    assert (judgement.left_id, judgement.right_id, judgement.model_id) == (one.pk, other.pk, live.pk)
+    assert judgement.weight >= live.metadata["thresholds"]["upper"]
+    assert {"given_name", "surname", "date_of_birth"} <= judgement.evidence.keys()
+
+
+def test_arrival__again_unchanged__writes_nothing(workspace, one_and_other, now):
+    arrive(workspace, one_and_other, now)
+    before = judged(), asked(), set(BlockingKey.objects.values_list("key", "identifier_id"))
+
+    arrive(workspace, one_and_other, now)
+
+    assert (judged(), asked(), set(BlockingKey.objects.values_list("key", "identifier_id"))) == before
+    assert Judgement.objects.count() == 1
+
+
+def test_arrival__that_says_something_else_now__is_parted_again(workspace, one_and_other, source, now):
+    one, other = one_and_other
+    arrive(workspace, [other], now)
+    say_of(other, source, some_people(MANY)[7], now)
+
+    arrive(workspace, [other], now)
+
+    assert judged() == {}
+    assert Judgement.objects.filter(retracts__isnull=False).count() == 1
+    assert profiles() == {one.pk: one.pk, other.pk: other.pk}
+
+
+def test_arrival__with_one_trait_left__has_no_keys(workspace, one_and_other, source, now):
+    one, other = one_and_other
+    arrive(workspace, [other], now)
+    say_of(other, source, {"city": "Paris"}, now)
+
+    arrive(workspace, [other], now)
+
+    assert not BlockingKey.objects.filter(identifier_id=other.pk).exists()
+    assert BlockingKey.objects.filter(identifier_id=one.pk).count() >= 10
+    assert judged() == {}
+
+
+def test_arrival__of_somebody_who_objects__is_not_compared(workspace, one_and_other, now):
+    one, other = one_and_other
+    say(one, Purpose.IDENTITY, ConsentState.REFUSED)
+
+    arrive(workspace, [other], now)
+
+    assert judged() == {}
+    assert asked() == {}
+
+
+def test_arrival__of_somebody_who_permits_now__is_compared(workspace, one_and_other, now):
+    one, other = one_and_other
+    say(other, Purpose.IDENTITY, ConsentState.REFUSED)
+    arrive(workspace, [other], now)
+    assert not BlockingKey.objects.filter(identifier_id=other.pk).exists()
+    say(other, Purpose.IDENTITY, ConsentState.GIVEN, at=now)
+
+    arrive(workspace, [other], now, cause=Cause.CONSENT)
+
+    assert judged().keys() == {(one.pk, other.pk)}
+
+
+def test_erasure__of_a_person__takes_the_keys_along(workspace, one_and_other, source, now):
+    one, other = one_and_other
+    say_of(other, source, some_people(MANY)[7], now)
+    arrive(workspace, [other], now)
+
+    erasure.erase_person(workspace_id=workspace.pk, identifier=Named("crm:id", one.value), now=now)
+
+    assert set(BlockingKey.objects.values_list("identifier_id", flat=True)) == {other.pk}
+
+
+def test_arrival__after_an_undo__is_not_merged_again(workspace, one_and_other, now):
+    one, other = one_and_other
+    arrive(workspace, [other], now)
+    identity.undo_merge(workspace_id=workspace.pk, left_id=one.pk, right_id=other.pk, author=None, now=now)
+
+    arrive(workspace, [one, other], now)
+
+    assert judged() == {}
+    assert asked() == {}
+
+
+def test_arrival__between_the_thresholds__is_asked_and_not_linked(workspace, one_and_other, live, frozen, now):
+    newer = LinkageModel.objects.create(
+        workspace=workspace, version=2, settings=frozen.settings, frequencies=frozen.frequencies,
+        metadata={**frozen.metadata, "thresholds": {"lower": 0.0, "upper": 1000.0}},
+    )  # fmt: skip
+    index.build_index(workspace_id=workspace.pk, now=now)
+
+    arrive(workspace, one_and_other, now)
+
+    pair = ReviewPair.objects.get()
+    assert (pair.left_id, pair.right_id, pair.model_id) == (*(one.pk for one in one_and_other), newer.pk)
+    assert 0 < pair.weight < 1000
+    assert judged() == {}
+
+
+def test_arrival__where_the_latest_model_has_no_index__waits_for_the_batch(workspace, one_and_other, frozen, now):
+    LinkageModel.objects.create(
+        workspace=workspace,
+        version=2,
+        settings=frozen.settings,
+        frequencies=frozen.frequencies,
+        metadata=frozen.metadata,
+    )
+    keys = BlockingKey.objects.count()
+
+    arrive(workspace, one_and_other, now)
+
+    assert judged() == {}
+    assert BlockingKey.objects.count() == keys
+
+
+def test_arrival__whose_key_too_many_share__is_left_to_the_batch(workspace, one_and_other, monkeypatch, now):
+    monkeypatch.setattr(records, "MOST_OF_A_KEY", 1)
+
+    arrive(workspace, [one_and_other[1]], now)
+    assert judged() == {}
+    result = resolve(workspace, now)
+
+    assert result["judgements"] == len(judged()) == 1
+
+
+def test_index__without_a_model__says_what_to_do(workspace, now):
+    with pytest.raises(index.NoModelError, match="identity train"):
+        index.build_index(workspace_id=workspace.pk, now=now)
+
+    assert not BlockingIndex.objects.exists()
+
+
+def test_index__built_at_once__has_the_keys_that_arrivals_made(workspace, one_and_other, live, now, capsys):
+    arrive(workspace, one_and_other, now)
+    made = set(BlockingKey.objects.values_list("key", "identifier_id"))
+    BlockingKey.objects.all().delete()
+
+    call_command("identity", "index", "--json", workspace=workspace.slug)
+
+    assert set(BlockingKey.objects.values_list("key", "identifier_id")) == made
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["model"], printed["records"], printed["keys"]) == (1, 2, len(made))
+
+
+def test_keys__of_another_workspace__are_other_hashes(workspace):
+    assert index._salt(workspace.pk) != index._salt(workspace.pk + 1)
+
+
+# -- any order, any batches -----------------------------------------------------------------------------------------
+
+orders = st.permutations(range(2 * PEOPLE))
+cuts = st.lists(st.integers(1, 2 * PEOPLE - 1), max_size=4, unique=True).map(sorted)
+changes = st.lists(st.tuples(st.integers(0, 2 * PEOPLE - 1), st.integers(0, 2 * PEOPLE - 1)), max_size=5)
+
+
+def batch_alone(workspace, model):
+    """The pairs that the batch would judge of the same records, without anything that was judged before."""
+    rules = queries.rules_of(workspace.pk)
+    with (
+        gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk),
+        engine.connect(memory_limit="1GB", threads=2) as duck,
+    ):
+        engine.load(duck, identity_training.records(rules))
+        scoring.score_batch(duck, identity_training.thawed(model))
+        return {pair[:2]: pair[2] for pair in engine.pairs_above(duck, model.metadata["thresholds"]["upper"])}
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(order=orders, cuts=cuts, changes=changes)
+def test_any_order_of_arrival__and_the_batch_after_it__agree(order, cuts, changes, workspace, live, source, now):
+    with transaction.atomic():
+        people = some_people(PEOPLE)
+        identifiers = come(workspace, people)
+        for begin, end in itertools.pairwise([0, *cuts, len(order)]):
+            for place in order[begin:end]:
+                say_of(identifiers[place], source, people[place], now)
+            arrive(workspace, [identifiers[place] for place in order[begin:end]], now)
+        for who, like in changes:  # somebody says what another one says
+            say_of(identifiers[who], source, people[like], now)
+            arrive(workspace, [identifiers[who]], now)
+        at_once, people_at_once = judged(), profiles()
+
+        later = resolve(workspace, now)
+        arrive(workspace, identifiers, now, cause=Cause.MERGE)
+
+        assert at_once == pytest.approx(batch_alone(workspace, live), abs=1e-9)
+        assert len(at_once) >= PEOPLE / 2
+        assert later["judgements"] == 0
+        assert judged() == at_once
+        assert profiles() == people_at_once
+        transaction.set_rollback(True)
