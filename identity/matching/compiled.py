@@ -28,18 +28,15 @@ _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
 }
 _ASKED: Final = pa.schema([("left_id", pa.int64()), ("right_id", pa.int64())])
 
-# The same functions as in `features`, set up a hundred times faster, which for one record is all that counts: a text is
+# The same function as in `features`, set up a hundred times faster, which for one record is all that counts: a text is
 # computed once and not again in every branch, and the table of all the letters that there are is made for a text alone
 # that is not ASCII. A property test compares the two.
-_PLACEHOLDERS: Final = ", ".join(f"'{word}'" for word in features.PLACEHOLDERS)
 _QUICK_MACROS: Final = (
     r"""CREATE OR REPLACE MACRO words_of(words) AS list_transform([lower(strip_accents(words))], lambda plain:
         list_transform([trim(CASE
             WHEN strlen(plain) = length(plain) THEN regexp_replace(plain, '[^a-z0-9]+', ' ', 'g')
             ELSE regexp_replace(plain, CASE WHEN plain IS NULL THEN '' ELSE '[^\p{L}\p{N}]+' END, ' ', 'g')
         END)], lambda spoken: CASE WHEN spoken <> '' THEN spoken END)[1])[1]""",
-    f"""CREATE OR REPLACE MACRO said(words) AS list_transform([words_of(words)], lambda spoken:
-        CASE WHEN spoken NOT IN ({_PLACEHOLDERS}) THEN spoken END)[1]""",
 )
 
 
