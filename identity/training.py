@@ -7,7 +7,7 @@ from django.db.models import Max
 
 from consent.gate import Identity, Permit
 from identity import records
-from identity.matching import engine, scoring, training
+from identity.matching import engine, training
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel
 from identity.queries import Rules
@@ -20,7 +20,7 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
     with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
         population = records.load_sample(duck, rules, workspace_id=permit.workspace_id, size=SAMPLE)
         engine.number_by_content(duck)
-        frozen = scoring.within_budget(duck, training.train(duck, seed=seed), population=population)
+        frozen = training.train(duck, seed=seed, population=population)
     mine = LinkageModel.objects.filter(workspace_id=permit.workspace_id)
     return LinkageModel.objects.create(
         workspace_id=permit.workspace_id,

@@ -12,8 +12,8 @@ from splink.internals.splink_dataframe import SplinkDataFrame
 
 LEAST_WEIGHT: Final = -10.0  # pairs below it are not even kept
 # How many pairs all rules of blocking together may make of everybody: what decides how long a run takes.
-PAIRS_PER_RECORD: Final = 8
-PAIRS_OF_SMALL_DATA: Final = 5_000_000
+PAIRS_PER_RECORD: Final = 5
+PAIRS_OF_SMALL_DATA: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
