@@ -9,7 +9,6 @@ LINKAGE_ROWS sets another size; LINKAGE_LARGE a further, larger one for the grow
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -63,7 +62,7 @@ def _linked(rows: int) -> dict[str, Any]:
     with _peak_memory() as memory:
         trained = linkage.train(workspace_id=workspace_id, seed=1, now=harness.NOW)
         resolved = _resolve(workspace_id)
-    f1 = _pairwise(workspace_id)
+    f1 = _pairwise(workspace_id, rows)
     again = _resolve(workspace_id)
     add(workspace_id, rows=NEW, first=rows)
     with harness.stopwatch() as incremental:
@@ -168,3 +167,111 @@ def _copy(duck: Any, postgres: Any, query: str, target: str, given: dict[str, An
     with path.open("rb") as file, postgres.cursor().copy(f"COPY {target} FROM STDIN (FORMAT csv)") as copy:
         while block := file.read(1 << 20):
             copy.write(block)
+
+
+_TRUTH: Final = """
+CREATE OR REPLACE TABLE link AS SELECT p.entity, c.cluster FROM paper p JOIN cluster c ON c.id = p.unique_id
+"""
+_PAIRS_OF: Final = "SELECT COALESCE(sum(n * (n - 1) // 2), 0) FROM (SELECT count(*) AS n FROM link GROUP BY {key})"
+
+
+def _pairwise(workspace_id: int, rows: int) -> dict[str, float]:
+    import duckdb
+    import psycopg
+    from psycopg import sql
+
+    with TemporaryDirectory(dir=os.environ.get("DATA_DIR") or None) as directory, duckdb.connect() as duck:
+        path = Path(directory) / "clusters.csv"
+        query = sql.SQL(
+            "COPY (SELECT id - workspace_id * 100000000, profile_id FROM core.identifier WHERE workspace_id = {})"
+            " TO STDOUT (FORMAT csv)"
+        ).format(workspace_id)
+        with (
+            psycopg.connect(harness.address_of("postgres")) as postgres,
+            postgres.cursor().copy(query) as copy,
+            path.open("wb") as file,
+        ):
+            file.writelines(copy)
+        people.make(duck, rows=rows)
+        duck.execute("CREATE TABLE cluster AS SELECT column0 AS id, column1 AS cluster FROM read_csv(?)", [str(path)])
+        return _score(duck)
+
+
+def _score(duck: Any) -> dict[str, float]:  # noqa: ANN401  # loaded later
+    """Of tables `paper` (unique_id, entity) and `cluster` (id, cluster)."""
+    duck.execute(_TRUTH)
+    true, found, right = (
+        int(duck.execute(_PAIRS_OF.format(key=key)).fetchone()[0]) for key in ("entity", "cluster", "entity, cluster")
+    )
+    precision, recall = right / max(found, 1), right / max(true, 1)
+    f1 = 2 * right / max(found + true, 1)
+    return {name: round(value, 4) for name, value in (("precision", precision), ("recall", recall), ("f1", f1))}
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """MiB of this process at its highest, looked at ten times a second."""
+    peak, done = [0], threading.Event()
+    process = psutil.Process()
+
+    def look() -> None:
+        while not done.wait(0.1):
+            peak[0] = max(peak[0], process.memory_info().rss >> 20)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+# -- the baseline ---------------------------------------------------------------------------------------------------
+
+
+def _splink(rows: int) -> dict[str, Any]:
+    """Splink's tutorial for linking people, with the settings that its documentation recommends for a million rows:
+    the comparisons of its library, u from ten million random pairs, EM on two blocks, clusters at a probability of 0.95.
+    """
+    import duckdb
+    import splink.comparison_library as cl
+    from splink import DuckDBAPI, Linker, SettingsCreator, block_on
+
+    settings = SettingsCreator(
+        link_type="dedupe_only",
+        comparisons=[
+            cl.ForenameSurnameComparison("given_name", "surname"),
+            cl.DateOfBirthComparison("date_of_birth", input_is_string=True),
+            cl.EmailComparison("email"),
+            cl.DamerauLevenshteinAtThresholds("phone", [1, 2]),
+            cl.ExactMatch("city").configure(term_frequency_adjustments=True),
+        ],
+        blocking_rules_to_generate_predictions=[
+            block_on("given_name", "surname", "city"),
+            block_on("surname", "date_of_birth"),
+            block_on("given_name", "date_of_birth"),
+            block_on("email"),
+            block_on("phone"),
+            block_on("postcode", "surname", "given_name"),
+        ],
+    )
+    with duckdb.connect(config={"threads": THREADS, "memory_limit": MEMORY}) as duck:
+        people.make(duck, rows=rows)
+        with _peak_memory() as memory, harness.stopwatch() as watch:
+            linker = Linker(DuckDBAPI(duck).register("paper", dataset_display_name="paper"), settings, log_level=None)
+            training = linker.training
+            training.estimate_probability_two_random_records_match(
+                [block_on("given_name", "surname", "date_of_birth"), block_on("email")], recall=0.7
+            )
+            training.estimate_u_using_random_sampling(max_pairs=1e7, seed=1)
+            training.estimate_parameters_using_expectation_maximisation(block_on("date_of_birth"))
+            training.estimate_parameters_using_expectation_maximisation(block_on("given_name", "surname"))
+            predicted = linker.inference.predict(threshold_match_probability=0.5)
+            clustered = linker.clustering.cluster_pairwise_predictions_at_threshold(
+                predicted, threshold_match_probability=0.95
+            )
+        duck.execute(
+            f"CREATE TABLE cluster AS SELECT unique_id AS id, cluster_id AS cluster FROM {clustered.physical_name}"
+        )
+        return {"seconds": round(watch.seconds, 3), "mib": memory[0], **_score(duck)}

@@ -125,7 +125,11 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
 
 def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts:
     """People are read and written under the purpose; between the two, where only numbers are at work, nothing is held."""
-    with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
+    with engine.connect(
+        memory_limit=settings.DUCKDB_MEMORY_LIMIT,
+        threads=settings.DUCKDB_THREADS,
+        spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
+    ) as duck:
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             rules = queries.rules_of(workspace_id)
             model = training.latest_model(workspace_id) or training.train(permit, rules, seed=SEED, now=progress.now())

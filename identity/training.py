@@ -17,7 +17,11 @@ SAMPLE = 200_000  # records to train on: scoring them all is quick, learning fro
 
 def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -> LinkageModel:
     """Learn from the records of all who permit it, and keep the frozen model as the next version."""
-    with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
+    with engine.connect(
+        memory_limit=settings.DUCKDB_MEMORY_LIMIT,
+        threads=settings.DUCKDB_THREADS,
+        spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
+    ) as duck:
         population = records.load_sample(duck, rules, workspace_id=permit.workspace_id, size=SAMPLE)
         engine.number_by_content(duck)
         frozen = training.train(duck, seed=seed, population=population)

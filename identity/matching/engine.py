@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import duckdb
@@ -18,15 +19,27 @@ _SCHEMA: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for
 
 
 @contextmanager
-def connect(*, memory_limit: str, threads: int) -> Iterator[DuckDBPyConnection]:
-    """Nothing is written to disk: the rows are personal data. `memory_limit` as DuckDB writes it, "2GB"."""
-    bounds: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": threads}
-    connection = duckdb.connect(":memory:", config={**bounds, "temp_directory": ""})
-    try:
-        connection.execute("SET enable_progress_bar = false")
-        yield connection
-    finally:
-        connection.close()
+def connect(*, memory_limit: str, threads: int, spill_directory: str = "") -> Iterator[DuckDBPyConnection]:
+    """`memory_limit` as DuckDB writes it, "2GB". What does not fit fails, for the rows are personal data: unless
+    `spill_directory` is given, in which what is written for a while lies in a directory of its own, and is removed.
+    """
+    with _private_directory(spill_directory) as spilled:
+        bounds: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": threads}
+        connection = duckdb.connect(":memory:", config={**bounds, "temp_directory": spilled})
+        try:
+            connection.execute("SET enable_progress_bar = false")
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _private_directory(parent: str) -> Iterator[str]:
+    if not parent:
+        yield ""
+        return
+    with TemporaryDirectory(prefix="tessera-", dir=parent) as directory:
+        yield directory
 
 
 def load(connection: DuckDBPyConnection, rows: Iterable[tuple[Any, ...]]) -> int:

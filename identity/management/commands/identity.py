@@ -19,7 +19,8 @@ class Command(TesseraCommand):
         actions = self.add_actions(parser)
         train = actions.add_parser("train", help="learn from the records of the workspace, and freeze the model")
         train.add_argument("--seed", type=int, default=SEED)
-        actions.add_parser("resolve", help="score all records with the latest model, judge, and cluster")
+        resolve = actions.add_parser("resolve", help="score all records with the latest model, judge, and cluster")
+        resolve.add_argument("--only-new", action="store_true", help="only records that came since the last run")
         evaluate = actions.add_parser("evaluate", help="run the same path on a labelled file, without a workspace")
         evaluate.add_argument("file", type=Path)
         evaluate.add_argument("--id", required=True, metavar="COLUMN", dest="key")
@@ -33,7 +34,9 @@ class Command(TesseraCommand):
         return linkage.train(workspace_id=self.workspace_id(options), seed=options["seed"], now=timezone.now())
 
     def resolve(self, options: dict[str, Any]) -> dict[str, Any]:
-        return linkage.resolve(workspace_id=self.workspace_id(options), clock=timezone.now)
+        return linkage.resolve(
+            workspace_id=self.workspace_id(options), clock=timezone.now, only_new=options["only_new"]
+        )
 
     def evaluate(self, options: dict[str, Any]) -> dict[str, Any]:
         return evaluation.evaluate(
