@@ -64,14 +64,17 @@ class Progress:
             run = Run.objects.create(workspace_id=workspace_id, kind=KIND, started_at=now, heartbeat_at=now)
         return cls(run, clock)
 
-    def step(self, name: str, **counts: int) -> None:
-        """`name` is done. Within a transaction of the purpose the row is told later, with the step after it."""
+    def lap(self, name: str, **counts: int) -> None:
+        """`name` is done."""
         ended = time.perf_counter()
         self.seconds[name], self._began = round(ended - self._began, 3), ended
         self.counts.update(counts)
         log.info("linkage.step_done", run=self.run.pk, step=name, seconds=self.seconds[name], **counts)
-        if not connection.in_atomic_block:
-            self._tell()
+
+    def step(self, name: str, **counts: int) -> None:
+        """The same, and all may see it: between the transactions that see people."""
+        self.lap(name, **counts)
+        self._tell()
 
     def _tell(self) -> None:
         with workspace_scope(self.run.workspace_id):
@@ -133,7 +136,7 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             rules = queries.rules_of(workspace_id)
             model = training.latest_model(workspace_id) or training.train(permit, rules, seed=SEED, now=progress.now())
-            progress.step("train")
+            progress.lap("train")
             loaded = records.load(duck, rules, workspace_id=workspace_id)
             arrivals = _arrivals(progress.last_position()) if only_new else None
             progress.run.position = _position()
@@ -145,7 +148,7 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             counts = _write(permit, progress, model, scored, arrivals)
             counts.clusters = _people_behind(engine.records(duck)) if loaded else 0
-        progress.step("write")
+        progress.lap("write")
     return counts
 
 
