@@ -116,7 +116,7 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
     try:
         counts = _resolve(workspace_id, progress, only_new=only_new)
     except RunCancelledError:
-        log.info("linkage.cancelled", workspace=workspace_id, run=progress.run.pk)
+        progress.end(state=RunState.CANCELLED)
         raise
     except Exception as error:
         progress.end(state=RunState.FAILED, error=type(error).__name__)
