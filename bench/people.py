@@ -19,13 +19,13 @@ _FRENCH = (
     ("ne", "th", "el", "tte", "en", "a", "an", "lle", "ce", "que", "line", "re"),
 )
 _ENGLISH = (
-    ("wil", "har", "ed", "os", "ro", "al", "da", "ken", "mar", "ste", "gre", "hel"),
-    ("li", "ber", "win", "mun", "fre", "ly", "do", "ga", "van", "phe"),
+    ("wil", "har", "ed", "os", "ro", "al", "da", "ken", "mar", "ste", "gre", "hol"),
+    ("li", "ber", "win", "mun", "fri", "ly", "do", "ga", "van", "phe"),
     ("a", "d", "son", "y", "rick", "na", "bert", "ret", "ley", "ie", "n", "lyn"),
 )
 _HOUSES = (
     ("du", "le", "mar", "ber", "fon", "bla", "whit", "hol", "ash", "gra", "pe", "ro", "cha", "bou", "wood", "tal"),
-    ("pont", "ti", "tin", "nar", "tai", "ck", "man", "ham", "ford", "nge", "ley", "ssel", "rt", "ber"),
+    ("mond", "ti", "tin", "nar", "tai", "ck", "man", "ham", "ford", "nge", "ley", "ssel", "rt", "ber"),
     ("", "s", "ier", "eau", "et", "ton", "ard", "er", "in", "on", "elle", "man", "well", "y"),
 )
 _ROADS = (
@@ -36,7 +36,7 @@ _ROADS = (
 _TOWNS = (
     ("ville", "mont", "saint-", "bel", "new", "castle", "long", "west", "beau", "roche", "brad", "hart"),
     ("neuve", "aubin", "lieu", "val", "port", "ford", "ton", "ham", "bourg", "fort", "mere", "stead"),
-    ("", "-sur-mer", " on sea", " les bois"),
+    ("", " la rive", " on sea", " les bois"),
 )
 _PROVIDERS: Final = (
     "mail",
