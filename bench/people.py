@@ -15,11 +15,11 @@ COLUMNS: Final = ("given_name", "surname", "date_of_birth", "email", "phone", "s
 
 _FRENCH = (
     ("ma", "jo", "lu", "be", "cla", "ge", "no", "thé", "an", "éli", "fa", "syl"),
-    ("ri", "lie", "can", "no", "ro", "mi", "di", "thi", "va", "se"),
+    ("ri", "lie", "can", "no", "ro", "mi", "di", "tho", "va", "se"),
     ("ne", "th", "el", "tte", "en", "a", "an", "lle", "ce", "que", "line", "re"),
 )
 _ENGLISH = (
-    ("wil", "har", "ed", "os", "ro", "al", "da", "ken", "mar", "ste", "gre", "hol"),
+    ("wal", "har", "ed", "os", "ro", "al", "da", "ken", "mar", "ste", "gre", "hol"),
     ("li", "ber", "win", "mun", "fri", "ly", "do", "ga", "van", "phe"),
     ("a", "d", "son", "y", "rick", "na", "bert", "ret", "ley", "ie", "n", "lyn"),
 )
