@@ -39,7 +39,7 @@ def score_arrivals(connection: DuckDBPyConnection, model: FrozenModel, arrivals:
     """Compare the records `arrivals` with all others of table `record` and with each other, into table `pair`."""
     linker = _prepared(connection, model)
     connection.execute(
-        "CREATE OR REPLACE TABLE arrival AS SELECT * FROM record WHERE list_contains($ids, unique_id)",
+        "CREATE OR REPLACE TABLE arrival AS SELECT * FROM record WHERE unique_id IN (SELECT unnest($ids::BIGINT[]))",
         {"ids": arrivals},
     )
     connection.execute("CREATE OR REPLACE TABLE known AS SELECT * FROM record ANTI JOIN arrival USING (unique_id)")
