@@ -167,14 +167,14 @@ def _splink(source: "Source", model: "LinkageModel") -> float:
 
     from cdp.kernel.purposes import Purpose
     from consent import gate
-    from identity import queries, training
+    from identity import queries, records, training
     from identity.matching import engine, scoring
 
     with (
         gate.permit(Purpose.IDENTITY, workspace_id=source.workspace_id),
         engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck,
     ):
-        engine.load(duck, training.records(queries.rules_of(source.workspace_id), most=RECORDS))
+        records.load(duck, queries.rules_of(source.workspace_id), workspace_id=source.workspace_id)
         frozen = training.thawed(model)
         return 1000 * harness.best_seconds(
             lambda: scoring.score_arrivals(duck, frozen, [RECORDS + 1]), times=BASELINE_CALLS

@@ -162,6 +162,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DUCKDB_MEMORY_LIMIT = read_text("DUCKDB_MEMORY_LIMIT", "2GB")  # of one process that compares records
 DUCKDB_THREADS = read_number("DUCKDB_THREADS", 2)
+DUCKDB_SPILL_DIRECTORY = read_text("DUCKDB_SPILL_DIRECTORY", "")  # where personal data may lie while a run lasts
 
 # -- work in the background -----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
 from consent import gate
-from identity import golden, plans, queries, registry, training
+from identity import golden, plans, queries, records, registry, training
 from identity.matching import blocking, engine, features
 from identity.matching.compiled import CompiledModel
 from identity.models import BlockingIndex, LinkageModel
@@ -107,28 +107,28 @@ def build_index(*, workspace_id: int, now: datetime, progress: Progress = lambda
         model = registry.active_model(workspace_id)
         if model is None:
             raise NoModelError
-        records, keys = _build(model, now, progress)
-    log.info("blocking_index.built", workspace=workspace_id, model=model.version, records=records, keys=keys)
+        found, keys = _build(model, now, progress)
+    log.info("blocking_index.built", workspace=workspace_id, model=model.version, records=found, keys=keys)
     seconds = round(time.perf_counter() - began, 3)
-    return {"model": model.version, "records": records, "keys": keys, "seconds": seconds}
+    return {"model": model.version, "records": found, "keys": keys, "seconds": seconds}
 
 
 def _build(model: LinkageModel, now: datetime, progress: Progress) -> tuple[int, int]:
     workspace_id = model.workspace_id
     with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
-        records = engine.load(duck, training.records(queries.rules_of(workspace_id)))
-        is_day_first = features.says_day_first(duck)
+        found = records.load(duck, queries.rules_of(workspace_id), workspace_id=workspace_id)
+        is_day_first = features.were_read_day_first(duck)
         _empty(workspace_id)
         total = 0
-        found = duck.execute(blocking.kept_keys_sql(model.settings, salt=_salt(workspace_id)))
-        while keys := found.fetchmany(_KEYS_AT_ONCE):
+        made = duck.execute(blocking.kept_keys_sql(model.settings, salt=_salt(workspace_id)))
+        while keys := made.fetchmany(_KEYS_AT_ONCE):
             with connection.cursor() as cursor:
                 cursor.execute(_KEEP_KEYS, {**_of_keys(keys), "workspace": workspace_id})
             total += len(keys)
             progress(total)
     state = {"model": model, "is_day_first": is_day_first, "built_at": now}
     BlockingIndex.objects.update_or_create(workspace_id=workspace_id, defaults=state)
-    return records, total
+    return found, total
 
 
 def _empty(workspace_id: int) -> None:

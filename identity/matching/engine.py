@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
+from pyarrow import csv
 
 from identity.matching import features
 
@@ -17,15 +19,27 @@ _SCHEMA: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for
 
 
 @contextmanager
-def connect(*, memory_limit: str, threads: int) -> Iterator[DuckDBPyConnection]:
-    """Nothing is written to disk: the rows are personal data. `memory_limit` as DuckDB writes it, "2GB"."""
-    bounds: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": threads}
-    connection = duckdb.connect(":memory:", config={**bounds, "temp_directory": ""})
-    try:
-        connection.execute("SET enable_progress_bar = false")
-        yield connection
-    finally:
-        connection.close()
+def connect(*, memory_limit: str, threads: int, spill_directory: str = "") -> Iterator[DuckDBPyConnection]:
+    """`memory_limit` as DuckDB writes it, "2GB". What does not fit fails, for the rows are personal data: unless
+    `spill_directory` is given, in which what is written for a while lies in a directory of its own, and is removed.
+    """
+    with _private_directory(spill_directory) as spilled:
+        bounds: dict[str, str | bool | int | float | list[str]] = {"memory_limit": memory_limit, "threads": threads}
+        connection = duckdb.connect(":memory:", config={**bounds, "temp_directory": spilled})
+        try:
+            connection.execute("SET enable_progress_bar = false")
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _private_directory(parent: str) -> Iterator[str]:
+    if not parent:
+        yield ""
+        return
+    with TemporaryDirectory(prefix="tessera-", dir=parent) as directory:
+        yield directory
 
 
 def load(connection: DuckDBPyConnection, rows: Iterable[tuple[Any, ...]]) -> int:
@@ -44,6 +58,75 @@ def load(connection: DuckDBPyConnection, rows: Iterable[tuple[Any, ...]]) -> int
         total += len(chunk)
     features.clean(connection)
     return total
+
+
+_RECEIVED: Final = {
+    "value": pa.schema([
+        ("id", pa.int64()), ("trait", pa.int32()), ("text", pa.string()), ("at", pa.int64()), ("source", pa.int64())
+    ]),
+    "unique_type": pa.schema([("id", pa.int64()), ("type", pa.string())]),
+}  # fmt: skip
+
+
+def receive(connection: DuckDBPyConnection, table: str, blocks: Iterable[bytes]) -> None:
+    """Make a table of `_RECEIVED` from blocks of CSV, each of whole rows. An empty text is one, and no NULL."""
+    schema = _RECEIVED[table]
+    connection.register("block", schema.empty_table())
+    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM block")  # noqa: S608  # our own names of tables
+    connection.unregister("block")
+    for block in blocks:
+        connection.register("block", _parsed(block, schema))
+        connection.execute(f"INSERT INTO {table} SELECT * FROM block")  # noqa: S608  # the same
+        connection.unregister("block")
+
+
+def _parsed(block: bytes, schema: pa.Schema) -> pa.Table:
+    return csv.read_csv(
+        pa.BufferReader(block),
+        read_options=csv.ReadOptions(column_names=schema.names, block_size=len(block) + 1),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=schema, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""]
+        ),
+    )
+
+
+# Where sources differ, the newest value, and of two at the same moment that of the older source.
+_PIVOT: Final = """
+CREATE OR REPLACE TABLE raw AS
+SELECT v.id AS unique_id, any_value(u.type) AS unique_in, {columns}
+FROM value v LEFT JOIN unique_type u ON u.id = v.id
+GROUP BY v.id HAVING min(v.trait) <> max(v.trait)
+""".format(
+    columns=", ".join(
+        f"arg_max(v.text, (v.at, -v.source)) FILTER (WHERE v.trait = {place}) AS {name}"
+        for place, name in enumerate(features.TRAITS, start=1)
+    )
+)  # our own names of traits
+
+
+def pivot(connection: DuckDBPyConnection) -> int:
+    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are."""
+    connection.execute(_PIVOT)
+    connection.execute("DROP TABLE value")
+    connection.execute("DROP TABLE unique_type")
+    features.clean(connection)
+    connection.execute("DROP TABLE raw")
+    return int(connection.execute("SELECT count(*) FROM record").fetchall()[0][0])
+
+
+def evidence_above(connection: DuckDBPyConnection, weight: float) -> dict[str, list[Any]]:
+    """The same as `pairs_above` by columns, with the parts as JSON: what goes to Postgres and is not looked at here."""
+    found = connection.sql(
+        "SELECT left_id, right_id, weight, to_json(parts)::VARCHAR AS parts FROM pair WHERE weight >= ?"
+        " ORDER BY left_id, right_id",
+        params=[weight],
+    ).to_arrow_table()
+    return {str(name): found.column(name).to_pylist() for name in found.column_names}
+
+
+def no_evidence() -> dict[str, list[Any]]:
+    return {"left_id": [], "right_id": [], "weight": [], "parts": []}
 
 
 def pairs_above(connection: DuckDBPyConnection, weight: float) -> list[tuple[int, int, float, dict[str, float]]]:

@@ -218,7 +218,9 @@ COLUMNS: Final = (
 def clean(connection: DuckDBPyConnection) -> None:
     """Make table `record` from table `raw` (unique_id, unique_in, and the standard traits as text)."""
     learn_macros(connection)
-    connection.execute(f"CREATE OR REPLACE TABLE record AS {cleaning(is_day_first=says_day_first(connection))}")
+    is_day_first = says_day_first(connection)
+    connection.execute(f"CREATE OR REPLACE TABLE record AS {cleaning(is_day_first=is_day_first)}")
+    connection.execute(f"SET VARIABLE is_day_first = {is_day_first}")
 
 
 def learn_macros(connection: DuckDBPyConnection) -> None:
@@ -234,6 +236,11 @@ def learn_macros(connection: DuckDBPyConnection) -> None:
 def says_day_first(connection: DuckDBPyConnection) -> bool:
     """What the dates of table `raw` say of their own order."""
     return bool(connection.execute(_DAY_FIRST).fetchall()[0][0])
+
+
+def were_read_day_first(connection: DuckDBPyConnection) -> bool:
+    """How the dates of table `record` were read."""
+    return bool(connection.execute("SELECT getvariable('is_day_first')").fetchall()[0][0])
 
 
 def cleaning(*, is_day_first: bool) -> str:

@@ -3,7 +3,7 @@ so the same pair has the same weight on both ways.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from duckdb import DuckDBPyConnection
@@ -11,6 +11,10 @@ from splink import DuckDBAPI, Linker, SettingsCreator
 from splink.internals.splink_dataframe import SplinkDataFrame
 
 LEAST_WEIGHT: Final = -10.0  # pairs below it are not even kept
+# How many pairs all rules of blocking together may make of everybody: what decides how long a run takes.
+PAIRS_PER_RECORD: Final = 3
+PAIRS_OF_SMALL_DATA: Final = 1_000_000
+_COUNTED: Final = 40_000  # records among which the pairs of a rule are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ def score_arrivals(connection: DuckDBPyConnection, model: FrozenModel, arrivals:
     """Compare the records `arrivals` with all others of table `record` and with each other, into table `pair`."""
     linker = _prepared(connection, model)
     connection.execute(
-        "CREATE OR REPLACE TABLE arrival AS SELECT * FROM record WHERE list_contains($ids, unique_id)",
+        "CREATE OR REPLACE TABLE arrival AS SELECT * FROM record WHERE unique_id IN (SELECT unnest($ids::BIGINT[]))",
         {"ids": arrivals},
     )
     connection.execute("CREATE OR REPLACE TABLE known AS SELECT * FROM record ANTI JOIN arrival USING (unique_id)")
@@ -43,6 +47,35 @@ def score_arrivals(connection: DuckDBPyConnection, model: FrozenModel, arrivals:
     between = linker.inference.predict_between(known, new, threshold_match_weight=LEAST_WEIGHT, warning_mode="never")
     within = linker.inference.predict_within(new, threshold_match_weight=LEAST_WEIGHT, warning_mode="never")
     _keep(connection, model, between, within)
+
+
+def within_budget(connection: DuckDBPyConnection, model: FrozenModel, *, population: int) -> FrozenModel:
+    """The model with those of its rules of blocking that `population` records can afford, the tightest first.
+
+    Table `record` is a sample of them. Chance meetings grow with the square of the records, so a rule that makes few
+    pairs of a sample may make far too many of all; and the rules are frozen with the model, so that one record later is
+    compared with the same others.
+    """
+    rules = model.settings["blocking_rules_to_generate_predictions"]
+    connection.execute(
+        f"CREATE OR REPLACE TABLE counted AS SELECT * FROM record ORDER BY hash(unique_id) LIMIT {_COUNTED}"  # noqa: S608  # a constant
+    )
+    scale = (population / connection.execute("SELECT count(*) FROM counted").fetchall()[0][0]) ** 2
+    made = [(_pairs_made_by(connection, rule) * scale, place) for place, rule in enumerate(rules)]
+    connection.execute("DROP TABLE counted")
+    remaining = max(PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD * population)
+    kept = set()
+    for pairs, place in sorted(made):
+        remaining -= pairs
+        if remaining >= 0 or not kept:
+            kept.add(place)
+    chosen = [rule for place, rule in enumerate(rules) if place in kept]
+    return replace(model, settings={**model.settings, "blocking_rules_to_generate_predictions": chosen})
+
+
+def _pairs_made_by(connection: DuckDBPyConnection, rule: Mapping[str, Any]) -> int:
+    sql = f"SELECT count(*) FROM counted l JOIN counted r ON l.unique_id < r.unique_id AND {rule['blocking_rule']}"  # noqa: S608  # a rule of our own
+    return int(connection.execute(sql).fetchall()[0][0])
 
 
 def linker_over(connection: DuckDBPyConnection, settings: dict[str, Any] | SettingsCreator) -> Linker:

@@ -44,8 +44,11 @@ class TooLittleToLearnError(TesseraError):
     code = "too_little_to_learn"
 
 
-def train(connection: DuckDBPyConnection, *, seed: int = SEED) -> FrozenModel:
-    """Learn from table `record` (see `features.clean`). Deterministic for the same rows, seed and versions."""
+def train(connection: DuckDBPyConnection, *, seed: int = SEED, population: int | None = None) -> FrozenModel:
+    """Learn from table `record` (see `features.clean`). Deterministic for the same rows, seed and versions.
+
+    Where these are a sample, `population` is how many records the rules of blocking must be affordable for.
+    """
     began = time.perf_counter()
     columns = features.filled_columns(connection)
     rows = count_records(connection)
@@ -74,7 +77,8 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED) -> FrozenModel:
             "rarest": _rarest(connection, settings),
         },
     )
-    return _calibrated(connection, model, began)
+    affordable_model = scoring.within_budget(connection, model, population=population or rows)
+    return _calibrated(connection, affordable_model, began)
 
 
 _SESSIONS_WITHOUT_NAMES: Final = 6

@@ -2,16 +2,19 @@
 
 import itertools
 import json
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from cdp import rehearsal
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, RunState, Stage, Trait
 from cdp.models.digests import identifier_digest
+from consent import gate
 from consent.models import ConsentState
-from identity import linkage, registry, undoing
+from identity import linkage, queries, records, registry, undoing
 from identity import services as identity
 from identity.matching import engine, features, training
 from identity.matching.accuracy import pairwise
@@ -195,6 +198,98 @@ def test_resolve__that_fails__leaves_a_failed_run_and_nothing_else(model, entiti
     assert not ReviewPair.objects.exists()
 
 
+def ledger():
+    """Everything that a run may write, with the transaction that wrote it."""
+    tables = ("identifier", "judgement", "outbox", "profile", "review_pair", "trait")
+    with connection.cursor() as cursor:
+        found = {}
+        for table in tables:
+            cursor.execute(f"SELECT ctid::text, xmin::text, * FROM core.{table} ORDER BY 1")
+            found[table] = cursor.fetchall()
+        return found
+
+
+def test_resolve__again_with_the_frozen_model__touches_no_row(model, entities, resolve):
+    resolve()
+    before = ledger()
+
+    resolve()
+
+    assert before["judgement"]
+    assert before["trait"]
+    assert ledger() == before
+
+
+def test_resolve__only_new__finds_what_a_run_over_all_finds(workspace, model, resolve, now):
+    chosen = {entity for entity, _ in itertools.islice(febrl.people("4a"), PEOPLE)}
+    load(workspace, "crm", [row for row in febrl.people("4a") if row[0] in chosen], now)
+    resolve()
+    load(workspace, "webshop", [row for row in febrl.people("4b") if row[0] in chosen], now)
+
+    new = linkage.resolve(workspace_id=workspace.pk, clock=lambda: now, only_new=True)
+
+    before = ledger()
+    whole = resolve()
+    assert new["judgements"] >= PEOPLE - 5
+    assert (whole["pairs"], whole["judgements"], whole["review"]) == (new["pairs"], 0, new["review"])
+    assert ledger() == before
+
+
+def test_resolve__only_new_without_anything_new__writes_nothing(workspace, model, entities, resolve, now):
+    resolve()
+    before = ledger()
+
+    again = linkage.resolve(workspace_id=workspace.pk, clock=lambda: now, only_new=True)
+
+    assert (again["pairs"], again["judgements"]) == (0, 0)
+    assert ledger() == before
+
+
+def test_resolve__cancelled_while_it_scores__writes_nothing_and_can_be_started_again(
+    model, entities, resolve, monkeypatch
+):
+    score_batch = linkage.scoring.score_batch
+
+    def cancel(*given: object):
+        Run.objects.update(state=RunState.CANCELLED)
+        score_batch(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(linkage.scoring, "score_batch", cancel)
+        before = ledger()
+        with pytest.raises(linkage.RunCancelledError):
+            resolve()
+
+    assert ledger() == before
+    assert Run.objects.get().state == RunState.CANCELLED
+    assert Run.objects.get().counts == {"records": 2 * PEOPLE}
+    assert resolve()["judgements"] >= PEOPLE - 5
+
+
+def test_load__values_with_commas_quotes_and_lines__are_what_the_sources_said_last(workspace, now):
+    entities = load(
+        workspace, "crm", [("a", {"given_name": 'Zo"é', "surname": "O,Hara", "city": "Aix\nles Bains"})], now
+    )
+    load(workspace, "shop", [("b", {"given_name": "alone"})], now)
+    [identifier] = entities
+    newer = SourceFactory(workspace=workspace, name="newer")
+    IdentifierTrait.objects.create(
+        workspace=workspace, identifier_id=identifier, source=newer, name="surname", value="",
+        observed_at=now + timedelta(seconds=1),
+    )  # fmt: skip
+    rules = queries.Rules(limits={"crm:id": 1}, blocked_values=frozenset())
+
+    with (
+        gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk),
+        engine.connect(memory_limit="1GB", threads=1) as duck,
+    ):
+        loaded = records.load(duck, rules, workspace_id=workspace.pk)
+        found = duck.execute("SELECT unique_id, unique_in, given_name, surname, city FROM record").fetchall()
+
+    assert loaded == 1
+    assert found == [(identifier, "crm:id", "zo e", None, "aix les bains")]
+
+
 def test_command__train_and_resolve__print_one_object(workspace, entities, capsys):
     call_command("identity", "train", "--json", workspace=workspace.slug)
     trained = json.loads(capsys.readouterr().out)
@@ -203,7 +298,8 @@ def test_command__train_and_resolve__print_one_object(workspace, entities, capsy
 
     assert trained["model"] == 1
     assert trained["seconds"] > 0
-    assert resolved.keys() == {"pairs", "judgements", "review", "clusters", "seconds"}
+    assert resolved.keys() == {"pairs", "judgements", "review", "clusters", "steps", "seconds"}
+    assert list(resolved["steps"]) == ["train", "load", "score", "write"]
     assert resolved["clusters"] == len(set(people().values()))
 
 

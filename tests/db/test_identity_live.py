@@ -16,6 +16,7 @@ from cdp.models.digests import identifier_digest
 from consent import erasure, gate
 from consent.models import ConsentState
 from identity import linkage, queries
+from identity import records as bulk
 from identity import services as identity
 from identity import training as identity_training
 from identity.live import index, records, stage
@@ -290,7 +291,7 @@ def batch_alone(workspace, model):
         gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk),
         engine.connect(memory_limit="1GB", threads=2) as duck,
     ):
-        engine.load(duck, identity_training.records(rules))
+        bulk.load(duck, rules, workspace_id=workspace.pk)
         scoring.score_batch(duck, identity_training.thawed(model))
         return {pair[:2]: pair[2] for pair in engine.pairs_above(duck, model.metadata["thresholds"]["upper"])}
 

@@ -32,6 +32,7 @@ class Command(TesseraCommand):
         resolve = actions.add_parser("resolve", help="score all records with the active model, judge, and cluster")
         resolve.add_argument("--preview", action="store_true", help="say what would change, and change nothing")
         resolve.add_argument("--model", type=int, metavar="N", help="with --preview: this version, not the active one")
+        resolve.add_argument("--only-new", action="store_true", help="only records that came since the last run")
         _add_models(actions.add_parser("models", help="the versions of the model, and which one links"))
         _add_undo(actions.add_parser("undo", help="take back a judgement, a run, or all that a model judged"))
         history = actions.add_parser("history", help="what a profile was on a day")
@@ -67,7 +68,7 @@ class Command(TesseraCommand):
         if options["model"]:
             message = "`resolve` links with the active model: `identity models activate N` first, or add --preview."
             raise CommandError(message)
-        return linkage.resolve(workspace_id=workspace_id, clock=timezone.now)
+        return linkage.resolve(workspace_id=workspace_id, clock=timezone.now, only_new=options["only_new"])
 
     def models(self, options: dict[str, Any]) -> Mapping[str, Any]:
         workspace_id, deed, numbers = self.workspace_id(options), options["deed"], options["versions"]

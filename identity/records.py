@@ -1,0 +1,91 @@
+"""The records of a workspace on their way to the matcher: out of Postgres by COPY, and pivoted where they are compared.
+
+A row of a long table goes over the wire for each value; nothing is sorted, and Python touches blocks of bytes alone. They
+are never written to disk.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from django.db import connection
+from duckdb import DuckDBPyConnection
+
+from cdp.kernel.arrays import bigints
+from identity import plans
+from identity.matching import engine, features
+from identity.queries import Rules
+
+BLOCK_BYTES: Final = 16 << 20
+_PARTS: Final = 1 << 20  # into which identifiers fall by their hash
+
+# What was bought is left out: a provider's guess about a person is no sign of who the person is. Where one source alone
+# gives values no two of them compete, and their times need not be known.
+_SOURCES: Final = "SELECT count(*) FROM source WHERE workspace_id = %s AND kind <> 'ENRICHMENT'"
+_VALUES: Final = """
+COPY (
+    SELECT t.identifier_id, array_position(%(traits)s::varchar[], t.name), t.value #>> '{{}}', {moment}, t.source_id
+    FROM identifier_trait t
+    WHERE t.name = ANY(%(traits)s::varchar[])
+      AND t.source_id IN (SELECT id FROM source WHERE kind <> 'ENRICHMENT') {chosen}
+) TO STDOUT (FORMAT csv)
+"""
+_MOMENT: Final = "(extract(epoch FROM t.observed_at) * 1000000)::bigint"
+_IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(share)s * {_PARTS}"
+_NAMED: Final = "AND t.identifier_id = ANY(%(ids)s::bigint[])"
+_UNIQUE: Final = "COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[])) TO STDOUT (FORMAT csv)"
+_COUNT: Final = "SELECT count(*) FROM identifier"
+
+
+def load(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, share: float = 1.0) -> int:
+    """Table `record` of the identifiers that carry at least two of the traits, or of a fair share of them."""
+    given: dict[str, Any] = {"traits": list(features.TRAITS), "share": share}
+    return _load(duck, rules, workspace_id, _IN_SHARE if share < 1 else "", given)
+
+
+def load_named(duck: DuckDBPyConnection, rules: Rules, identifier_ids: list[int], *, workspace_id: int) -> int:
+    """The same, of these identifiers alone."""
+    return _load(duck, rules, workspace_id, _NAMED, {"traits": list(features.TRAITS), "ids": bigints(identifier_ids)})
+
+
+def load_sample(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, size: int) -> int:
+    """About `size` records, all if there are fewer. Returns how many records there are in the workspace, about.
+
+    Most identifiers of a workspace may be devices without a name: a share that gives too few records is raised.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT)
+        share = min(1.0, size / max(cursor.fetchone()[0], 1))
+    loaded = load(duck, rules, workspace_id=workspace_id, share=share)
+    if share < 1 and loaded < size / 2:
+        share = min(1.0, share * size / max(loaded, 1))
+        loaded = load(duck, rules, workspace_id=workspace_id, share=share)
+    return round(loaded / share)
+
+
+def _load(duck: DuckDBPyConnection, rules: Rules, workspace_id: int, chosen: str, given: dict[str, Any]) -> int:
+    unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
+    with plans.in_bulk():
+        competing = _competing_sources(workspace_id)
+        values = _VALUES.format(moment=_MOMENT if competing else "0", chosen=chosen)
+        engine.receive(duck, "value", _blocks(values, given))
+        engine.receive(duck, "unique_type", _blocks(_UNIQUE, {"types": unique_types}))
+    return engine.pivot(duck)
+
+
+def _competing_sources(workspace_id: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_SOURCES, [workspace_id])
+        return int(cursor.fetchone()[0]) > 1
+
+
+def _blocks(statement: str, given: dict[str, Any]) -> Iterator[bytes]:
+    """What COPY sends, in blocks of whole rows."""
+    block = bytearray()
+    with connection.cursor() as cursor, cursor.copy(statement, given) as copy:
+        for row in copy:
+            block += row
+            if len(block) >= BLOCK_BYTES:
+                yield bytes(block)
+                block.clear()
+    if block:
+        yield bytes(block)
