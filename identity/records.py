@@ -54,7 +54,7 @@ def load_sample(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, si
     """
     with connection.cursor() as cursor:
         cursor.execute(_COUNT)
-        share = min(1.0, size / max(cursor.fetchone()[0], 1))
+        share = min(1.0, size / max(int(cursor.fetchone()[0]), 1))
     loaded = load(duck, rules, workspace_id=workspace_id, share=share)
     if share < 1 and loaded < size / 2:
         share = min(1.0, share * size / max(loaded, 1))

@@ -212,7 +212,7 @@ class _Reading:
         is_said = pc.if_else(self.simple(pc.is_valid(self.moments)), "t", "f")
         return Columns(
             self.now,
-            Whom(source_id, sorted(months), self._values(slots), _meetings(slots, times), facts),
+            Whom(source_id, sorted(months), self._values(slots), _meetings(slots, occurred), facts),
             [slot.indices for slot in slots],
             before=[self.simple(self.keys), self.simple(self.names)],
             behind=[times, is_said, self._properties()],
@@ -311,11 +311,11 @@ def _identifier(kind: str, raw: str, layout: Layout) -> str | None:
 # -- whose they are -------------------------------------------------------------------------------------------------
 
 
-def _meetings(slots: Sequence[Any], times: Any) -> list[Meetings]:  # noqa: ANN401  # Arrow
+def _meetings(slots: Sequence[Any], occurred: Any) -> list[Meetings]:  # noqa: ANN401  # Arrow
     """Of each two slots: the places that stand in one row, and the first time that they do."""
     found = []
     for (one, left), (other, right) in combinations(enumerate(slots), 2):
-        pairs = pa.table({"left": left.indices, "right": right.indices, "at": times})
+        pairs = pa.table({"left": left.indices, "right": right.indices, "at": occurred.cast(pa.int64())})
         pairs = pairs.filter(pc.and_(pc.is_valid(left), pc.is_valid(right)))
         first = pairs.group_by(["left", "right"], use_threads=False).aggregate([("at", "min")])
         found.append(Meetings((one, other), *(first.column(name).to_pylist() for name in ("left", "right", "at_min"))))

@@ -7,16 +7,15 @@ have no event yet do no harm.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from itertools import repeat
 from typing import Final
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from cdp.ingestion import storing
-from cdp.ingestion.acquaintances import Acquaintances, number_of_pair
+from cdp.ingestion.acquaintances import Acquaintances, names_of, names_of_pairs
 from cdp.ingestion.messages import Fact
 from cdp.ingestion.storing import Form
 from cdp.kernel.arrays import bigints
@@ -24,6 +23,8 @@ from consent import suppression
 from consent.gate import Collection, Permit
 
 AT_ONCE: Final = nullcontext()  # the turn of those who work alone
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AT_LEAST_ONE: Final = 2**60  # added to times, which may be 0 or less
 
 
 Ids = Sequence[int | None]
@@ -31,12 +32,12 @@ Ids = Sequence[int | None]
 
 @dataclass(frozen=True, slots=True)
 class Meetings:
-    """Of two slots: the places of those who came together, and when they did so first."""
+    """Of two slots: the places of those who came together, and when they did so first, in microseconds since 1970."""
 
     slots: tuple[int, int]
     left: Sequence[int]
     right: Sequence[int]
-    first_at: Sequence[str]
+    first_at: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _last_erasure() -> int:
 
 def _know(permit: Permit[Collection], whom: Whom, known: Acquaintances) -> tuple[Sequence[Ids], set[int]]:
     """The ids of the places, and those among them that are new."""
-    ids = [known.ids[kind].find(values) for kind, values in whom.slots]
+    ids = [[key or None for key in known.ids[kind].find(names_of(values)).tolist()] for kind, values in whom.slots]
     strange = {
         (kind, value)
         for (kind, values), theirs in zip(whom.slots, ids, strict=True)
@@ -132,22 +133,30 @@ def _completed(ids: Ids, slot: tuple[str, Sequence[str]], found: storing.Ids) ->
 
 
 def _remember(known: Acquaintances, ids: storing.Ids) -> None:
-    for (kind, value), key in ids.items():
-        known.ids[kind].put([(value, key)])
+    for kind in {kind for kind, _ in ids}:
+        theirs = {value: key for (type_, value), key in ids.items() if type_ == kind}
+        known.ids[kind].put(names_of(list(theirs)), list(theirs.values()))
 
 
 def _pair(permit: Permit[Collection], whom: Whom, ids: Sequence[Ids], known: Acquaintances) -> set[int]:
-    """Returns the identifiers of pairs that nobody saw before."""
+    """Returns the identifiers of pairs that nobody saw before, or not as early."""
     pairs = [pair for meetings in whom.meetings for pair in _pairs(meetings, ids)]
-    numbers = [number_of_pair(left, right) for left, right, _ in pairs]
-    is_known = known.pairs.find(numbers)
-    strange = [(*pair[:2], whom.source_id, pair[2]) for pair, one in zip(pairs, is_known, strict=True) if not one]
-    learnt = storing.add_pairs(permit, strange)
-    transaction.on_commit(partial(known.pairs.put, list(zip(numbers, repeat(True), strict=False))))
+    if not pairs:
+        return set()
+    names = names_of_pairs([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    since = known.pairs.find(names).tolist()
+    strange = [pair for pair, at in zip(pairs, since, strict=True) if not at or at > pair[2] + _AT_LEAST_ONE]
+    learnt = storing.add_pairs(permit, [(left, right, whom.source_id, _told(at)) for left, right, at in strange])
+    names = names_of_pairs([pair[0] for pair in strange], [pair[1] for pair in strange])
+    transaction.on_commit(partial(known.pairs.put, names, [at + _AT_LEAST_ONE for _, _, at in strange]))
     return learnt
 
 
-def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> Iterator[tuple[int, int, str]]:
+def _told(at: int) -> str:
+    return str(_EPOCH + timedelta(microseconds=at))
+
+
+def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> Iterator[tuple[int, int, int]]:
     """Their ids, the lesser first."""
     lefts, rights = (ids[slot] for slot in meetings.slots)
     for one, other, at in zip(meetings.left, meetings.right, meetings.first_at, strict=True):

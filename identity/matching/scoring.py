@@ -64,7 +64,7 @@ def within_budget(connection: DuckDBPyConnection, model: FrozenModel, *, populat
     made = [(_pairs_made_by(connection, rule) * scale, place) for place, rule in enumerate(rules)]
     connection.execute("DROP TABLE counted")
     remaining = max(PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD * population)
-    kept = set()
+    kept: set[int] = set()
     for pairs, place in sorted(made):
         remaining -= pairs
         if remaining >= 0 or not kept:

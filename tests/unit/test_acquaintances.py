@@ -1,61 +1,54 @@
-"""A load remembers whom it met lately, and is never wrong about anybody."""
+"""A load remembers whom it met, and is never wrong about anybody."""
 
-from unittest.mock import patch
-
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.ingestion import acquaintances
-from cdp.ingestion.acquaintances import Acquaintances, Recent, number_of_pair
+from cdp.ingestion.acquaintances import Acquaintances, Table, names_of, names_of_pairs
 
-KEYS = st.integers(0, 12)
-STEPS = st.lists(st.tuples(st.booleans(), st.lists(KEYS, max_size=4)), max_size=30)
-
-
-@given(steps=STEPS, generation=st.integers(1, 5))
-def test_recent__whatever_is_put_and_asked__knows_the_newest_and_never_another_value(steps, generation):
-    with patch.object(acquaintances, "GENERATION", generation):
-        follow(steps, generation)
+VALUES = st.lists(st.text(max_size=3), max_size=8)
+STEPS = st.lists(st.tuples(st.booleans(), VALUES), max_size=20)
 
 
-def follow(steps, generation):
-    recent, touched = Recent(), []
-    for is_asked, keys in steps:
+@given(steps=STEPS, slots=st.sampled_from([16, 64, 1024]))
+def test_table__whatever_is_put_and_asked__knows_what_was_put_last_or_nothing(steps, slots):
+    """It forgets where it is full, and never mistakes one for another, however many meet in one slot."""
+    table, put = Table(slots), {}
+    for number, (is_asked, values) in enumerate(steps, start=1):
         if is_asked:
-            found = recent.find(keys)
-            assert all(value in {None, key + 100} for key, value in zip(keys, found, strict=True))
-            assert all(value for key, value in zip(keys, found, strict=True) if key in touched[:generation])
-            keys = [key for key, value in zip(keys, found, strict=True) if value]  # noqa: PLW2901  # those that it touched
+            found = dict(zip(values, table.find(names_of(values)).tolist(), strict=True))
+            assert all(key in {0, put.get(value, 0)} for value, key in found.items())
+            assert slots < 1024 or found == {value: put.get(value, 0) for value in values}
         else:
-            recent.put((key, key + 100) for key in keys)
-        touched = list(dict.fromkeys([*reversed(keys), *touched]))
+            table.put(names_of(values), [number] * len(values))
+            put.update(dict.fromkeys(values, number))
 
 
-def test_recent__of_many_more_than_a_generation__keeps_no_more_than_two_and_what_came_at_once(monkeypatch):
-    monkeypatch.setattr(acquaintances, "GENERATION", 10)
-    recent = Recent()
+def test_table__that_is_full__begins_anew():
+    table, names = Table(16), names_of([str(number) for number in range(100)])
+    for place in range(100):
+        table.put((names[0][place : place + 1], names[1][place : place + 1]), [place + 1])
 
-    for key in range(1_000):
-        recent.put([(key, key)])
+    known = table.find(names)
 
-    assert sum(value is not None for value in recent.find(range(1_000))) <= 20
+    assert 0 < np.count_nonzero(known) <= 16
+    assert known[99] == 100
 
 
 def test_acquaintances__after_an_erasure__are_strangers():
-    known = Acquaintances()
+    known, ada, pair = Acquaintances(), names_of(["ada@example.com"]), names_of_pairs([1], [2])
     known.forget_if_after(7)
-    known.ids["email"].put([("ada@example.com", 1)])
-    known.pairs.put([(number_of_pair(1, 2), True)])
+    known.ids["email"].put(ada, [1])
+    known.pairs.put(pair, [5])
 
     known.forget_if_after(7)
-    before = known.ids["email"].find(["ada@example.com"]), known.pairs.find([number_of_pair(1, 2)])
+    before = known.ids["email"].find(ada).tolist(), known.pairs.find(pair).tolist()
     known.forget_if_after(8)
 
-    assert before == ([1], [True])
-    assert known.ids["email"].find(["ada@example.com"]) == [None]
-    assert known.pairs.find([number_of_pair(1, 2)]) == [None]
+    assert before == ([1], [5])
+    assert known.ids["email"].find(ada).tolist() == known.pairs.find(pair).tolist() == [0]
 
 
-@given(st.tuples(*[st.integers(1, 2**63 - 1)] * 2), st.tuples(*[st.integers(1, 2**63 - 1)] * 2))
-def test_number_of_pair__of_two_pairs__is_the_same_only_where_they_are(one, other):
-    assert (number_of_pair(*one) == number_of_pair(*other)) == (one == other)
+@given(values=st.lists(st.text(), unique=True, max_size=50))
+def test_names__of_different_values__differ(values):
+    assert len(set(zip(*(part.tolist() for part in names_of(values)), strict=True))) == len(values)
