@@ -33,6 +33,7 @@ from cdp.models import (
 from consent import catalogue, erasure, erasure_ledger, gate, queries, restriction, suppression
 from consent.models import ConsentState, Erasure, ErasureOrder, SuppressedDay, Suppression
 from identity.models import Judgement
+from tests import outbox
 from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, say
 from tests.factories.filled import console_user, fill
 
@@ -468,7 +469,7 @@ def test_restriction__hides_the_person_from_every_purpose_until_lifted(workspace
     assert permitted(bob) == before
     assert lifted == 1
     assert permitted(ada) == before
-    assert OutboxRow.objects.filter(stage="SEGMENTS", subject_id=ada.profile_id, cause="CONSENT").count() == 2
+    assert outbox.subjects_waiting(stage="SEGMENTS", cause="CONSENT") == [ada.profile_id] * 2
 
 
 def test_restriction__outlasts_a_consent(workspace):
