@@ -39,6 +39,7 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "relation": _("households and organisations that people belong to, as digests"),
     "restriction": _("digests of people who are restricted or object"),
     "review_pair": _("pairs of identifiers that may be one person"),
+    "review_verdict": _("what stewards said of pairs of identifiers"),
     "score": _("groups and scores that were learned"),
     "sighting": _("which identifiers were seen together"),
     "source_notice": _("who was told of data from a provider"),

@@ -154,6 +154,7 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "quarantine_reading": "what refused items came in",
         "data_request_step": "what staff did and noted about a request; its dates and reasons are in `requests`",
         "confirmation": "how a consent was asked for and confirmed; the consent itself is in `consents`",
+        "review_verdict": "what a steward said of a pair: the pair is in `pairs`, and the rest is the steward's",
         "refusal": "that two identifiers are not taken for one person: the other one may be somebody else's",
         "restriction": "what holds the person back; the person ordered it, and its time is in `requests`",
         "suppression": "of somebody who was erased there is nothing to show: digests, without values",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import pytest_django
@@ -27,6 +28,12 @@ def django_db_setup(django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterato
     with django_db_blocker.unblock():
         connection.close()
     databases.drop(name)
+
+
+@pytest.fixture(autouse=True)
+def erasure_ledger_of_its_own(settings: pytest_django.Settings, tmp_path: Path) -> None:
+    """Whoever is erased in a test is no business of the installation: it would wait for somebody to do it again."""
+    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
 
 
 @pytest.fixture

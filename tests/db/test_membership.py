@@ -12,6 +12,7 @@ from consent.models import ConsentState
 from segments import membership, queries, services
 from segments.language import compile as compiler
 from segments.models import Deadline, Membership, Segment
+from tests import outbox
 from tests.factories import SourceFactory, say
 from tests.factories.segments import forget, happen, history, know, merge, people, split
 
@@ -40,9 +41,7 @@ def work(workspace, now):
 
 
 def waiting(workspace, stage: Stage = Stage.ACTIVATION) -> list[tuple[int, str]]:
-    return list(
-        OutboxRow.objects.filter(stage=stage, workspace=workspace).order_by("id").values_list("subject_id", "cause")
-    )
+    return [(subject, cause) for _, subject, cause in outbox.waiting(stage=stage, workspace=workspace)]
 
 
 def test_arrival__that_completes_the_rule__enters_once(workspace, source, now):

@@ -1,6 +1,7 @@
 """Laws of identity for any history whatever: events, stewards, runs of several models, undoing and erasing, in any order."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from cdp.kernel import identifiers as named
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, Sighting, Stage, Trait
 from consent import erasure, gate
-from identity import queries, registry, resolver, services, undoing
+from identity import disputes, queries, registry, resolver, services, undoing
 from identity.models import Judgement, JudgementKind, LinkageModel, Verdict
 from identity.undoing import Scope
 from segments import services as segments
@@ -163,11 +164,14 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def the_same_ledger_in_any_order_gives_the_same_people(self):
-        types = dict(Identifier.objects.values_list("pk", "type"))
-        ledger = self.ledger()
-        random.Random(len(ledger)).shuffle(ledger)  # the order is arbitrary, not secret
-        limits = queries.rules_of(self.workspace.pk).limits
-        assert resolver.resolve(types, ledger, limits).clusters == self.people()
+        rules = queries.rules_of(self.workspace.pk)
+        everybody = list(Identifier.objects.values_list("pk", flat=True))
+        with gate.permit(Purpose.IDENTITY, workspace_id=self.workspace.pk):
+            known = queries.neighbourhood_of(everybody, rules)
+            ledger = sorted(known.judgements)
+            random.Random(len(ledger)).shuffle(ledger)  # the order is arbitrary, not secret
+            found = disputes.resolve(replace(known, judgements=ledger), rules)
+        assert found.clusters == self.people()
 
     # -- how --
 
