@@ -16,8 +16,8 @@ from cdp.kernel.arrays import bigints
 from cdp.kernel.purposes import Purpose
 from cdp.models import Stage
 from cdp.models.tenancy import workspace_scope
-from cdp.rehearsal import SAMPLE, handed_over, newest_work
-from identity import queries, resolver, undoing
+from cdp.rehearsal import SAMPLE, handed_over, members_of, newest_work
+from identity import disputes, queries, undoing
 from identity.undoing import Scope, Undoing
 
 
@@ -49,7 +49,7 @@ def _people(workspace_id: int, subjects: Mapping[int, Any], now: datetime) -> tu
     """Identifier → profile, as it is and as it would be. Who objects to being recognised stays whose he is."""
     rules = queries.rules_of(workspace_id)
     around = queries.neighbourhood_of(subjects, rules)
-    clusters = resolver.resolve(around.types, around.judgements, rules.limits).clusters
+    clusters = disputes.resolve(around, rules).clusters
     seen = _recognisable(around.profiles, now)
     return around.profiles, {one: clusters[one] if one in seen else around.profiles[one] for one in around.profiles}
 
@@ -67,7 +67,7 @@ def _recognisable(identifiers: Mapping[int, int], now: datetime) -> set[int]:
 
 
 def _foreseen(done: Undoing, before: Mapping[int, int], after: Mapping[int, int], now: datetime) -> Foresight:
-    then, soon = _members(before), _members(after)
+    then, soon = members_of(before), members_of(after)
     changed = sorted(one for one in then.keys() | soon.keys() if then.get(one) != soon.get(one))
     moved = [one for one, profile in after.items() if before[one] != profile]
     return Foresight(
@@ -105,10 +105,3 @@ def _hanging_on(moved: Sequence[int], profiles: Sequence[int], now: datetime) ->
     return {
         "traits": traits, "memberships": memberships, "audience_members": audience_members, "permitted": permitted,
     }  # fmt: skip
-
-
-def _members(profiles: Mapping[int, int]) -> dict[int, list[int]]:
-    members: dict[int, list[int]] = {}
-    for one, profile in sorted(profiles.items()):
-        members.setdefault(profile, []).append(one)
-    return members

@@ -197,7 +197,7 @@ def _permitted(workspace_id: int, ids: str) -> dict[Hashable, Any]:
 
 
 def _changes(deed: Mapping[str, Any], before: _State, after: _State) -> Changes:
-    then, soon = _members(before), _members(after)
+    then, soon = members_of(before.identifiers), members_of(after.identifiers)
     profiles = _difference(then, soon)
     memberships = _difference(before.memberships, after.memberships)
     audiences = _difference(_held(before), _held(after))
@@ -223,9 +223,10 @@ def _changes(deed: Mapping[str, Any], before: _State, after: _State) -> Changes:
     )
 
 
-def _members(state: _State) -> dict[Hashable, list[Any]]:
-    members: dict[Hashable, list[Any]] = {}
-    for one, profile in sorted(state.identifiers.items()):
+def members_of(profiles: Mapping[Any, Any]) -> dict[Any, list[Any]]:
+    """Profile → its identifiers in order, of identifier → profile."""
+    members: dict[Any, list[Any]] = {}
+    for one, profile in sorted(profiles.items()):
         members.setdefault(profile, []).append(one)
     return members
 

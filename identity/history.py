@@ -5,7 +5,7 @@ and not yet taken back. Of values only the newest of each source is kept: one th
 is what it was then; of the others it is said that they are not known any more.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -13,8 +13,7 @@ from typing import Any, Final
 from django.db import connection
 
 from cdp.kernel.arrays import bigints
-from identity import queries, resolver
-from identity.resolver import Kind
+from identity import disputes, queries
 
 UNKNOWABLE: Final = (
     "values that newer ones of the same source have replaced since",
@@ -39,10 +38,10 @@ class Past:
 def profile_at(*, workspace_id: int, profile_id: int, at: datetime) -> Past:
     """Whoever `profile_id` was at `at`, in the transaction of a workspace or of the purpose of identity."""
     rules = queries.rules_of(workspace_id)
-    types, judgements = _ledger_at(profile_id, rules, at)
-    if profile_id not in types:
+    ledger = _ledger_at(profile_id, rules, at)
+    if profile_id not in ledger.types:
         return Past(None)
-    clusters = resolver.resolve(types, judgements, rules.limits).clusters
+    clusters = disputes.resolve(ledger, rules).clusters
     then = clusters[profile_id]
     members = sorted(one for one, profile in clusters.items() if profile == then)
     traits, unknown = _traits_at(members, at)
@@ -51,60 +50,23 @@ def profile_at(*, workspace_id: int, profile_id: int, at: datetime) -> Past:
 
 # -- the ledger of that day -----------------------------------------------------------------------------------------
 
-_STANDING: Final = """
-WITH touching AS (
-    SELECT * FROM judgement WHERE left_id = ANY(%(ids)s::bigint[])
-    UNION
-    SELECT * FROM judgement WHERE right_id = ANY(%(ids)s::bigint[])
-)
-SELECT j.left_id, j.right_id, j.verdict = 'SAME', j.kind, j.weight FROM touching j
-WHERE j.retracts_id IS NULL AND j.created_at <= %(at)s
-  AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id AND later.created_at <= %(at)s)
-"""
-_KNOWN: Final = """
-SELECT id, type, lower(value) = ANY(%(blocked)s) FROM identifier
-WHERE id = ANY(%(ids)s::bigint[]) AND created_at <= %(at)s
-"""
+_KNOWN: Final = "SELECT id, type FROM identifier WHERE id = %s AND created_at <= %s"
 
 
-def _ledger_at(start: int, rules: queries.Rules, at: datetime) -> tuple[dict[int, str], set[resolver.Judgement]]:
-    """Followed from one identifier along what united, as `queries.neighbourhood_of` follows today's ledger."""
-    types: dict[int, str] = {}
-    heard: set[resolver.Judgement] = set()
-    ends: dict[int, str] = {}
-    frontier = {start}
-    while frontier:
-        fresh, found = _heard_at(frontier, rules, at)
-        types.update({one: fresh[one] for one in frontier if one in fresh})
-        ends.update(fresh)
-        heard |= found
-        frontier = _reached(frontier, found, ends, rules) - types.keys()
-    return types, heard
-
-
-def _heard_at(ids: Iterable[int], rules: queries.Rules, at: datetime) -> tuple[dict[int, str], set[resolver.Judgement]]:
+def _ledger_at(start: int, rules: queries.Rules, at: datetime) -> queries.Neighbourhood:
+    """Followed from one identifier along what united: whose it is today does not count."""
+    found = queries.Neighbourhood()
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING, {"ids": bigints(ids), "at": at})
-        rows = cursor.fetchall()
-        ends = {*ids, *(end for left, right, *_ in rows for end in (left, right))}
-        cursor.execute(_KNOWN, {"ids": bigints(ends), "blocked": list(rules.blocked_values), "at": at})
-        known = cursor.fetchall()
-    types, blocked = {one: kind for one, kind, _ in known}, {one for one, _, is_blocked in known if is_blocked}
-    heard = {
-        resolver.Judgement(left, right, is_same, Kind(kind), weight)
-        for left, right, is_same, kind, weight in rows
-        if left in types and right in types and (kind != Kind.DETERMINISTIC or not blocked & {left, right})
-    }
-    return types, heard
-
-
-def _reached(
-    ids: Collection[int], heard: Iterable[resolver.Judgement], types: Mapping[int, str], rules: queries.Rules
-) -> set[int]:
-    prevailing = resolver.prevailing(heard)
-    shared = resolver.shared_identifiers(types, prevailing, rules.limits).intersection(ids)
-    live = [one for one in prevailing if one.is_same and not resolver.is_void(one, shared)]
-    return {end for one in live for end in (one.left, one.right)}
+        cursor.execute(_KNOWN, [start, at])
+        found.types.update(cursor.fetchall())
+        frontier = set(found.types)
+        while frontier:
+            heard, ends = queries.heard_of(cursor, frontier, rules, at=at)
+            found.judgements.update(heard)
+            found.ends.update(ends)
+            frontier = queries.reached(frontier, heard, found.ends, rules) - found.types.keys()
+            found.types.update((one, found.ends[one]) for one in frontier)
+    return found
 
 
 # -- the golden record of that day ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -152,19 +153,23 @@ SELECT id, type, profile_id FROM identifier
 WHERE id = ANY(%(ids)s) OR profile_id = ANY(ARRAY(SELECT profile_id FROM identifier WHERE id = ANY(%(ids)s)))
 """
 
-_JUDGEMENTS = """
+_STANDING = """
 WITH touching AS (
     SELECT * FROM judgement WHERE left_id = ANY(%(ids)s::bigint[])
     UNION
     SELECT * FROM judgement WHERE right_id = ANY(%(ids)s::bigint[])
 )
 SELECT j.left_id, j.right_id, j.verdict = 'SAME', j.kind, j.weight FROM touching j
-WHERE j.retracts_id IS NULL AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
+WHERE j.retracts_id IS NULL {written}
+  AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id {retracted})
 """
+_JUDGEMENTS = _STANDING.format(written="", retracted="")
+_JUDGEMENTS_AT = _STANDING.format(written="AND j.created_at <= %(at)s", retracted="AND later.created_at <= %(at)s")
 
 # By key, and not by a join to the judgements: conditions reach an index through the view of a purpose, joins do not, and
 # would read every identifier of the workspace.
 _ENDS = f"SELECT id, type, {IS_BLOCKED} FROM identifier WHERE id = ANY(%(ids)s::bigint[])"  # noqa: S608  # our own constant
+_ENDS_AT = f"{_ENDS} AND created_at <= %(at)s"
 
 
 def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourhood:
@@ -182,24 +187,24 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
                 break
             found.types.update({one: kind for one, (kind, _) in fresh.items()})
             found.profiles.update({one: profile for one, (_, profile) in fresh.items()})
-            heard, types = _heard(cursor, fresh, rules)
+            heard, types = heard_of(cursor, fresh, rules)
             found.ends.update(types)
             found.judgements.update(heard)
-            frontier = _reached(fresh, heard, found.ends, rules) - found.types.keys()
+            frontier = reached(fresh, heard, found.ends, rules) - found.types.keys()
     return found
 
 
-def _heard(
-    cursor: CursorWrapper, identifiers: Iterable[int], rules: Rules
+def heard_of(
+    cursor: CursorWrapper, identifiers: Iterable[int], rules: Rules, *, at: datetime | None = None
 ) -> tuple[set[resolver.Judgement], dict[int, str]]:
-    """The judgements on these identifiers that count, and the types of their ends.
+    """The judgements on these identifiers that count, and the types of their ends; with `at`, those of that day.
 
     Through the gate on both ends: a judgement on somebody who objects to being recognised is not heard.
     """
-    cursor.execute(_JUDGEMENTS, {"ids": bigints(identifiers)})
+    cursor.execute(_JUDGEMENTS_AT if at else _JUDGEMENTS, {"ids": bigints(identifiers), "at": at})
     rows = cursor.fetchall()
     ends = {end for left, right, *_ in rows for end in (left, right)}
-    cursor.execute(_ENDS, {"ids": bigints(ends), **rules.blocking})
+    cursor.execute(_ENDS_AT if at else _ENDS, {"ids": bigints(ends), "at": at, **rules.blocking})
     types, blocked = {}, set()
     for one, kind, is_blocked in cursor.fetchall():
         types[one] = kind
@@ -213,7 +218,7 @@ def _heard(
     return heard, types
 
 
-def _reached(
+def reached(
     fresh: Iterable[int], heard: Iterable[resolver.Judgement], types: Mapping[int, str], rules: Rules
 ) -> set[int]:
     """The other ends of what the fresh identifiers hold on to. All their judgements were heard, so it is known here
