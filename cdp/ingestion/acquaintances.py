@@ -6,7 +6,7 @@ takes 24 bytes, in tables that never grow: one that is full begins anew. After a
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,13 @@ class Table:
     def find(self, names: Names) -> Values:
         """0 for what is not known."""
         found = np.zeros(len(names[0]), np.int64)
-        for pending, slots in self._searching(names):
-            found[pending] = self._value[slots]
+        pending, slots = np.arange(len(found)), self._place(names)
+        while len(pending):
+            is_taken = self._value[slots] != 0
+            is_it = is_taken & (self._first[slots] == names[0][pending]) & (self._second[slots] == names[1][pending])
+            found[pending[is_it]] = self._value[slots[is_it]]
+            goes_on = is_taken & ~is_it
+            pending, slots = pending[goes_on], (slots[goes_on] + 1) % self._slots
         return found
 
     def put(self, names: Names, values: Sequence[int]) -> None:
@@ -53,16 +58,6 @@ class Table:
             place = (place + 1) % self._slots
         self._size += not self._value[place]
         self._first[place], self._second[place], self._value[place] = first, second, value
-
-    def _searching(self, names: Names) -> Any:  # noqa: ANN401  # pairs of arrays of places
-        """Step by step: which of the names are found, and in which slots."""
-        pending, slots = np.arange(len(names[0])), self._place(names)
-        while len(pending):
-            is_taken = self._value[slots] != 0
-            is_it = is_taken & (self._first[slots] == names[0][pending]) & (self._second[slots] == names[1][pending])
-            yield pending[is_it], slots[is_it]
-            goes_on = is_taken & ~is_it
-            pending, slots = pending[goes_on], (slots[goes_on] + 1) % self._slots
 
     def _place(self, names: Names) -> npt.NDArray[np.int64]:
         mixed = (names[0] ^ (names[1] * _MIX)) * _MIX
