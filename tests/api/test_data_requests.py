@@ -160,8 +160,7 @@ def begun(caller, kind, body=None, **more):
     return f"data-requests/{number}"
 
 
-def test_erasure__from_reception_to_the_certificate(owner, ada, workspace, as_login, settings, tmp_path, as_web):
-    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
+def test_erasure__from_reception_to_the_certificate(owner, ada, workspace, as_login, as_web):
     here = begun(owner, "ERASURE", locale="fr")
     waiting = owner.get(f"{here}/work").json()
     too_early = owner.post(f"{here}/complete", {})

@@ -130,9 +130,8 @@ def test_button__that_does_not_exist_or_for_a_reader__is_refused(client, receive
 
 
 @pytest.fixture
-def work(workspace, as_login, settings, tmp_path):
+def work(workspace, as_login):
     """The worker of rights does what waits."""
-    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
 
     def do():
         as_login("rights")

@@ -23,11 +23,6 @@ from tests.fakes.receiver import FailingReceiver
 ACKNOWLEDGED = ErasureOutcome(ErasureReply.ACKNOWLEDGED)
 
 
-@pytest.fixture(autouse=True)
-def ledger(settings, tmp_path):
-    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
-
-
 @pytest.fixture
 def receiver():
     http.forget_hosts()

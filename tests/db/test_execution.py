@@ -33,11 +33,6 @@ ADA, PHONE, NOBODY = Named("email", "ada@example.com"), Named("phone", "+3361234
 ALL_GATED = sum(purpose.bit for purpose in Purpose if purpose.is_gated)
 
 
-@pytest.fixture(autouse=True)
-def ledger(settings, tmp_path):
-    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
-
-
 @pytest.fixture
 def ada(workspace):
     """Known by an address and by a number that nobody has linked to it; she permits advertising."""

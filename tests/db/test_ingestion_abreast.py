@@ -136,11 +136,8 @@ def test_load__of_which_a_block_fails__keeps_those_before_and_goes_on_with_it(fa
 
 
 @pytest.mark.parametrize("by_two", [True, False])
-def test_somebody_erased_while_a_file_is_loaded__comes_back_by_none_of_its_rows(
-    by_two, shop, tmp_path, settings, monkeypatch
-):
+def test_somebody_erased_while_a_file_is_loaded__comes_back_by_none_of_its_rows(by_two, shop, tmp_path, monkeypatch):
     """The load remembers everybody's id: it must not write it again when nobody has it any more."""
-    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
     monkeypatch.setattr(loading, "_is_large", lambda _: by_two)
     rows = [f"m{number},u{number % 3},,track,Bought,2026-01-01T10:00:00Z,1\n" for number in range(ROWS)]
     done = []

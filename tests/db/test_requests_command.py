@@ -17,7 +17,6 @@ ADA = "email:ada@example.com"
 
 @pytest.fixture(autouse=True)
 def at_noon(now, settings, tmp_path):
-    settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
     settings.PACKAGE_DIR = tmp_path / "packages"
     with time_machine.travel(now, tick=False):
         yield
