@@ -24,6 +24,7 @@ from identity import plans, queries, records, services, training
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
+from identity.scored import ASK, IS_JUDGED
 
 log = structlog.get_logger()
 
@@ -171,7 +172,7 @@ def _write(
     judged = _written(_JUDGE, alike, origin)
     _link(permit, {end for pair in outdated + judged for end in pair}, progress.now())
     _written(_FORGET_ASKED, scored, origin)
-    _written(_ASK, scored, origin)
+    _written(ASK, scored, origin)
     review = ReviewPair.objects.filter(judgement=None).count()
     return Counts(pairs=len(scored["weight"]), judgements=len(judged), review=review)
 
@@ -254,38 +255,21 @@ WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts
 RETURNING left_id, right_id
 """
 
-# Not where it is written already, nor where a steward has said something: what a steward took back stays so. Who took
-# back all that one model had judged said so of that model alone.
-_JUDGE = """
+_JUDGE = f"""
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)
 SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(run)s,
        %(now)s
 FROM scored s
 JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
-WHERE NOT EXISTS (
-    SELECT 1 FROM judgement j LEFT JOIN judgement later ON later.retracts_id = j.id
-    WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
-      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD'
-                                      AND COALESCE(later.model_id, %(model)s) = %(model)s)
-           OR j.kind = 'STEWARD' AND later.id IS NULL)
-)
+WHERE NOT {IS_JUDGED.format(judgements="judgement")}
 RETURNING left_id, right_id
-"""
+"""  # noqa: S608  # our own constant
 
 # What is no question any more is not asked; a pair that a steward has judged stays as a record.
 _FORGET_ASKED = """
 DELETE FROM review_pair p WHERE p.workspace_id = %(workspace)s AND p.judgement_id IS NULL
 AND (%(scope)s::bigint[] IS NULL OR p.left_id = ANY(%(scope)s::bigint[]) OR p.right_id = ANY(%(scope)s::bigint[]))
 AND (p.left_id, p.right_id) NOT IN (SELECT left_id, right_id FROM question)
-RETURNING left_id, right_id
-"""
-_ASK = """
-INSERT INTO review_pair (workspace_id, left_id, right_id, weight, evidence, model_id, created_at)
-SELECT %(workspace)s, left_id, right_id, weight, parts::jsonb, %(model)s, %(now)s FROM question
-ON CONFLICT (left_id, right_id) DO UPDATE
-    SET weight = excluded.weight, evidence = excluded.evidence, model_id = excluded.model_id
-    WHERE review_pair.judgement_id IS NULL
-      AND (review_pair.weight, review_pair.model_id) IS DISTINCT FROM (excluded.weight, excluded.model_id)
 RETURNING left_id, right_id
 """
 

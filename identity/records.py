@@ -10,7 +10,6 @@ from typing import Any, Final
 from django.db import connection
 from duckdb import DuckDBPyConnection
 
-from cdp.kernel.arrays import bigints
 from identity import plans
 from identity.matching import engine, features
 from identity.queries import Rules
@@ -31,7 +30,6 @@ COPY (
 """
 _MOMENT: Final = "(extract(epoch FROM t.observed_at) * 1000000)::bigint"
 _IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(share)s * {_PARTS}"
-_NAMED: Final = "AND t.identifier_id = ANY(%(ids)s::bigint[])"
 _UNIQUE: Final = "COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[])) TO STDOUT (FORMAT csv)"
 _COUNT: Final = "SELECT count(*) FROM identifier"
 
@@ -40,11 +38,6 @@ def load(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, share: fl
     """Table `record` of the identifiers that carry at least two of the traits, or of a fair share of them."""
     given: dict[str, Any] = {"traits": list(features.TRAITS), "share": share}
     return _load(duck, rules, workspace_id, _IN_SHARE if share < 1 else "", given)
-
-
-def load_named(duck: DuckDBPyConnection, rules: Rules, identifier_ids: list[int], *, workspace_id: int) -> int:
-    """The same, of these identifiers alone."""
-    return _load(duck, rules, workspace_id, _NAMED, {"traits": list(features.TRAITS), "ids": bigints(identifier_ids)})
 
 
 def load_sample(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, size: int) -> int:

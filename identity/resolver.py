@@ -128,11 +128,7 @@ def nothing_objects(
 def _groups(heard: Iterable[Judgement], shared: Collection[int]) -> Iterable[list[Judgement]]:
     """The judgements of each set of identifiers that positive ones connect, with the negative ones inside it."""
     live = [one for one in heard if one.is_same and not (shared and is_void(one, shared))]
-    parent: dict[int, int] = {}
-    for one in live:
-        left, right = _root(parent, one.left), _root(parent, one.right)
-        if left != right:
-            parent[right] = left
+    parent = _parents(live)
     groups: defaultdict[int, list[Judgement]] = defaultdict(list)
     for one in live:
         groups[_root(parent, one.left)].append(one)
@@ -142,6 +138,16 @@ def _groups(heard: Iterable[Judgement], shared: Collection[int]) -> Iterable[lis
             if root == _root(parent, one.right):
                 groups[root].append(one)
     return groups.values()
+
+
+def _parents(links: Iterable[Judgement | Link]) -> dict[int, int]:
+    """A union-find in which whatever the links connect has one root."""
+    parent: dict[int, int] = {}
+    for link in links:
+        left, right = _root(parent, link.left), _root(parent, link.right)
+        if left != right:
+            parent[right] = left
+    return parent
 
 
 def _root(parent: dict[int, int], one: int) -> int:
@@ -413,11 +419,7 @@ class _Ties:
 
 
 def _connected(links: Sequence[Link]) -> Iterable[list[Link]]:
-    parent: dict[int, int] = {}
-    for link in links:
-        left, right = _root(parent, link.left), _root(parent, link.right)
-        if left != right:
-            parent[right] = left
+    parent = _parents(links)
     groups: defaultdict[int, list[Link]] = defaultdict(list)
     for link in links:
         groups[_root(parent, link.left)].append(link)

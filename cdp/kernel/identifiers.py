@@ -6,7 +6,7 @@ from typing import Final
 from cdp.kernel.errors import TesseraError
 
 # What names a device or a browser and not whoever uses it, in the words of OpenDSR. Postgres has the same list: a type
-# more takes a migration (see consent/migrations/0018_devices.py).
+# more takes a migration (see consent/migrations/0017_lean_decision.py).
 DEVICE_TYPES: Final = frozenset(
     {
         "anonymous_id",

@@ -14,6 +14,7 @@ from django.db import connection
 from cdp.kernel.arrays import bigints
 from identity import plans
 from identity.matching.compiled import Pair
+from identity.scored import ASK, IS_JUDGED
 
 Pairs = list[tuple[int, int]]
 
@@ -25,9 +26,9 @@ WITH scored AS MATERIALIZED (
 """
 _TOUCHING: Final = """
 touching AS MATERIALIZED (
-    SELECT * FROM judgement WHERE left_id = ANY(%(ends)s::bigint[])
+    SELECT id, left_id, right_id, verdict, kind, weight, retracts_id FROM judgement WHERE left_id = ANY(%(ends)s::bigint[])
     UNION
-    SELECT * FROM judgement WHERE right_id = ANY(%(ends)s::bigint[])
+    SELECT id, left_id, right_id, verdict, kind, weight, retracts_id FROM judgement WHERE right_id = ANY(%(ends)s::bigint[])
 ),
 visible AS MATERIALIZED (
     SELECT id, profile_id FROM identifier WHERE id = ANY(ARRAY(
@@ -35,9 +36,7 @@ visible AS MATERIALIZED (
         UNION SELECT left_id FROM scored UNION SELECT right_id FROM scored
     ))
 )
-""".replace(
-    "SELECT * FROM judgement", "SELECT id, left_id, right_id, verdict, kind, weight, retracts_id FROM judgement"
-)
+"""
 
 _RETRACT_OUTDATED: Final = """
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, retracts_id, created_at)
@@ -49,18 +48,13 @@ WHERE j.kind = 'PROBABILISTIC' AND j.retracts_id IS NULL
   AND (s.left_id IS NULL OR abs(s.weight - j.weight) > 1e-9)
 RETURNING left_id, right_id
 """
-_JUDGE: Final = """
+_JUDGE: Final = f"""
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, created_at)
 SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(now)s
 FROM scored s
-WHERE NOT EXISTS (
-    SELECT 1 FROM touching j LEFT JOIN judgement later ON later.retracts_id = j.id
-    WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
-      AND (j.kind = 'PROBABILISTIC' AND (later.id IS NULL OR later.kind = 'STEWARD')
-           OR j.kind = 'STEWARD' AND later.id IS NULL)
-)
+WHERE NOT {IS_JUDGED.format(judgements="touching")}
 RETURNING left_id, right_id
-"""
+"""  # noqa: S608  # our own constant
 
 
 def judge(changed: Collection[int], alike: Sequence[Pair], origin: Mapping[str, Any]) -> set[int]:
@@ -93,22 +87,13 @@ DELETE FROM review_pair p WHERE p.id IN (
 ) AND p.judgement_id IS NULL AND (p.left_id, p.right_id) NOT IN (SELECT left_id, right_id FROM question)
 RETURNING left_id, right_id
 """
-_ASK: Final = """
-INSERT INTO review_pair (workspace_id, left_id, right_id, weight, evidence, model_id, created_at)
-SELECT %(workspace)s, left_id, right_id, weight, parts::jsonb, %(model)s, %(now)s FROM question
-ON CONFLICT (left_id, right_id) DO UPDATE
-    SET weight = excluded.weight, evidence = excluded.evidence, model_id = excluded.model_id
-    WHERE review_pair.judgement_id IS NULL
-    AND (review_pair.weight, review_pair.model_id) IS DISTINCT FROM (excluded.weight, excluded.model_id)
-RETURNING left_id, right_id
-"""
 
 
 def ask(changed: Collection[int], scored: Sequence[Pair], origin: Mapping[str, Any]) -> None:
     """What is no question any more is not asked; what has become one waits for a steward."""
     _written(_QUESTION + _FORGET_ASKED, changed, scored, origin)
     if scored:
-        _written(_QUESTION + _ASK, changed, scored, origin)
+        _written(_QUESTION + ASK, changed, scored, origin)
 
 
 def origin_of(*, workspace_id: int, model_id: int, now: datetime) -> dict[str, Any]:

@@ -10,14 +10,13 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from identity.matching import blocking, features, scoring, weighing
+from identity.matching import blocking, engine, features, scoring, weighing
 from identity.matching.scoring import FrozenModel
 
 Row = tuple[Any, ...]
 """(id, type in which people are unique or None, the traits in order)"""
 Pair = tuple[int, int, float, dict[str, float]]
 
-_RAW: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for name in ("unique_in", *features.TRAITS))])
 _ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "BIGINT": pa.int64(),
     "BOOLEAN": pa.bool_(),
@@ -83,9 +82,10 @@ class CompiledModel:
         if not rows:
             return
         self._duck.execute("DELETE FROM raw")
-        self._insert("raw", _RAW, rows)
+        engine.append(self._duck, "raw", engine.RAW, rows)
         cleaned = self._duck.execute("EXECUTE clean").fetchall()
-        self._insert("record", self._record, [(*row, *self._frequencies_of(row)) for row in cleaned])
+        with_frequencies = [(*row, *self._frequencies_of(row)) for row in cleaned]
+        engine.append(self._duck, "record", self._record, with_frequencies)
 
     def _frequencies_of(self, row: Row) -> Iterator[float | None]:
         """By a dictionary: a join would read all frequencies for each arrival."""
@@ -102,21 +102,13 @@ class CompiledModel:
         ordered = sorted({(min(pair), max(pair)) for pair in asked})
         if not ordered:
             return []
-        self._insert("asked", _ASKED, ordered)
+        engine.append(self._duck, "asked", _ASKED, ordered)
         return self._duck.execute(f"EXECUTE weigh({least!r})").fetchall()
-
-    def _insert(self, table: str, schema: pa.Schema, rows: Sequence[Row]) -> None:
-        arrays = [
-            pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)
-        ]
-        self._duck.register("arriving", pa.Table.from_arrays(arrays, schema=schema))
-        self._duck.execute(f"INSERT INTO {table} SELECT * FROM arriving")  # noqa: S608  # our own names
-        self._duck.unregister("arriving")
 
     # -- made once --------------------------------------------------------------------------------------------------
 
     def _make_tables(self, cleaning: str, frequency_columns: Sequence[str]) -> pa.Schema:
-        texts = ", ".join(f"{name} VARCHAR" for name in _RAW.names[1:])
+        texts = ", ".join(f"{name} VARCHAR" for name in engine.RAW.names[1:])
         self._duck.execute(f"CREATE TABLE raw (unique_id BIGINT, {texts})")
         self._duck.execute("CREATE TABLE asked (left_id BIGINT, right_id BIGINT)")
         frequencies = "".join(f", NULL::DOUBLE AS tf_{column}" for column in frequency_columns)

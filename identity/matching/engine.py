@@ -1,6 +1,6 @@
 """The DuckDB in which records are compared: in memory, within bounds, gone afterwards."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from identity.matching import features
 
 _ROWS_AT_ONCE: Final = 50_000
 _COLUMNS: Final = ("unique_id", "unique_in", *features.TRAITS)
-_SCHEMA: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for name in _COLUMNS[1:])])
+RAW: Final = pa.schema([("unique_id", pa.int64()), *((name, pa.string()) for name in _COLUMNS[1:])])
 
 
 @contextmanager
@@ -49,15 +49,18 @@ def load(connection: DuckDBPyConnection, rows: Iterable[tuple[Any, ...]]) -> int
     remaining = iter(rows)
     total = 0
     while chunk := list(islice(remaining, _ROWS_AT_ONCE)):
-        arrays = [
-            pa.array(values, type=field.type) for values, field in zip(zip(*chunk, strict=True), _SCHEMA, strict=True)
-        ]
-        connection.register("chunk", pa.Table.from_arrays(arrays, schema=_SCHEMA))
-        connection.execute("INSERT INTO raw SELECT * FROM chunk")
-        connection.unregister("chunk")
+        append(connection, "raw", RAW, chunk)
         total += len(chunk)
     features.clean(connection)
     return total
+
+
+def append(connection: DuckDBPyConnection, table: str, schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
+    """`table` is one of our own names and has the columns of `schema`; there is at least one row."""
+    arrays = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    connection.register("chunk", pa.Table.from_arrays(arrays, schema=schema))
+    connection.execute(f"INSERT INTO {table} SELECT * FROM chunk")  # noqa: S608  # see above
+    connection.unregister("chunk")
 
 
 _RECEIVED: Final = {

@@ -10,6 +10,8 @@ from duckdb import DuckDBPyConnection
 from splink import DuckDBAPI, Linker, SettingsCreator
 from splink.internals.splink_dataframe import SplinkDataFrame
 
+from identity.matching import weighing
+
 LEAST_WEIGHT: Final = -10.0  # pairs below it are not even kept
 # How many pairs all rules of blocking together may make of everybody: what decides how long a run takes.
 PAIRS_PER_RECORD: Final = 3
@@ -137,14 +139,6 @@ FROM ({predicted})
 
 def _keep(connection: DuckDBPyConnection, model: FrozenModel, *predicted: SplinkDataFrame) -> None:
     """With the weight of each comparison, frequencies included, as the evidence."""
-    names = [comparison["output_column_name"] for comparison in model.settings["comparisons"]]
-    with_frequency = {
-        comparison["output_column_name"]
-        for comparison in model.settings["comparisons"]
-        if any("tf_adjustment_column" in level for level in comparison["comparison_levels"])
-    }
-    parts = ", ".join(
-        f"{name} := round(mw_{name}{f' + mw_tf_adj_{name}' if name in with_frequency else ''}, 3)" for name in names
-    )
+    parts = weighing.evidence_sql(model.settings, frequency="mw_tf_adj_")
     union = " UNION ALL BY NAME ".join(f"SELECT * FROM {table.physical_name}" for table in predicted)  # noqa: S608  # names that Splink made
-    connection.execute(_KEEP.format(parts=f"struct_pack({parts})", predicted=union))
+    connection.execute(_KEEP.format(parts=parts, predicted=union))

@@ -22,13 +22,13 @@ def weight_sql(settings: Mapping[str, Any]) -> str:
     return " + ".join(terms)
 
 
-def evidence_sql(settings: Mapping[str, Any]) -> str:
-    """The weight of each comparison, frequencies included."""
+def evidence_sql(settings: Mapping[str, Any], *, frequency: str = "tf_of_") -> str:
+    """The weight of each comparison, frequencies included. `frequency` begins the names of their columns."""
     parts = []
     for comparison in settings["comparisons"]:
         name = name_of(comparison)
-        frequency = f" + tf_of_{name}" if _has_frequencies(comparison) else ""
-        parts.append(f"{name} := round(mw_{name}{frequency}, 3)")
+        adjusted = f" + {frequency}{name}" if _has_frequencies(comparison) else ""
+        parts.append(f"{name} := round(mw_{name}{adjusted}, 3)")
     return f"struct_pack({', '.join(parts)})"
 
 
