@@ -22,7 +22,7 @@ from cdp.kernel.arrays import bigints
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage
 from consent import gate
-from identity import linkage, registry, undoing
+from identity import registry, undoing
 from identity import services as identity
 from identity.undoing import Scope
 from segments import services as segments
@@ -77,6 +77,7 @@ def undo(*, workspace_id: int, scope: Scope, number: int, now: datetime) -> Chan
 
 def resolve(*, workspace_id: int, version: int | None, now: datetime) -> Changes:
     """What linking all records with this version of the model would change; without one, with the active model."""
+    from identity import linkage  # noqa: PLC0415  # DuckDB and Splink, which the console's preview of an undo need not load
 
     def deed() -> Mapping[str, Any]:
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id):

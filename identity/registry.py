@@ -15,7 +15,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.models import User
 from cdp.models.tenancy import workspace_scope
 from identity.matching.drift import Shift, drift, weights_of
-from identity.models import LinkageModel, ModelActivation
+from identity.models import BlockingIndex, LinkageModel, ModelActivation
 
 QUALITY: Final = ("thresholds", "untrained", "precision", "recall", "converged")  # of the metadata, where it says so
 
@@ -52,6 +52,12 @@ def active_model(workspace_id: int) -> LinkageModel | None:
     activations = ModelActivation.objects.filter(workspace_id=workspace_id)
     latest = activations.order_by("-pk").select_related("model").first()
     return latest.model if latest else models_of(workspace_id).first()
+
+
+def current_index(workspace_id: int) -> BlockingIndex | None:
+    """None where no model links, or none of the keys is of the active one."""
+    model = active_model(workspace_id)
+    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=model).first() if model else None
 
 
 def models_of(workspace_id: int) -> QuerySet[LinkageModel]:

@@ -52,7 +52,7 @@ def profiler_of_load(run_id: int, *, key: str = "", decimal: str = ".") -> Profi
 
 
 def keep_load(*, source: KnownSource, run: Run, profiler: Profiler, now: datetime) -> QualityReport:
-    """Once for each run, however often it is called. Of a large load `profiler` may have seen the first rows alone."""
+    """Once for each run, however often it is called. Of a large load `profiler` may have seen a part of the rows alone."""
     return _keep(source.id, source.workspace_id, {"": profiler}, now=now, run=run)
 
 

@@ -7,14 +7,16 @@ arrival would have written the newer weight alone.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
 from cdp.kernel.arrays import bigints
 from identity import plans
-from identity.matching.compiled import Pair
 from identity.scored import ASK, IS_JUDGED
+
+if TYPE_CHECKING:
+    from identity.matching.compiled import Pair
 
 Pairs = list[tuple[int, int]]
 
@@ -57,7 +59,7 @@ RETURNING left_id, right_id
 """  # noqa: S608  # our own constant
 
 
-def judge(changed: Collection[int], alike: Sequence[Pair], origin: Mapping[str, Any]) -> set[int]:
+def judge(changed: Collection[int], alike: Sequence["Pair"], origin: Mapping[str, Any]) -> set[int]:
     """Retract what these records no longer support, and write what they do. Returns the ends of what was written."""
     outdated = _written(_TOUCHING + _RETRACT_OUTDATED, changed, alike, origin)
     judged = _written(_TOUCHING + _JUDGE, changed, alike, origin)
@@ -89,7 +91,7 @@ RETURNING left_id, right_id
 """
 
 
-def ask(changed: Collection[int], scored: Sequence[Pair], origin: Mapping[str, Any]) -> None:
+def ask(changed: Collection[int], scored: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
     """What is no question any more is not asked; what has become one waits for a steward."""
     _written(_QUESTION + _FORGET_ASKED, changed, scored, origin)
     if scored:
@@ -100,7 +102,7 @@ def origin_of(*, workspace_id: int, model_id: int, now: datetime) -> dict[str, A
     return {"workspace": workspace_id, "model": model_id, "now": now}
 
 
-def _written(statement: str, changed: Collection[int], pairs: Sequence[Pair], origin: Mapping[str, Any]) -> Pairs:
+def _written(statement: str, changed: Collection[int], pairs: Sequence["Pair"], origin: Mapping[str, Any]) -> Pairs:
     given = {
         **origin,
         "ends": bigints(changed),

@@ -33,12 +33,6 @@ class NoModelError(TesseraError):
     code = "no_model"
 
 
-def current_index(workspace_id: int) -> BlockingIndex | None:
-    """None where no model links, or none of the keys is of the active one."""
-    model = registry.active_model(workspace_id)
-    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=model).first() if model else None
-
-
 def compiled(index: BlockingIndex) -> CompiledModel:
     """Made once in a process. Models never change, so neither does what is made of them."""
     return _compiled(index.workspace_id, index.model_id, index.is_day_first)

@@ -11,8 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from graspologic_native import leiden
-
 SEED: Final = 20260801
 # From "one link in thirty holds two groups together" to "every other one must be there", in steps of about a half.
 RESOLUTIONS: Final = (0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.33, 0.42, 0.5)
@@ -110,6 +108,8 @@ def _best_described(graph: _Graph, largest: int | None) -> Communities:
 
 
 def _proposal(graph: _Graph, resolution: float) -> list[int]:
+    from graspologic_native import leiden  # noqa: PLC0415  # few groups are loose enough to need it
+
     named = [(str(left), str(right), chance) for left, right, chance in graph.edges]
     _, found = leiden(named, resolution=resolution, use_modularity=False, iterations=3, seed=SEED)
     return [found[str(place)] for place in range(len(graph.records))]

@@ -2,7 +2,10 @@
 
 import ast
 import io
+import os
 import re
+import subprocess
+import sys
 import tokenize
 
 import pytest
@@ -141,3 +144,22 @@ def is_bare(comment):
 )
 def test_exemption__is_bare_without_code_or_reason(comment, expected):
     assert is_bare(comment) is expected
+
+
+HEAVY = ("duckdb", "graspologic_native", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "splink")
+LOADED = f"""
+import sys, django
+django.setup()
+import cdp.urls
+print(*sorted(set({HEAVY}) & set(sys.modules)))
+"""
+
+
+def test_web_server__when_it_starts__loads_nothing_that_only_the_work_with_many_records_needs():
+    """Each process of each kind would carry it: 50 MiB and more."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=CHECKOUT, env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.split() == []
