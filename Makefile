@@ -6,6 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # the tests of a file share what it sets up
 INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps
 
 help:                 ## this list
@@ -41,10 +42,10 @@ extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot and Kafka, and of 
 	@$(INSTALL) -r requirements-extras.lock
 
 test: $(VENV)/.dev    ## the whole suite
-	@$(RUN) -m pytest -n 2 $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: lint           ## lint, then the fast tests
-	@$(RUN) -m pytest -n 2 -q -m "not slow and not browser" $(ARGS)
+	@$(PYTEST) -q -m "not slow and not browser" $(ARGS)
 
 lint: $(VENV)/.dev    ## format, lint, spelling, types, import contracts, dependencies, migrations, OpenAPI file
 	@$(VENV)/bin/ruff format --check --quiet --output-format concise . || { echo "Run '$(VENV)/bin/ruff format .'"; exit 1; }

@@ -17,6 +17,13 @@ from tests import databases
 from tests.factories import WorkspaceFactory
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: with two workers, none has to wait long for the last file of the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
     """Each xdist worker has a database of its own, copied from a template that `owner` migrated."""

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from cdp import embedded
 from tests import databases
@@ -30,7 +32,7 @@ SHOTS = os.environ.get("REVIEW_SHOTS")  # a folder for pictures, for whoever wan
 
 FILL = """
 import django; django.setup()
-import json
+import json, sys
 from datetime import UTC, datetime
 from django.db import connection, transaction
 from identity import services as identity
@@ -40,11 +42,11 @@ from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory
 from tests.factories.filled import console_user
 from tests.factories.review import waiting_pair
 
-now = datetime.now(UTC)
+now, shop = datetime.now(UTC), sys.argv[1]
 with transaction.atomic(), connection.cursor() as cursor:
-    workspace = WorkspaceFactory(slug="shop", name="Maison")
+    workspace = WorkspaceFactory(slug=shop, name="Maison")
     cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(workspace.pk)])
-    ann, bob = console_user(workspace, "ann"), console_user(workspace, "bob")
+    ann, bob = console_user(workspace, f"ann-{shop}"), console_user(workspace, f"bob-{shop}")
     crm = SourceFactory(workspace=workspace, name="crm")
     pairs = []
     for number in range(12):
@@ -66,12 +68,12 @@ with transaction.atomic(), connection.cursor() as cursor:
 
 READ = """
 import django; django.setup()
-import json
+import json, sys
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from identity.models import Judgement, ReviewPair, ReviewVerdict
 
-with workspace_scope(Workspace.objects.get(slug="shop").pk):
+with workspace_scope(Workspace.objects.get(slug=sys.argv[1]).pk):
     answers = ReviewVerdict.objects.filter(withdrawn_at=None).order_by("pk").values_list("pair", "answer")
     current = Judgement.objects.filter(retracts=None, retraction=None).values_list("left", "right", "verdict")
     claimed = ReviewPair.objects.exclude(claimed_by=None).count()
@@ -79,13 +81,34 @@ with workspace_scope(Workspace.objects.get(slug="shop").pk):
 """
 
 
+@dataclass(frozen=True)
+class Desk:
+    """The console of Ann, steward of a shop with twelve pairs that wait, the most valuable first."""
+
+    console: Console
+    shop: str
+    pairs: list[int]
+
+    @property
+    def page(self) -> Page:
+        return self.console.page
+
+    def open(self, path: str = "desk/") -> None:
+        self.console.open(f"/console/identity/reviewpair/{path}")
+
+    def said(self) -> dict[str, Any]:
+        """What the database knows of the answers."""
+        said: dict[str, Any] = json.loads(run_in("web", READ, self.shop))
+        return said
+
+
 @pytest.fixture(scope="module")
-def desk() -> Iterator[tuple[Console, list[int]]]:
+def served() -> Iterator[tuple[Browser, str]]:
+    """A browser, and the address of a console over an empty database."""
     stack = embedded.default_stack()
     stack.start()
     with databases.fresh_database(DATABASE):
-        filled = json.loads(run_in("postgres", FILL))
-        pairs, port = filled.pop("pairs"), free_port()
+        port = free_port()
         server = subprocess.Popen(
             [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "cdp.wsgi:application"],
             env=environment(stack.database_url("web", DATABASE)), cwd=embedded.CHECKOUT,
@@ -96,18 +119,27 @@ def desk() -> Iterator[tuple[Console, list[int]]]:
             await_answer(f"{address}/console/login/")
             with sync_playwright() as playwright:
                 chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-                with listened_to(log_in(chromium, address, "ann"), address, filled) as console:
-                    yield console, pairs
+                yield chromium, address
                 chromium.close()
         finally:
             server.terminate()
             server.wait(timeout=30)
 
 
-def run_in(login: str, script: str) -> str:
+@pytest.fixture
+def desk(served: tuple[Browser, str], request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """Each test has a shop of its own: what one steward answered is no business of the next."""
+    (chromium, address), shop = served, f"shop-{request.node.nodeid.rpartition('__')[2].replace('_', '-')}"
+    filled = json.loads(run_in("postgres", FILL, shop))
+    pairs = filled.pop("pairs")
+    with listened_to(log_in(chromium, address, f"ann-{shop}"), address, filled) as console:
+        yield Desk(console, shop, pairs)
+
+
+def run_in(login: str, script: str, shop: str) -> str:
     database_url = embedded.default_stack().database_url(login, DATABASE)
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(database_url), cwd=embedded.CHECKOUT, check=True,
+        [sys.executable, "-c", script, shop], env=environment(database_url), cwd=embedded.CHECKOUT, check=True,
         capture_output=True, text=True,
     )  # fmt: skip
     return done.stdout
@@ -128,9 +160,8 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_steward__with_the_keyboard_alone__judges_ten_pairs(desk):
-    console, pairs = desk
-    page = console.page
-    console.open("/console/identity/reviewpair/desk/")
+    page, pairs = desk.page, desk.pairs
+    desk.open()
     assert shown_pair(page) == pairs[0]
     assert "".join(page.locator(".review-sides mark").all_inner_texts()) != ""
     picture(page, "desk")
@@ -151,15 +182,14 @@ def test_steward__with_the_keyboard_alone__judges_ten_pairs(desk):
     page.wait_for_load_state("networkidle")
     assert page.inner_text("#done") == "10"
     assert page.url.endswith("/desk/")
-    said = json.loads(run_in("web", READ))
+    said = desk.said()
     keys = {"s": "SAME", "n": "NOT_SAME", "u": "UNSURE"}
     assert said["answers"] == [[pair, keys[key]] for pair, key in zip(pairs, "snusnsssns", strict=False)]
 
 
 def test_steward__who_splits__chooses_the_link_and_keeps_the_question(desk):
-    console, pairs = desk
-    page = console.page
-    console.open(f"/console/identity/reviewpair/{pairs[0]}/change/")
+    page, pairs = desk.page, desk.pairs
+    desk.open(f"{pairs[0]}/change/")
 
     page.keyboard.press("x")
     page.wait_for_selector(".review-split[open] input[type=radio]:focus")
@@ -168,32 +198,31 @@ def test_steward__who_splits__chooses_the_link_and_keeps_the_question(desk):
     page.wait_for_selector("#told:has-text('Split.')")
 
     assert shown_pair(page) == pairs[0]
-    verdicts = [verdict for _, _, verdict in json.loads(run_in("web", READ))["judgements"]]
+    verdicts = [verdict for _, _, verdict in desk.said()["judgements"]]
     assert "NOT_SAME" in verdicts
 
 
 def test_steward__who_leaves__leaves_nothing_behind(desk):
-    console, pairs = desk
-    console.open("/console/identity/reviewpair/desk/")
-    assert shown_pair(console.page) == pairs[10]
+    desk.open()
+    press(desk.page, "s", then=desk.pairs[1])
+    desk.page.wait_for_load_state("networkidle")
 
-    console.open("/console/identity/reviewpair/statistics/")
+    desk.open("statistics/")
 
-    assert console.page.inner_text("#stewards tbody td >> nth=0") == "ann"
-    picture(console.page, "statistics")
-    assert json.loads(run_in("web", READ))["claimed"] == 0
+    assert desk.page.inner_text("#stewards tbody td >> nth=0") == f"ann-{desk.shop}"
+    picture(desk.page, "statistics")
+    assert desk.said()["claimed"] == 0
 
 
 def test_steward__who_judges_many__looks_first(desk):
-    console, _ = desk
-    page = console.page
-    console.open("/console/identity/reviewpair/bulk/")
+    page = desk.page
+    desk.open("bulk/")
 
     page.fill("[name=least]", "2")
     page.click("#look")
-    page.wait_for_selector("#meant:has-text('2 pairs')")
+    page.wait_for_selector("#meant:has-text('12 pairs')")
     picture(page, "bulk")
     page.click("#judge-all")
-    page.wait_for_selector("text=2 pairs judged.")
+    page.wait_for_selector("text=12 pairs judged.")
 
-    assert len(json.loads(run_in("web", READ))["answers"]) == 12
+    assert len(desk.said()["answers"]) == 12

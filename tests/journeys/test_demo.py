@@ -16,7 +16,7 @@ from tests.stacks import environment_of, forget
 
 NUMBERS = ("people", "enrichment", "segments", "audiences")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
