@@ -71,5 +71,5 @@ def _await_nothing_waits(workspace_id: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while pipeline.waiting(workspace_id):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{pipeline.waiting(workspace_id)} subjects still wait")
+            raise TimeoutError(f"subjects still wait: {pipeline.waiting(workspace_id)}")
         time.sleep(0.2)

@@ -119,15 +119,16 @@ def drain(*, workspace_id: int, now: Callable[[], datetime], timeout: float) -> 
 
 
 _WAITING = """
-SELECT COALESCE(sum(COALESCE(cardinality(subjects), 1)), 0) FROM outbox WHERE workspace_id = %s AND failed_at IS NULL
+SELECT stage, sum(COALESCE(cardinality(subjects), 1))::bigint FROM outbox
+WHERE workspace_id = %s AND failed_at IS NULL GROUP BY stage ORDER BY stage
 """
 
 
-def waiting(workspace_id: int) -> int:
-    """How many subjects wait for any stage."""
+def waiting(workspace_id: int) -> Mapping[str, int]:
+    """How many subjects wait, by stage; nothing for a stage for which none does."""
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, [workspace_id])
-        return int(cursor.fetchone()[0])
+        return dict(cursor.fetchall())
 
 
 def totals(workspace_id: int) -> dict[str, int]:

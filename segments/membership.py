@@ -126,7 +126,7 @@ def _catch_up_segment(permit: Permit[Segmentation], segment_id: int, now: dateti
 
 def _overdue(segments: list[int], profiles: list[int], now: datetime) -> Mapping[int, datetime]:
     with connection.cursor() as cursor:
-        cursor.execute(_OVERDUE, [segments, profiles, now])
+        cursor.execute(_OVERDUE, [segments, bigints(profiles), now])
         return dict(cursor.fetchall())
 
 
@@ -181,10 +181,14 @@ SELECT profile_id FROM (
 ) AS waiting GROUP BY profile_id ORDER BY min(due_at)
 """
 
-# Deadlines of profiles that are not seen any more are left to _END_OF_UNSEEN: nothing would ever move them on.
+# Deadlines of profiles that are not seen any more are left to _END_OF_UNSEEN: nothing would ever move them on. Found
+# before it is asked who is seen: else the long array may be gone through again for each profile.
 _OVERDUE = """
-SELECT d.profile_id, min(d.due_at) FROM deadline d JOIN profile p ON p.id = d.profile_id
-WHERE d.segment_id = ANY(%s) AND d.profile_id = ANY(%s) AND d.due_at <= %s GROUP BY d.profile_id
+WITH overdue AS MATERIALIZED (
+    SELECT profile_id, min(due_at) AS due_at FROM deadline
+    WHERE segment_id = ANY(%s) AND profile_id = ANY(%s::bigint[]) AND due_at <= %s GROUP BY profile_id
+)
+SELECT o.profile_id, o.due_at FROM overdue o JOIN profile p ON p.id = o.profile_id
 """
 
 _WAITING_FOR = "SELECT profile_id FROM deadline WHERE segment_id = %s AND due_at <= %s"

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from cdp import pipeline, tasks
 from cdp.demo import questions
-from cdp.demo.client import TesseraClient, wait_until
+from cdp.demo.client import NotInTimeError, TesseraClient, wait_until
 from cdp.demo.people import CRM_MAPPING, WEBSHOP_MAPPING, Row, Statement, records, statements, write_csv
 from cdp.demo.purchases import EVENT_NAME, Purchase, purchases
 from cdp.demo.receiver import Receiver
@@ -217,7 +217,11 @@ class Story:
         return self.setting.state.chosen[act_name]
 
     def drain(self) -> None:
-        wait_until(self._idle, "the pipeline", DRAIN_SECONDS)
+        """Wait until nothing is on its way; who waits in vain is told for which stages."""
+        try:
+            wait_until(self._idle, "the pipeline", DRAIN_SECONDS)
+        except NotInTimeError as error:
+            raise NotInTimeError(f"{error}; waiting: {pipeline.waiting(self.workspace_id)}") from error
 
     def _idle(self) -> bool:
         return not pipeline.waiting(self.workspace_id) and not questions.pending_members(workspace_id=self.workspace_id)

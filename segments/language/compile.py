@@ -69,7 +69,10 @@ def compile_rules(rules: Mapping[int, Node], asked: Asked) -> Query:
     facts = _facts(leaves, asked)
     known = _known(leaves, list(facts)).subquery("known", copy=False)
     query = _answer(rules, tree) if len(rules) == 1 else _each_answer(rules, tree)
-    query = query.from_(known, copy=False).with_("subject", as_=_subjects(asked), copy=False)
+    query = query.from_(known, copy=False)
+    if asked is not Asked.EVERYBODY:
+        query = query.with_("asked", as_=_asked(asked), materialized=True, copy=False)
+    query = query.with_("subject", as_=_subjects(asked), copy=False)
     for name, fact in facts.items():
         query = query.with_(name, as_=fact, copy=False)
     return Query(query.sql(DIALECT, copy=False), parameters.values)
@@ -396,13 +399,19 @@ def _as_text(found: exp.Expr) -> exp.Expr:
 
 def _subjects(asked: Asked) -> exp.Query:
     """The live profiles that the purpose may see. Who is none of them has no row in the result."""
-    people = exp.select("p.id AS profile_id").from_("profile AS p")
-    if asked is not Asked.EVERYBODY:
-        people = people.where(_is_asked("p", "id"))
-    if asked is not Asked.EACH_AT_ITS_INSTANT:
-        return people.select(exp.alias_(_given("now", "timestamptz"), "at"))
-    each = exp.select(exp.alias_(_call("unnest", _given("profiles", "bigint[]")), "profile_id"), _instants())
-    return people.select("asked.at").join(each.subquery("asked"), on="asked.profile_id = p.id")
+    people = exp.select("p.id AS profile_id", exp.alias_(_given("now", "timestamptz"), "at")).from_("profile AS p")
+    return people if asked is Asked.EVERYBODY else exp.select("profile_id", "at").from_("asked").where("is_seen")
+
+
+def _asked(asked: Asked) -> exp.Query:
+    """Those that are asked about, whether they are seen or not: Postgres knows how many these are, whatever it takes the
+    tables for. Of so many it never goes over the facts once for each.
+    """
+    at = _instants() if asked is Asked.EACH_AT_ITS_INSTANT else exp.alias_(_given("now", "timestamptz"), "at")
+    each = exp.select(exp.alias_(_call("unnest", _given("profiles", "bigint[]")), "profile_id"), at)
+    seen = exp.select("p.id").from_("profile AS p").where(_is_asked("p", "id"))
+    query = exp.select("one.profile_id", "one.at", "p.id IS NOT NULL AS is_seen").from_(each.subquery("one"))
+    return query.join(seen.subquery("p"), on="p.id = one.profile_id", join_type="left")
 
 
 def _instants() -> exp.Expr:
@@ -453,12 +462,8 @@ def _events(leaves: Sequence[_CompiledLeaf], asked: Asked) -> exp.Select:
     """The events that any leaf may count, each with the instant as of which its profile is evaluated."""
     columns = [exp.column(name, "e") for name in ("profile_id", "name", "occurred_at", "properties")]
     query = exp.select(*columns).from_("event AS e").where(_named("e", "name", leaves), copy=False)
-    earliest: exp.Expr = _given("now", "timestamptz")
-    if asked is Asked.EACH_AT_ITS_INSTANT:
-        query = query.select("s.at").join("subject AS s", on="s.profile_id = e.profile_id")
-        earliest = exp.paren(exp.select(exp.Min(this=exp.column("at"))).from_(exp.select(_instants()).subquery("i")))
-    else:
-        query = query.select(exp.alias_(earliest, "at"))
+    is_for_each = asked is Asked.EACH_AT_ITS_INSTANT
+    earliest = _earliest_instant() if is_for_each else _given("now", "timestamptz")
     if asked is not Asked.EVERYBODY:
         of_theirs = _any_of(exp.column("identifier_id", "e"), _given("identifiers", "bigint[]"))
         query = query.where(_is_asked("e"), of_theirs)
@@ -467,7 +472,17 @@ def _events(leaves: Sequence[_CompiledLeaf], asked: Asked) -> exp.Select:
             exp.GT(this=exp.column("occurred_at", "e"), expression=exp.Sub(this=earliest, expression=longest)),
             copy=False,
         )
-    return query
+    return _at_their_instants(query) if is_for_each else query.select(exp.alias_(earliest, "at"))
+
+
+def _earliest_instant() -> exp.Expr:
+    return exp.paren(exp.select(exp.Min(this=exp.column("at"))).from_(exp.select(_instants()).subquery("i")))
+
+
+def _at_their_instants(events: exp.Select) -> exp.Select:
+    """From the subjects on, of which it is known how many they are. Who has no event has a row that no leaf counts."""
+    query = exp.select("s.profile_id", "e.name", "e.occurred_at", "e.properties", "s.at").from_("subject AS s")
+    return query.join(events.subquery("e"), on="e.profile_id = s.profile_id", join_type="left")
 
 
 def _longest_window(leaves: Sequence[_CompiledLeaf]) -> exp.Expr | None:

@@ -11,6 +11,7 @@ from consent import gate
 from consent.models import ConsentState
 from segments import membership, queries, services
 from segments.language import compile as compiler
+from segments.language import parse_text
 from segments.models import Deadline, Membership, Segment
 from tests import outbox
 from tests.factories import SourceFactory, say
@@ -316,3 +317,28 @@ def test_evaluation__of_more_rules_than_fit_one_query__splits_them(workspace, so
     forget(ada, "number")
     assert evaluate(workspace, {ada.pk: Cause.EVENT}, now) == {ada.pk: Cause.EVENT}
     assert Membership.objects.filter(left_at=now, left_cause=Cause.EVENT).count() == 3
+
+
+@pytest.mark.parametrize("asked", [compiler.Asked.SOME, compiler.Asked.EACH_AT_ITS_INSTANT])
+def test_evaluation__of_many_when_tables_look_empty__goes_over_the_facts_once(workspace, source, now, asked):
+    many = people(120, workspace)
+    for person in many:
+        happen(person, source, "Order", now)
+        know(person, source, city="Lyon")
+    rules = {1: parse_text('count of "Order" in last 2 days >= 2'), 2: parse_text('trait "city" = "Lyon"')}
+    query = compiler.compile_rules(rules, asked)
+    moments = {"now": now, "instants": [now] * len(many)}
+
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk), connection.cursor() as cursor:
+        of_them = queries.of_profiles(person.pk for person in many)
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query.sql}", {**query.parameters, **of_them, **moments})
+        [[[plan]]] = cursor.fetchall()
+
+    again = {node["Node Type"]: node["Actual Loops"] for node in nodes(plan["Plan"]) if node["Actual Loops"] > 1}
+    assert not {"Aggregate", "CTE Scan", "Subquery Scan", "Materialize"} & set(again)
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)

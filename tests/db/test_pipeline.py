@@ -303,7 +303,7 @@ def test_pack__of_which_a_part_was_claimed__waits_on_in_its_place(shop):
     assert claimed == dict.fromkeys([1, 2, 3], Cause.LEARNT)
     left = OutboxRow.objects.order_by("pk").first()
     assert (left.pk, left.created_at, left.subjects) == (before.pk, before.created_at, [4, 5, 6, 7])
-    assert pipeline.waiting(shop.workspace.pk) == 5
+    assert pipeline.waiting(shop.workspace.pk) == {"ENRICHMENT": 5}
 
 
 def test_pack__that_a_killed_worker_claimed__is_as_it_was(shop):
@@ -338,7 +338,7 @@ def test_subjects__that_all_fail__are_all_set_aside_and_none_is_lost(shop, monke
     subjects_of_batches(shop, monkeypatch, refusing(*range(1, 6)), batch=4)
 
     assert sorted(OutboxRow.objects.exclude(failed_at=None).values_list("subject_id", flat=True)) == [1, 2, 3, 4, 5]
-    assert pipeline.waiting(shop.workspace.pk) == 0
+    assert pipeline.waiting(shop.workspace.pk) == {}
 
 
 def test_subject__that_was_put_back__is_worked_on_again(shop, monkeypatch):

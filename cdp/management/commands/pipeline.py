@@ -24,5 +24,6 @@ class Command(TesseraCommand):
         done = pipeline.drain(workspace_id=workspace_id, now=timezone.now, timeout=options["timeout"])
         self.emit({**pipeline.totals(workspace_id), "seconds": round(time.monotonic() - began, 3)})
         if not done:
-            left = pipeline.waiting(workspace_id)
-            raise CommandError(f"{left} subjects still wait after {options['timeout']:g} s: run it again to go on.")
+            left = ", ".join(f"{number} for {stage}" for stage, number in pipeline.waiting(workspace_id).items())
+            message = f"Subjects still wait after {options['timeout']:g} s ({left}): run it again to go on."
+            raise CommandError(message)
