@@ -5,6 +5,9 @@ from django.urls import include, path
 
 from cdp.api import health, opendsr, preferences, receipts, signals, webhooks
 from cdp.api.tracking import paths as tracking
+from cdp.console.apps import load_pages
+
+load_pages()
 
 urlpatterns = [
     *tracking.urlpatterns,

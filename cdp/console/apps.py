@@ -1,6 +1,7 @@
 from importlib import import_module
 
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin import autodiscover
+from django.contrib.admin.apps import SimpleAdminConfig
 
 PAGES = (
     "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "linkage_models", "plans", "profiles", "quality",
@@ -8,12 +9,14 @@ PAGES = (
 )  # fmt: skip
 
 
-class ConsoleConfig(AdminConfig):
-    """The pages of the core tables are here; every other app registers its own in its `admin` module."""
+class ConsoleConfig(SimpleAdminConfig):
+    """The console's pages are loaded with the paths (`cdp.urls`): commands and workers serve none."""
 
     default_site = "cdp.console.site.ConsoleSite"
 
-    def ready(self) -> None:
-        super().ready()
-        for page in PAGES:
-            import_module(f"cdp.console.{page}")
+
+def load_pages() -> None:
+    """The pages of the core tables are here; every other app registers its own in its `admin` module."""
+    autodiscover()
+    for page in PAGES:
+        import_module(f"cdp.console.{page}")

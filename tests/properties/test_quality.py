@@ -1,5 +1,7 @@
 """Laws of quality reports: as long as the sample holds all rows, every figure is that of numpy and scipy on the whole."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -65,8 +67,9 @@ def test_kolmogorov_smirnov__is_always_that_of_scipy_on_all_rows(before, now):
 
     found = statistics.kolmogorov_smirnov(new["amount"], old["amount"])
 
-    expected = stats.ks_2samp(now, before, method="asymp")
-    assert found == {"statistic": pytest.approx(expected.statistic), "p": pytest.approx(expected.pvalue)}
+    statistic = stats.ks_2samp(now, before, method="asymp").statistic
+    expected = stats.kstwobign.sf(statistic * math.sqrt(len(now) * len(before) / (len(now) + len(before))))
+    assert found == {"statistic": pytest.approx(statistic), "p": pytest.approx(expected)}
 
 
 @settings(max_examples=50)
@@ -78,6 +81,18 @@ def test_correlations__are_always_those_of_scipy(one, other):
     found = statistics.correlation(left, right)
 
     assert found == (pytest.approx(stats.pearsonr(left, right)[0]), pytest.approx(stats.spearmanr(left, right)[0]))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=30, max_size=80))
+def test_associations__are_always_those_of_scipy(pairs):
+    left, right = zip(*pairs, strict=True)
+    assume(len(set(left)) > 1 and len(set(right)) > 1)
+
+    found = statistics.association(left, right)
+
+    table = stats.contingency.crosstab(left, right).count
+    assert found == pytest.approx(stats.contingency.association(table, method="cramer"), abs=1e-9)
 
 
 @given(ROWS, st.data())
