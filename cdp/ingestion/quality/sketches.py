@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 MOST_EXACT: Final = 100_000
+MERGED_AT_ONCE: Final = 8_192
 KEPT_MINIMA: Final = 16_384  # the estimate is right to 1/√16384 = 0.8 %
 _RANGE: Final = 2.0**64
 
@@ -18,35 +19,36 @@ class Distinct:
     """
 
     def __init__(self) -> None:
-        self.seen: set[int] | None = set()
-        self.minima = np.empty(0, dtype=np.uint64)
+        self._is_exact = True
+        self._hashes = np.empty(0, dtype=np.uint64)  # each once, in order; all of them, or the smallest
+        self._waiting: list[int] = []
 
     def see(self, texts: Iterable[str]) -> None:
-        if self.seen is None:
-            self._keep_smallest(map(hash, texts))
-            return
-        self.seen.update(map(hash, texts))
-        if len(self.seen) > MOST_EXACT:
-            self._keep_smallest(self.seen)
-            self.seen = None
+        self._waiting.extend(map(hash, texts))
+        if len(self._waiting) >= MERGED_AT_ONCE:
+            self._merge()
 
-    def _keep_smallest(self, hashes: Iterable[int]) -> None:
-        fresh = np.fromiter(hashes, dtype=np.int64).view(np.uint64)
-        if len(self.minima) == KEPT_MINIMA:
-            fresh = fresh[fresh < self.minima[-1]]
-        self.minima = np.unique(np.concatenate([self.minima, fresh]))[:KEPT_MINIMA]
+    def _merge(self) -> None:
+        fresh = np.array(self._waiting, dtype=np.int64).view(np.uint64)
+        self._waiting = []
+        if not self._is_exact and len(self._hashes):
+            fresh = fresh[fresh < self._hashes[-1]]
+        self._hashes = np.union1d(self._hashes, fresh)
+        self._is_exact = self._is_exact and len(self._hashes) <= MOST_EXACT
+        if not self._is_exact:
+            self._hashes = self._hashes[:KEPT_MINIMA].copy()
 
     @property
     def is_exact(self) -> bool:
-        return self.seen is not None
+        self._merge()
+        return self._is_exact
 
     @property
     def count(self) -> int:
-        if self.seen is not None:
-            return len(self.seen)
-        if len(self.minima) < KEPT_MINIMA:
-            return len(self.minima)
-        return round((KEPT_MINIMA - 1) / (float(self.minima[-1]) / _RANGE))
+        self._merge()
+        if self._is_exact:
+            return len(self._hashes)
+        return round((KEPT_MINIMA - 1) / (float(self._hashes[-1]) / _RANGE))
 
 
 class Reservoir:
