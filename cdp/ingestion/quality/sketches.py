@@ -31,7 +31,7 @@ class Distinct:
     def _merge(self) -> None:
         fresh = np.array(self._waiting, dtype=np.int64).view(np.uint64)
         self._waiting = []
-        if not self._is_exact and len(self._hashes):
+        if not self._is_exact and len(self._hashes) == KEPT_MINIMA:
             fresh = fresh[fresh < self._hashes[-1]]
         self._hashes = np.union1d(self._hashes, fresh)
         self._is_exact = self._is_exact and len(self._hashes) <= MOST_EXACT
@@ -46,7 +46,7 @@ class Distinct:
     @property
     def count(self) -> int:
         self._merge()
-        if self._is_exact:
+        if self._is_exact or len(self._hashes) < KEPT_MINIMA:
             return len(self._hashes)
         return round((KEPT_MINIMA - 1) / (float(self._hashes[-1]) / _RANGE))
 
