@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from django.db import Error as DatabaseError
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 
 from cdp.ingestion import backpressure, plans, quarantine, storing
@@ -467,10 +467,19 @@ def _store_all(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) ->
 def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
     """Rows, place and the work for the next stage, all or nothing."""
     with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
+        _need_not_wait_for_the_disk()
         _hold(run)
         written = load.write(permit, load.source, chunk.good, chunk.now)
         after = _keep(permit, load, run, chunk, counts, written)
     _move_on(run, chunk, counts, after)
+
+
+def _need_not_wait_for_the_disk() -> None:
+    """Should Postgres crash, the newest chunks are gone with the place in the file, and are loaded again. The end of a
+    run waits for the disk, and with it for all that came before.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
 
 
 def _keep(permit: Permit[Collection], load: Load, run: Run, chunk: Chunk, counts: Counts, written: Written) -> Counts:
@@ -549,9 +558,11 @@ def _store_columns(
 ) -> None:
     """Whom the chunk names is committed at once, so that the next can go on; its events wait for those before them."""
     with turn("meet"), gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
+        _need_not_wait_for_the_disk()
         hand_over(permit, chunk.good.meet(permit))
     with ExitStack() as transaction:
         permit = transaction.enter_context(gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id))
+        _need_not_wait_for_the_disk()
         stored = chunk.good.store(permit, turn("claim"))
         with turn("commit"):
             _hold(run)
