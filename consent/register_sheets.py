@@ -6,10 +6,10 @@ is enforced here is filled in; what only people know, such as joint controllers,
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -146,11 +146,15 @@ def _sheet(number: int, activity: "Activity", register: "Register") -> Sheet:
 def _identity(activity: "Activity", register: "Register") -> Part:
     return _part(
         _("The sheet"),
-        (_("Created on"), activity.created_at and date_format(activity.created_at, "Y-m-d")),
-        (_("Last changed on"), activity.updated_at and date_format(activity.updated_at, "Y-m-d")),
+        (_("Created on"), _day(activity.created_at)),
+        (_("Last changed on"), _day(activity.updated_at)),
         (_("Joint controllers"), register.controller["joint_controllers"]),
         (_("Software"), SOFTWARE),
     )
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d}" if at else UNKNOWN
 
 
 def _data(activity: "Activity") -> Part:
@@ -208,7 +212,7 @@ def _security(activity: "Activity") -> Part:
     )  # fmt: skip
 
 
-def _part(title: str, *lines: tuple[str, str | None]) -> Part:
+def _part(title: str, *lines: tuple[str, str]) -> Part:
     return Part(title, tuple((asked, answer or UNKNOWN) for asked, answer in lines))
 
 
