@@ -20,7 +20,7 @@ MOST_IDS = 1_000  # of each table
 class Words(serializers.Serializer[Any]):
     text = serializers.CharField(max_length=mentions.LONGEST, help_text="whole words, such as a full name")
     places = serializers.ListField(
-        child=serializers.ChoiceField(mentions.PLACES), required=False, allow_empty=False, default=mentions.PLACES,
+        child=serializers.ChoiceField(mentions.PLACES), required=False, allow_empty=False, default=list(mentions.PLACES),
         help_text="the tables; default: all of them",
     )  # fmt: skip
 
