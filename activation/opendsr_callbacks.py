@@ -1,6 +1,6 @@
 """Callbacks of processors that were asked to erase somebody: believed only after their signature was checked.
 
-    domain on the list → certificate (chain, end, name) → signature → only now the body is read → our own address → 202
+    domain on the list → certificate (chain, end, name, not revoked) → signature → only now the body is read → our own address → 202
 
 The certificate is fetched from the address that the processor's discovery names, which is of the same domain, and kept
 for an hour. Whatever fails before the body is read is one error: a stranger learns nothing of what was wrong.
@@ -29,7 +29,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.models import Workspace
 from cdp.models.secrets import decrypted
 from cdp.models.tenancy import workspace_scope
-from consent.opendsr import signing
+from consent.opendsr import revocation, signing
 from consent.opendsr.words import DOMAIN_HEADER, PATHS, SIGNATURE_HEADER, Status, Version
 
 log = structlog.get_logger()
@@ -109,7 +109,8 @@ class Processor:
 
     def _is_signed(self, signature: str, body: bytes, now: datetime, *, younger_than: float) -> bool:
         try:
-            certificate = signing.trusted(self._chain(younger_than), self.domain, authorities(), now)
+            revoked = revocation.read(settings.OPENDSR_REVOKED)
+            certificate = signing.trusted(self._chain(younger_than), self.domain, authorities(), now, revoked)
             signing.verify(certificate, signature, body)
         except TesseraError as error:
             log.info("opendsr.callback_refused", destination=self.destination_id, code=error.code)

@@ -89,7 +89,7 @@ app.conf.beat_schedule = {
     "retain": {
         "task": "cdp.retain",
         "schedule": crontab(hour="3", minute="10"),
-        "options": {"queue": "ingestion", "expires": 3600.0},
+        "options": {"queue": RIGHTS_QUEUE, "expires": 3600.0},
     },
     "measure-quality": {
         "task": "cdp.measure_quality",

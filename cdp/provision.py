@@ -32,8 +32,25 @@ def provision(admin: psycopg.Connection[tuple[object, ...]], *, database: str, p
                     sql.Identifier(str(role)), sql.Identifier(login)
                 )
             )
+    _take_back_what_is_no_longer_declared(admin)
     with _as_good_as_owner(admin):
         _ensure_database(admin, database)
+
+
+_HELD = """
+SELECT member.rolname, granted.rolname FROM pg_auth_members m
+JOIN pg_roles member ON member.oid = m.member JOIN pg_roles granted ON granted.oid = m.roleid
+WHERE member.rolname = ANY(%s) AND granted.rolname = ANY(%s)
+"""
+
+
+def _take_back_what_is_no_longer_declared(admin: psycopg.Connection[tuple[object, ...]]) -> None:
+    """A purpose or duty that a login had in an earlier version is no longer its own after the upgrade."""
+    ours = [str(role) for role in (*Purpose, *DUTIES)]
+    for login, role in admin.execute(_HELD, (list(PURPOSES_BY_LOGIN), ours)).fetchall():
+        if role not in {*PURPOSES_BY_LOGIN[str(login)], *DUTIES_BY_LOGIN.get(str(login), ())}:
+            names = (sql.Identifier(str(role)), sql.Identifier(str(login)))
+            admin.execute(sql.SQL("REVOKE {} FROM {}").format(*names))
 
 
 @contextmanager

@@ -75,6 +75,7 @@ OPENDSR_CERTIFICATE = read_text(
 )  # PEM file: that of the domain, then those that lead to an authority
 OPENDSR_KEY = read_text("OPENDSR_KEY")  # PEM file of its private key
 OPENDSR_AUTHORITIES = read_text("OPENDSR_AUTHORITIES")  # PEM file; empty: those that every outbound request trusts
+OPENDSR_REVOKED = read_text("OPENDSR_REVOKED")  # file of CRLs and fingerprints; empty: nothing is revoked
 EMAIL_HOST = read_text("EMAIL_HOST")  # a server for mail to controllers; empty: none is sent
 EMAIL_PORT = read_number("EMAIL_PORT", 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = read_text("EMAIL_HOST_USER"), read_text("EMAIL_HOST_PASSWORD")

@@ -47,6 +47,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "places_changed": "trigger: where a person lives is felt at once, if the workspace says that it matters",
     "restrictions_changed": "trigger: a restriction or an objection is felt at once",
     "erase_person": "erases by the rules of `erasure_rule`, which only migrations write, for logins that see nobody",
+    "mentions_in": "finds and blots out words that an officer gives, for logins that see nobody: only ids go out",
     "erase_and_name": "likewise, and names the person to destinations that must be told: it is called by `erase_person`",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
     "drop_event_partition": "drops a month's partition that is past its period, if no other workspace has rows in it",

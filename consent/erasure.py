@@ -43,15 +43,16 @@ KEPT: Final[Mapping[str, str]] = {
     "audience_member": "until the destinations have removed the person: hashes, deleted when they answered",
     "erasure_subject": "until the destinations have erased the person: encrypted, deleted when they answered",
 }
-# Where others may have written of the person in words of their own, and nobody looks for it, each with the reason. Rows
-# of the person's own go by the rules; whatever names the person by address, telephone or key in what waits goes too.
+# What nobody looks for by itself, each with the reason. Rows of the person's own go by the rules; whatever names the person
+# by address, telephone or key in what waits goes too. `consent.mentions` looks for words that an officer gives.
+_BY_THEIR_WORDS: Final = "looked for, and blotted out, when an officer gives the words (`requests redact`)"
 NOT_SEARCHED: Final[Mapping[str, str]] = {
-    "event": "the properties of somebody else's event: their data too, and to look for it would read every event there is",
-    "identifier_trait": "a value of somebody else, such as a note: their data too; correct it at its source",
+    "event": f"what somebody else's event says of the person: their data too; {_BY_THEIR_WORDS}",
+    "identifier_trait": f"a value of somebody else, such as a note: their data too; {_BY_THEIR_WORDS}",
     "trait": "a value of somebody else's profile, which follows from those of their identifiers",
-    "record": "somebody else's row of another system, which sends it anew until it is corrected there",
-    "quarantine": "an item that has a name and no address, telephone or key: namesakes would lose theirs; it goes with its period",
-    "linkage_model": "how often values occur that at least two records share: no record, no person, no two values together",
+    "record": f"somebody else's row of another system, to be corrected there as well; {_BY_THEIR_WORDS}",
+    "quarantine": f"an item that has a name and no address, telephone or key: namesakes would lose theirs; {_BY_THEIR_WORDS}",
+    "linkage_model": "how often values occur that others have as well: no record, no person, no two values together",
     "upload": "a file that waits to be loaded: whoever is suppressed is left out of it, and it is deleted after loading",
 }
 LEADING_NOWHERE: Final[Mapping[str, str]] = {"erasure_order": "the id of a profile that is no more"}

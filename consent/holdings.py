@@ -27,7 +27,7 @@ PORTABLE: Final = frozenset({Origin.PROVIDED, Origin.OBSERVED})
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One file of the package in each format. `query` takes the names identifiers, profiles, digests and workspace."""
+    """One file of the package in each format. `query` takes the names identifiers, profiles, digests, named and workspace."""
 
     name: str
     table: str
@@ -122,6 +122,16 @@ SELECT q.id AS number, q.kind, q.state, q.received_at, q.due_at, q.verification,
 FROM core.data_request q WHERE q.workspace_id = %(workspace)s AND q.digests && %(digests)s ORDER BY q.id
 """
 
+# As an erasure finds it: by the addresses, keys and telephone numbers that are the person's.
+REFUSED = """
+SELECT q.received_at, s.name AS source, q.place, q.code AS why_refused, q.raw AS as_it_came, q.replayed_at
+FROM core.quarantine q JOIN core.source s ON s.id = q.source_id, (
+    SELECT core.pattern_of_names(array_agg(value)) AS names, core.pattern_of_telephones(array_agg(value)) AS telephones
+    FROM (SELECT value FROM core.identifier WHERE id = ANY(%(identifiers)s) UNION SELECT unnest(%(named)s::text[])) AS known
+) AS person
+WHERE q.workspace_id = %(workspace)s AND (q.raw ~* person.names OR q.raw ~ person.telephones) ORDER BY q.id
+"""
+
 SECTIONS: Final = (
     Section("identifiers", "identifier", Origin.PROVIDED, IDENTIFIERS),
     Section("records", "record", Origin.PROVIDED, RECORDS),
@@ -140,6 +150,7 @@ SECTIONS: Final = (
     Section("scores", "score", Origin.DERIVED, SCORES),
     Section("recipients", "audience_member", Origin.PROCESSING, RECIPIENTS),
     Section("purposes", "purpose", Origin.PROCESSING, PURPOSES),
+    Section("refused", "quarantine", Origin.PROCESSING, REFUSED),
     Section("requests", "data_request", Origin.PROCESSING, REQUESTS),
 )
 
@@ -149,7 +160,6 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "blocking_key": "hashes made of `values`, so that records are found that may be the same person",
         "inbox": "holds what arrived for the moment until it becomes an event; a package shows the event",
         "message": "ids of messages, so that none is stored twice: nothing that the event does not have",
-        "quarantine": "what was refused belongs to nobody yet: it is searched by hand, and the answer says so",
         "quarantine_order": "what staff ordered for refused items",
         "quarantine_reading": "what refused items came in",
         "data_request_step": "what staff did and noted about a request; its dates and reasons are in `requests`",

@@ -39,6 +39,7 @@ TITLES: Final[Mapping[str, Any]] = MappingProxyType(
         "scores": _("Scores and learned groups"),
         "recipients": _("Who was sent your data"),
         "purposes": _("What data are used for"),
+        "refused": _("What arrived and could not be understood"),
         "requests": _("Your requests"),
     }
 )
@@ -46,6 +47,7 @@ TITLES: Final[Mapping[str, Any]] = MappingProxyType(
 # One word or two for the head of a table, for every name that a query of a section gives a column.
 COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
     {
+        "as_it_came": _("as it came"),
         "asked_with": _("asked with"),
         "audience": _("audience"),
         "changed_at": _("changed on"),
@@ -90,6 +92,7 @@ COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
         "original_at": _("by the clock of your device"),
         "other": _("the other identifier"),
         "person": _("number of your profile"),
+        "place": _("place in the file or call"),
         "properties": _("details"),
         "provider": _("provider"),
         "provider_version": _("version of the provider"),
@@ -98,6 +101,7 @@ COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
         "recipient": _("recipient"),
         "recorded_at": _("recorded on"),
         "refusal_reason": _("why it was refused"),
+        "replayed_at": _("understood on"),
         "seen_at": _("seen on"),
         "segment": _("segment"),
         "sent_as": _("sent as"),
@@ -113,6 +117,7 @@ COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
         "verification": _("how you were verified"),
         "weight": _("weight of the evidence"),
         "why": _("who judged"),
+        "why_refused": _("why it could not be understood"),
         "why_chosen": _("why this value"),
     }
 )

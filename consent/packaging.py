@@ -38,7 +38,7 @@ from consent.holdings import WITHHELD, Section, sections_for
 from consent.models import DataPackage, DataRequest
 from consent.package_words import COLUMNS, TITLES
 from consent.request_states import RequestState
-from consent.requests import UnknownRequestError, changing, take_step, vouched_for
+from consent.requests import UnknownRequestError, changing, identifiers_of, take_step, vouched_for
 from consent.rights import Right
 from consent.sealed import SealedWriter, new_key, unsealed
 
@@ -71,6 +71,7 @@ class Person:
     identifiers: list[int]
     profiles: list[int]
     digests: list[bytes]
+    named: list[str]  # in clear: somebody may be named in what was refused, and known nowhere else
 
 
 # -- build ----------------------------------------------------------------------------------------------------------
@@ -205,7 +206,8 @@ def _person(request: DataRequest) -> Person:
         cursor.execute(_PERSON, {"workspace": request.workspace_id, "digests": shown})
         identifiers, profiles, known = cursor.fetchone()
     every = {*shown, *(bytes(digest) for digest in known or ())}
-    return Person(request.workspace_id, identifiers or [], profiles or [], sorted(every))
+    named = [one.value for one in identifiers_of(request)[: vouched_for(request)]]
+    return Person(request.workspace_id, identifiers or [], profiles or [], sorted(every), named)
 
 
 def _write_section(archive: zipfile.ZipFile, section: Section, person: Person) -> int:

@@ -1,21 +1,24 @@
 """The record of processing activities, GDPR Art. 30, from what is declared and enforced. Called in the scope of a workspace.
 
 One activity for each purpose: its legal basis, the people and data it concerns, who receives it, how long it is kept.
-Recipients are given by the caller: destinations and providers belong to later stages.
+Its texts are in the language of the moment. Recipients are given by the caller: destinations and providers belong to later stages.
 """
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.db.models import Max, Min
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
-from consent import data_map, retention
-from consent.models import ControllerDetails, LegalBasis, PurposePolicy
+from consent import data_map, retention, spreadsheet
+from consent.models import ControllerDetails, PurposePolicy, PurposeRule
+from consent.register_sheets import KINDS, DataKind, Sheet, kinds_of, sheets
+from consent.spreadsheet import Row, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,22 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A sheet of the register."""
+    """A sheet of the register. `kinds` are boxes of the CNIL's model, `further_categories` what an officer named besides."""
 
     purpose: str
     description: str
     legal_basis: str
+    created_at: datetime | None
+    updated_at: datetime | None
     data_subjects: str
     data_categories: tuple[str, ...]
+    kinds: tuple[str, ...]
+    further_categories: tuple[str, ...]
+    is_special: bool
     data: tuple[data_map.Use, ...]
+    internal_recipients: str
     recipients: tuple[Recipient, ...]
+    subcontractors: str
     transfers: str
     retention: tuple[str, ...]
     security_measures: str
@@ -59,7 +69,7 @@ class Register:
 
 _DETAILS: Final = (
     "controller", "address", "contact", "joint_controllers", "representative", "dpo", "dpo_contact", "data_subjects",
-    "transfers", "security_measures",
+    "internal_recipients", "subcontractors", "transfers", "security_measures",
 )  # fmt: skip
 _REQUIRED: Final = ("controller", "contact", "data_subjects", "security_measures")
 
@@ -69,15 +79,18 @@ def build(*, workspace_id: int, recipients: Sequence[Recipient], now: datetime) 
     uses = data_map.uses()
     periods = retention.periods(workspace_id=workspace_id)
     policies = PurposePolicy.objects.filter(workspace_id=workspace_id).order_by("bit")
+    changes = _changes(workspace_id)
     return Register(
         generated_at=now,
         controller={name: value for name, value in details.items() if name not in _OF_EACH_SHEET},
-        activities=tuple(_activity(policy, details, uses, recipients, periods) for policy in policies),
+        activities=tuple(_activity(policy, details, uses, recipients, periods, changes) for policy in policies),
         missing=tuple(name for name in _REQUIRED if not details[name]),
     )
 
 
-_OF_EACH_SHEET: Final = frozenset({"data_subjects", "transfers", "security_measures"})
+_OF_EACH_SHEET: Final = frozenset(
+    {"data_subjects", "internal_recipients", "subcontractors", "transfers", "security_measures"}
+)
 
 
 def details_of(workspace_id: int) -> dict[str, str]:
@@ -86,22 +99,42 @@ def details_of(workspace_id: int) -> dict[str, str]:
     return {name: (known or {}).get(name, "") for name in _DETAILS}
 
 
+_Changes = Mapping[str, tuple[datetime, datetime]]
+
+
+def _changes(workspace_id: int) -> _Changes:
+    """By purpose: when it was first declared, and when it last changed."""
+    rules = PurposeRule.objects.filter(workspace_id=workspace_id).values("purpose").order_by("purpose")
+    found = rules.annotate(first=Min("recorded_at"), last=Max("recorded_at"))
+    return {each["purpose"]: (each["first"], each["last"]) for each in found}
+
+
 def _activity(
     policy: PurposePolicy,
     details: Mapping[str, str],
     uses: Sequence[data_map.Use],
     recipients: Sequence[Recipient],
     periods: Sequence[retention.Period],
+    changes: _Changes,
 ) -> Activity:
     own = tuple(use for use in uses if use.purpose == policy.purpose)
+    created_at, updated_at = changes.get(policy.purpose, (None, None))
+    kinds = kinds_of(own, policy.data_categories)
     return Activity(
         purpose=policy.purpose,
         description=policy.description,
         legal_basis=policy.legal_basis,
+        created_at=created_at,
+        updated_at=updated_at,
         data_subjects=details["data_subjects"],
         data_categories=tuple(sorted({use.category for use in own})),
+        kinds=kinds,
+        further_categories=tuple(each for each in policy.data_categories if each not in kinds),
+        is_special=policy.is_special,
         data=own,
+        internal_recipients=details["internal_recipients"],
         recipients=tuple(each for each in recipients if each.purpose == policy.purpose),
+        subcontractors=details["subcontractors"],
         transfers=details["transfers"],
         retention=tuple(_told(period) for period in periods if period.schedule.table in {use.table for use in own}),
         security_measures=details["security_measures"],
@@ -117,7 +150,8 @@ def _told(period: retention.Period) -> str:
 
 _COLUMNS: Final = (
     "controller", "contact", "dpo", "dpo_contact", "purpose", "description", "legal_basis", "data_subjects",
-    "data_categories", "recipients", "transfers", "retention", "security_measures",
+    "data_categories", "recipients", "transfers", "retention", "security_measures", "created_at", "updated_at",
+    "joint_controllers", "kinds", "further_categories", "is_special", "internal_recipients", "subcontractors",
 )  # fmt: skip
 
 
@@ -135,6 +169,8 @@ def as_csv(register: Register) -> str:
 def _joined(activity: Activity) -> dict[str, str]:
     return {
         "data_categories": "; ".join(activity.data_categories),
+        "kinds": "; ".join(str(KINDS[DataKind(kind)]) for kind in activity.kinds),
+        "further_categories": "; ".join(activity.further_categories),
         "recipients": "; ".join(f"{each.name} ({each.kind})" for each in activity.recipients),
         "retention": "; ".join(activity.retention),
     }
@@ -146,6 +182,18 @@ def harmless(cell: str) -> str:
 
 
 def as_html(register: Register) -> str:
-    """A sheet for each activity, to be printed."""
-    sheets = [(activity, LegalBasis(activity.legal_basis).label) for activity in register.activities]
-    return render_to_string("consent/register.html", {"register": register, "sheets": sheets})
+    """A sheet for each activity behind the list of all, to be printed."""
+    return render_to_string("consent/register.html", {"register": register, "sheets": sheets(register)})
+
+
+def as_ods(register: Register) -> bytes:
+    """The same sheets, for a spreadsheet."""
+    return spreadsheet.as_ods([Table(sheet.name, list(_rows(sheet))) for sheet in sheets(register)])
+
+
+def _rows(sheet: Sheet) -> Iterator[Row]:
+    yield Row([sheet.title], is_head=True)
+    for part in sheet.parts:
+        yield Row([])
+        yield Row([part.title], is_head=True)
+        yield from (Row(line) for line in part.lines)

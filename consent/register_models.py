@@ -25,6 +25,12 @@ class ControllerDetails(models.Model):
     dpo = models.CharField(_("data protection officer"), max_length=200, blank=True)
     dpo_contact = models.CharField(_("contact of the data protection officer"), max_length=200, blank=True)
     data_subjects = models.TextField(_("categories of people"), blank=True)
+    internal_recipients = models.TextField(
+        _("internal recipients"), blank=True, db_default="", help_text=_("services and people who may see the data")
+    )
+    subcontractors = models.TextField(
+        _("subcontractors"), blank=True, db_default="", help_text=_("such as hosting and maintenance")
+    )
     transfers = models.TextField(
         _("transfers to third countries"), blank=True, help_text=_("country, recipient and safeguards")
     )

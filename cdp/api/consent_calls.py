@@ -1,4 +1,5 @@
-"""Consents that come by the thousand take a short way: no request of Django and no serializer concerns them.
+"""Consents that come by the thousand, one by one or in bulk, take a short way: no request of Django and no serializer
+concerns them.
 
 Only what is well formed in every respect goes that way. All else is left to the view, which says what is wrong with it.
 """
@@ -21,10 +22,10 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import ApiKey, Scope, Stage
 from consent import gathering
 from consent.models import ConsentState
-from consent.services import ConsentStatement
+from consent.services import MOST_STATEMENTS, ConsentStatement
 
 PATH: Final = "/api/v1/consents"
-MOST_BYTES: Final = 2**16
+MOST_BYTES: Final = 2**22  # more than as many statements as are recorded at once
 JSON: Final = "application/json"
 HEADERS: Final = [("Content-Type", JSON), ("X-Content-Type-Options", "nosniff")]
 
@@ -50,7 +51,7 @@ class _Said(Struct):
 
 
 class _Body(Struct):
-    consents: Annotated[list[_Said], Meta(min_length=1, max_length=gathering.MOST_STATEMENTS)]
+    consents: Annotated[list[_Said], Meta(min_length=1, max_length=MOST_STATEMENTS)]
 
 
 _BODY: Final = msgspec.json.Decoder(_Body)

@@ -160,6 +160,9 @@ class CertificateBody(serializers.Serializer[Any]):
     ledger_line = serializers.IntegerField()
     rows = serializers.DictField(child=serializers.IntegerField())
     kept = serializers.DictField(child=serializers.CharField(), help_text="what stays, and why")
+    not_searched = serializers.DictField(
+        child=serializers.CharField(), help_text="what nobody looks for by itself, and why"
+    )
     destinations = serializers.ListField(child=serializers.DictField())
 
 

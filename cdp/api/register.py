@@ -1,5 +1,6 @@
 """The record of processing activities, as JSON or as a file."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,9 +15,13 @@ from activation.register import register_of
 from cdp.api.keys import KeyedView, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.models import Scope
-from consent import register
+from consent import register, spreadsheet
 
-FILES = {"csv": (register.as_csv, "text/csv; charset=utf-8"), "html": (register.as_html, "text/html; charset=utf-8")}
+FILES: Mapping[str, tuple[Callable[[register.Register], str | bytes], str]] = {
+    "csv": (register.as_csv, "text/csv; charset=utf-8"),
+    "html": (register.as_html, "text/html; charset=utf-8"),
+    "ods": (register.as_ods, spreadsheet.KIND),
+}
 
 
 class RegisterParameters(serializers.Serializer[Any]):
@@ -34,6 +39,7 @@ class RegisterView(KeyedView):
             (200, "application/json"): OpenApiTypes.OBJECT,
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "text/html"): OpenApiTypes.STR,
+            (200, spreadsheet.KIND): OpenApiTypes.BINARY,
             **REFUSALS,
         },
     )

@@ -12,6 +12,7 @@ from cdp.api import (
     description,
     identity,
     identity_rules,
+    mentions,
     plans,
     preferences,
     profiles,
@@ -84,6 +85,8 @@ REQUESTS: dict[str, type[APIView]] = {
     f"{REQUEST}/results": data_requests.ResultsView,
     f"{REQUEST}/work": data_requests.WorkView,
     f"{REQUEST}/answer": data_requests.AnswerView,
+    f"{REQUEST}/mentions": mentions.MentionsView,
+    f"{REQUEST}/redactions": mentions.RedactionsView,
     **{f"{REQUEST}/{step}": view for step, view in data_requests.STEPS.items()},
 }
 QUARANTINE: dict[str, type[APIView]] = {

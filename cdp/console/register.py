@@ -6,11 +6,11 @@ from django.utils import timezone
 
 from activation.register import register_of
 from cdp.admin import workspace_of
-from consent import register
+from consent import register, spreadsheet
 
 
 def show_register(request: HttpRequest) -> HttpResponse:
-    """`?file=csv` and `?file=json` are downloads."""
+    """`?file=ods`, `?file=csv` and `?file=json` are downloads."""
     workspace = workspace_of(request)
     if workspace is None or not request.user.has_perm("consent.view_controllerdetails"):
         raise PermissionDenied
@@ -18,6 +18,8 @@ def show_register(request: HttpRequest) -> HttpResponse:
     match request.GET.get("file", ""):
         case "csv":
             return _download(HttpResponse(register.as_csv(built), content_type="text/csv; charset=utf-8"), "csv")
+        case "ods":
+            return _download(HttpResponse(register.as_ods(built), content_type=spreadsheet.KIND), "ods")
         case "json":
             return _download(JsonResponse(built.as_json()), "json")
     return HttpResponse(register.as_html(built))

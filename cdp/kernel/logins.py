@@ -15,7 +15,7 @@ WEB: Final = "web"
 OPERATOR: Final = "operator"
 RIGHTS: Final = "rights"
 RETENTION: Final = "retention"
-RIGHTS_QUEUE: Final = "rights"  # packages for people: worked by RIGHTS, which sees all and writes down each reading
+RIGHTS_QUEUE: Final = "rights"  # what is done for people: worked by RIGHTS, which sees all and writes down each reading
 
 WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -40,11 +40,12 @@ PURPOSES_BY_LOGIN: Final[Mapping[str, frozenset[Purpose]]] = MappingProxyType(
     }
 )
 
-# Roles that are no purpose: they do one duty with the few rights that it needs, and nobody logs in as them.
+# Roles that are no purpose: they do one duty with the few rights that it needs, and nobody logs in as them. Who deletes is
+# the login that erases people anyway: a worker that stores what strangers send must not be able to.
 DUTIES_BY_LOGIN: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         OPERATOR: frozenset({RETENTION}),
-        WORKER_BY_QUEUE["ingestion"]: frozenset({RETENTION}),
+        RIGHTS: frozenset({RETENTION}),
     }
 )
 DUTIES: Final = frozenset().union(*DUTIES_BY_LOGIN.values())

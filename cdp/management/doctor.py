@@ -19,7 +19,7 @@ from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
 from consent import breaches, catalogue, erasure, erasure_ledger
 from consent.catalogue import Check
-from consent.opendsr import processor
+from consent.opendsr import processor, revocation
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(minutes=5)
@@ -44,6 +44,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _pressure(now())
     yield _breaches(now())
     yield Check("opendsr", *processor.state(now()))
+    yield Check("opendsr_revoked", *revocation.state(settings.OPENDSR_REVOKED, now()))
 
 
 def _database() -> Check:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from cdp.kernel.errors import TesseraError
+from consent.opendsr.revocation import NONE_REVOKED, Revocations
 
 _BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -99,17 +100,22 @@ def verify(certificate: x509.Certificate, signature: str, body: bytes) -> None:
 
 
 def trusted(
-    chain: Sequence[x509.Certificate], domain: str, authorities: Sequence[x509.Certificate], now: datetime
+    chain: Sequence[x509.Certificate],
+    domain: str,
+    authorities: Sequence[x509.Certificate],
+    now: datetime,
+    revoked: Revocations = NONE_REVOKED,
 ) -> x509.Certificate:
     """The certificate of `domain`: the chain leads to an authority, nothing of it has ended, and it names the domain.
 
-    Raises `UntrustedCertificateError`. Revocation is not looked up.
+    Raises `UntrustedCertificateError`, and `RevokedCertificateError` for what the operator's file names.
     """
     try:
         policy = PolicyBuilder().store(Store(list(authorities))).time(now)
-        policy.build_server_verifier(x509.DNSName(domain)).verify(chain[0], list(chain[1:]))
+        verified = policy.build_server_verifier(x509.DNSName(domain)).verify(chain[0], list(chain[1:]))
     except (VerificationError, ValueError, IndexError):
         raise UntrustedCertificateError from None
+    revoked.refuse(verified)
     return chain[0]
 
 

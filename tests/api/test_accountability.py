@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from consent import spreadsheet
 from consent.models import Breach
 from tests.factories import WorkspaceFactory
 
@@ -23,6 +24,7 @@ def test_register__in_each_format(owner):
     assert (as_csv["Content-Type"], as_html["Content-Type"]) == ("text/csv; charset=utf-8", "text/html; charset=utf-8")
     assert len(as_csv.text.splitlines()) == 8
     assert owner.get("register/art30", file="pdf").status_code == 400
+    assert owner.get("register/art30", file="ods")["Content-Type"] == spreadsheet.KIND
 
 
 def test_breach__from_its_record_to_the_authority_and_its_evidence(owner):

@@ -140,9 +140,40 @@ def test_time__without_a_zone__is_read_by_the_view_as_ever(owner, ways):
     assert ways == ["long"]
 
 
-def test_body__that_is_packed_or_large_or_no_json__takes_the_long_way(owner, ways):
-    many = {"consents": [{**SAID, "key": f"{number}"} for number in range(101)]}
+def test_batch__takes_the_short_way_and_is_recorded_as_by_the_view(owner, ways):
+    many = {"consents": [{**SAID, "key": f"{number}"} for number in range(500)]}
 
-    assert post(owner, many)[2] == {"recorded": 101, "duplicates": 0}
+    assert post(owner, many)[2] == {"recorded": 500, "duplicates": 0}
+    assert post(owner, many)[2] == owner.post("consents", many).json() == {"recorded": 0, "duplicates": 500}
+    assert (ways, ConsentRecord.objects.count()) == (["short", "short"], 500)
+
+
+def test_batch__with_one_that_is_wrong__is_refused_whole_by_the_view(owner, ways):
+    many = [{**SAID, "key": f"{number}"} for number in range(200)]
+
+    status, _, answer = post(owner, {"consents": [*many, {**SAID, "identifier": "email:null"}]})
+
+    assert (status, ways) == (400, ["long"])
+    assert answer["details"]["faults"][0]["statement"] == 200
+    assert not ConsentRecord.objects.exists()
+
+
+def test_batch__by_a_key_that_was_revoked_meanwhile__records_nothing(owner, ways):
+    assert post(owner, {"consents": [SAID]})[0] == 200
+    ApiKey.objects.filter(digest=digest_of(owner.secret)).update(revoked_at=timezone.now())
+
+    assert post(owner, {"consents": [{**SAID, "key": f"{number}"} for number in range(200)]})[0] == 401
+    assert (ways, ConsentRecord.objects.count()) == (["short", "long"], 1)
+
+
+def test_body__that_is_too_large_or_no_json__takes_the_long_way(owner, ways, monkeypatch):
     assert post(owner, {"consents": [SAID]}, CONTENT_TYPE="text/plain")[0] == 415
+    monkeypatch.setattr(consent_calls, "MOST_BYTES", 100)
+
+    assert post(owner, {"consents": [SAID]})[2] == {"recorded": 1, "duplicates": 0}
     assert ways == ["long", "long"]
+
+
+def test_batch__of_more_than_are_recorded_at_once__is_refused_by_the_view(owner, ways):
+    assert post(owner, {"consents": [SAID] * 10_001})[2]["code"] == "too_many_statements"
+    assert (ways, ConsentRecord.objects.count()) == (["long"], 0)

@@ -13,6 +13,7 @@ from cdp.models import Identifier, IdentifierTrait
 from consent import execution, packaging
 from consent.models import DataRequest, LegalBasis, PurposePolicy
 from segments.models import Segment
+from tests.factories import IdentifierFactory, SourceFactory
 
 YESTERDAY = (timezone.now() - timedelta(days=1)).isoformat()
 
@@ -273,3 +274,27 @@ def fair_of(workspace, ada, now):
         workspace=workspace, audience=audience, profile_id=ada.id, identifier_type="email", key="0" * 64,
         state="PRESENT", due_at=now, run=run, changed_at=now,
     )  # fmt: skip
+
+
+def test_mentions__by_a_key_that_answers_people__are_found_and_blotted_out(owner, caller, ada, workspace, as_login):
+    note = IdentifierTrait.objects.create(
+        workspace=workspace, identifier=IdentifierFactory(workspace=workspace), source=SourceFactory(workspace=workspace),
+        name="note", value="Knows Ada Lovelace", observed_at=timezone.now(),
+    )  # fmt: skip
+    reader = caller("rights:read")
+    as_login("web")
+    number = owner.post("data-requests", asked(kind="ERASURE", is_logged_in=True)).json()["id"]
+    here, words = f"data-requests/{number}", {"text": "ada lovelace", "places": ["identifier_trait"]}
+    early = owner.post(f"{here}/redactions", words)
+    owner.post(f"{here}/start", {})
+
+    found = owner.post(f"{here}/mentions", words).json()
+    refused = [owner.post(f"{here}/redactions", {"text": text}).json()["code"] for text in ("Ada", "a(b)c d")]
+    done = owner.post(f"{here}/redactions", words).json()
+
+    note.refresh_from_db()
+    assert (early.status_code, refused) == (409, ["unsearchable_text"] * 2)
+    assert reader.post(f"{here}/mentions", words).status_code == 403
+    assert found == done == {"rows": {"identifier_trait": 1}, "ids": {"identifier_trait": [note.pk]}}
+    assert note.value == "Knows […]"
+    assert [step["note"] for step in owner.get(here).json()["steps"][-2:]] == ["identifier_trait: 1"] * 2

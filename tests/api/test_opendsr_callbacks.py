@@ -142,6 +142,29 @@ def test_certificate__that_does_not_hold__is_refused(ear, processor, authority, 
     assert (ear.post(*processor.callback(ear.url, REFERENCE, "completed")).status_code, ear.heard) == (403, [])
 
 
+def test_certificate__that_was_revoked_meanwhile__is_refused_and_logged(
+    ear, processor, authority, tmp_path, settings, log
+):
+    revoked = tmp_path / "revoked"
+    revoked.write_bytes(b"")
+    settings.OPENDSR_REVOKED = str(revoked)
+    assert ear.post(*processor.callback(ear.url, REFERENCE, "pending")).status_code == 202
+    revoked.write_bytes(authority.revocations(processor.signer))
+
+    answer = ear.post(*processor.callback(ear.url, REFERENCE, "completed"))
+
+    assert (answer.status_code, answer.json()["code"], ear.heard) == (403, "refused_callback", [])
+    assert {entry["code"] for entry in log.events if entry["event"] == "opendsr.callback_refused"} == {
+        "revoked_certificate"
+    }
+
+
+def test_revocations__that_cannot_be_read__let_nobody_in(ear, processor, tmp_path, settings):
+    settings.OPENDSR_REVOKED = str(tmp_path / "gone")
+
+    assert (ear.post(*processor.callback(ear.url, REFERENCE, "completed")).status_code, ear.heard) == (403, [])
+
+
 @pytest.mark.parametrize("url", ["https://evil.example/certificate.pem", "http://dsr.processor.example/c.pem", "", "x"])
 def test_certificate__at_an_address_of_another_domain__is_not_fetched(ear, processor, url):
     processor.certificate_url = url or " "

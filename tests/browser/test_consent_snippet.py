@@ -366,6 +366,71 @@ def test_snippet__of_a_cmp_of_gpp__sends_its_string_with_the_sections_in_force(s
     assert (len(shop.sent), shop.ledger()) == (1, [("advertising", "REFUSED")])
 
 
+# As the stubs that the IAB publishes: what is asked before the CMP is there waits, and is answered when it is.
+STUBS = """
+for (const name of ["__tcfapi", "__gpp"]) {
+  const waiting = [];
+  window[name] = (...given) => waiting.push(given);
+  window[name + "Arrives"] = (cmp) => { window[name] = cmp; waiting.forEach((given) => cmp(...given)); };
+}
+window.dataLayer = window.dataLayer || [];
+window.gtag = function () { dataLayer.push(arguments) };
+gtag("consent", "default", { ad_storage: "denied", ad_user_data: "denied", wait_for_update: 500 });
+gtag("js", new Date());
+"""
+TCF_ARRIVES = """
+(said) => __tcfapiArrives((command, version, callback) => {
+  if (command !== "addEventListener" || version !== 2) throw new Error(`${command} ${version}`);
+  const data = { ...said, tcfPolicyVersion: 5, cmpId: 880, cmpVersion: 3, cmpStatus: "loaded", listenerId: 7 };
+  callback({ ...data, eventStatus: "cmpuishown" }, true);
+  callback({ ...data, eventStatus: "useractioncomplete" }, true);
+  callback(null, false);
+})
+"""
+GPP_ARRIVES = """
+(said) => __gppArrives((command, callback) => {
+  if (command !== "addEventListener") throw new Error(command);
+  const ping = (signalStatus) => ({ ...said, gppVersion: "1.1", cmpStatus: "loaded", cmpId: 880, signalStatus });
+  const event = (eventName, data) => ({ eventName, listenerId: 7, data, pingData: ping(data) });
+  callback({ eventName: "listenerRegistered", listenerId: 7, data: true, pingData: ping("not ready") }, true);
+  callback(event("signalStatus", "not ready"), true);
+  callback(event("signalStatus", "ready"), true);
+})
+"""
+
+
+def test_snippet__beside_all_three_interfaces_before_their_cmp_is_there__sends_each_string_as_it_is(shop):
+    string = f"{tc_core(consents=(1, 4), vendors=(VENDOR,))}.{tc_vendors(1, (VENDOR,))}"
+    ping = {"gppString": "DBABTA~1YYN", "applicableSections": [6]}
+    shop.page.add_init_script(STUBS)
+    shop.open("/google,tcf,gpp")
+    shop.page.wait_for_load_state("networkidle")
+    assert shop.sent == []
+
+    shop.page.evaluate("gtag('consent', 'update', { ad_storage: 'denied', analytics_storage: 'granted' })")
+    shop.await_delivery()
+    shop.page.evaluate(TCF_ARRIVES, {"tcString": string, "gdprApplies": True})
+    shop.await_delivery()
+    shop.page.evaluate(GPP_ARRIVES, ping)
+    shop.await_delivery()
+
+    events = sorted(shop.server.events_of(shop.origin), key=lambda event: event["occurred_at"])
+    assert [event["context"]["consent"] for event in events] == [
+        {"categoryPreferences": {"ad_storage": False, "analytics_storage": True}}, {"tcString": string}, ping,
+    ]  # fmt: skip
+    assert shop.ledger() == [("advertising", "REFUSED"), ("advertising", "GIVEN"), ("advertising", "WITHDRAWN")]
+
+
+def test_snippet__where_the_gdpr_does_not_apply__takes_no_string(shop):
+    shop.page.add_init_script(STUBS)
+    shop.open("/tcf")
+
+    shop.page.evaluate(TCF_ARRIVES, {"tcString": "CQSbk4AQSbk4ANwAAAENAwCgAAAAAAAAAAYgACPAAAAA", "gdprApplies": False})
+    shop.page.wait_for_timeout(300)
+
+    assert (shop.sent, shop.page.evaluate("Object.keys(localStorage)")) == ([], [])
+
+
 def test_snippet__with_a_wrong_key__says_so_and_tells_it_on_the_next_page(shop):
     errors = []
     shop.page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

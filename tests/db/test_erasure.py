@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from activation import erasing
@@ -21,6 +21,7 @@ from cdp.management import doctor
 from cdp.models import (
     Event,
     Identifier,
+    IdentifierTrait,
     InboxBatch,
     Message,
     OutboxRow,
@@ -32,7 +33,7 @@ from cdp.models import (
 )
 from consent import catalogue, erasure, erasure_ledger, gate, queries, restriction, suppression
 from consent.models import ConsentState, Erasure, ErasureOrder, SuppressedDay, Suppression
-from identity.models import Judgement
+from identity.models import Judgement, LinkageModel
 from tests import outbox
 from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, say
 from tests.factories.filled import console_user, fill
@@ -343,6 +344,55 @@ def test_certificate__names_what_nobody_looks_for_and_why(workspace, now):
 
     assert told == dict(erasure.NOT_SEARCHED)
     assert all(len(reason) > 30 for reason in told.values())
+
+
+def say_of(identifier, **traits):
+    source = SourceFactory(workspace=identifier.workspace)
+    for name, value in traits.items():
+        IdentifierTrait.objects.create(
+            workspace=identifier.workspace,
+            identifier=identifier,
+            source=source,
+            name=name,
+            value=value,
+            observed_at=NOW,
+        )
+
+
+def test_erasure__takes_values_out_of_models_that_nobody_else_had(workspace):
+    mine, also_mine, bob = (
+        IdentifierFactory(workspace=workspace, value=value) for value in (ADA.value, "a@l.example", BOB.value)
+    )
+    Identifier.objects.filter(pk=also_mine.pk).update(profile_id=mine.profile_id)
+    for one in (mine, also_mine):
+        say_of(one, given_name="Zéphyrine", surname="Müller", phone="+33 6 12 34 56 78", city="Lyon")
+    say_of(bob, surname="Müller", city="Lyon")
+    counts = {
+        "given_name": {"zephyrine": 2, "bob": 5}, "surname": {"muller": 3, "martin": 9}, "phone": {"612345678": 2},
+        "email": {"ada@example.com": 1}, "city": {"lyon": 40},
+    }  # fmt: skip
+    model = LinkageModel.objects.create(
+        workspace=workspace, version=1, settings={"comparisons": []}, metadata={"rarest": dict.fromkeys(counts, 0.01)},
+        frequencies={column: {value: count * 0.01 for value, count in known.items()} for column, known in counts.items()},
+    )  # fmt: skip
+
+    done = erase(workspace)
+
+    kept = LinkageModel.objects.get(pk=model.pk).frequencies
+    assert {column: set(known) for column, known in kept.items()} == {
+        "given_name": {"bob"}, "surname": {"muller", "martin"}, "phone": set(), "email": set(), "city": {"lyon"},
+    }  # fmt: skip
+    assert (kept["city"]["lyon"], done.rows["linkage_model"]) == (0.4, 1)
+
+
+def test_model__is_never_changed_but_by_an_erasure(workspace):
+    model = LinkageModel.objects.create(workspace=workspace, version=1, settings={}, frequencies={}, metadata={})
+
+    for change in ({"frequencies": {"city": {}}}, {"settings": {"a": 1}}):
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            LinkageModel.objects.filter(pk=model.pk).update(**change)
+
+    assert LinkageModel.objects.get().frequencies == {}
 
 
 @pytest.mark.parametrize("login", ["operator", "rights", "web"])

@@ -17,13 +17,14 @@ from hypothesis.strategies import datetimes, sampled_from
 
 from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Name
-from cdp.models import Event, Identifier
+from cdp.models import Event, Identifier, QuarantinedItem
 from cdp.models.secrets import decrypted
 from consent import answers, breaches, catalogue, packaging, requests
 from consent import package_words as words
 from consent.holdings import SECTIONS, WITHHELD, Origin, Section, sections_for
 from consent.models import DataPackage, LegalBasis, PurposePolicy
 from consent.rights import Right
+from tests.factories import IdentifierFactory, SourceFactory
 from tests.factories.filled import console_user, fill
 
 BY = "user:1"
@@ -122,9 +123,42 @@ def test_package__of_a_known_person__holds_every_section_in_three_formats(filled
     assert about["rows"] | {"consents": 0, "purposes": 0} == {
         "identifiers": 2, "records": 0, "values": 8, "consents": 0, "events": 3, "sightings": 0, "enriched_values": 0,
         "lookups": 1, "links": 1, "pairs": 0, "profiles": 2, "relations": 1, "traits": 4, "segments": 1, "scores": 1, "recipients": 1,
-        "purposes": 0, "requests": 2,
+        "purposes": 0, "requests": 2, "refused": 0,
     }  # fmt: skip
     assert "Art. 77" in about["complaints"]
+
+
+def test_package__has_what_was_refused_and_names_the_person__and_nothing_else(workspace, filled, built, now):
+    source = SourceFactory(workspace=workspace)
+    theirs = ('{"mail": "Ada0@Example.com"}', "2,tel. 06 12 34 56 78", '{"userId": "crm-4711"}')
+    others = ('{"mail": "ada00@example.com"}', '{"mail": "bada0@example.com"}', '{"name": "Ada"}')
+    for kind, value in (("phone", "+33612345678"), ("user_id", "crm-4711")):
+        one = IdentifierFactory(workspace=workspace, type=kind, value=value)
+        Identifier.objects.filter(pk=one.pk).update(profile_id=filled.people[0].profile_id)
+    for number, raw in enumerate(theirs + others):
+        QuarantinedItem.objects.create(
+            workspace=workspace, source=source, received_at=now, place=f"crm.csv:{number}", code="unknown_type", message="x",
+            raw=raw, digest=bytes([number]) * 32,
+        )  # fmt: skip
+
+    archive = built("email:ada0@example.com")
+
+    found = rows_of(archive, "refused")
+    assert [row["as_it_came"] for row in found] == list(theirs)
+    assert {(row["source"], row["why_refused"]) for row in found} == {(source.name, "unknown_type")}
+    assert "What arrived and could not be understood" in archive.read("html/processing/refused.html").decode()
+
+
+def test_package__of_somebody_known_only_from_what_was_refused__has_it(workspace, built, now):
+    QuarantinedItem.objects.create(
+        workspace=workspace, source=SourceFactory(workspace=workspace), received_at=now, place="batch[0]", code="x",
+        message="x", raw='{"mail": "eve@example.com"}', digest=bytes(32),
+    )  # fmt: skip
+
+    archive = built("email:eve@example.com")
+
+    assert [row["as_it_came"] for row in rows_of(archive, "refused")] == ['{"mail": "eve@example.com"}']
+    assert rows_of(archive, "identifiers") == []
 
 
 def test_package__names_sources_segments_recipients_and_providers(filled, built):
@@ -193,7 +227,7 @@ SELECT * FROM (VALUES
 def test_section__of_odd_values__says_them_alike_in_each_format(workspace, monkeypatch):
     """As Python writes them, for spreadsheets and browsers harmless; in JSON what JSON can say stays what it is."""
     monkeypatch.setattr(packaging, "COLUMNS", {name: name for name in ODD_COLUMNS})
-    whole, person = io.BytesIO(), packaging.Person(workspace.pk, [], [], [])
+    whole, person = io.BytesIO(), packaging.Person(workspace.pk, [], [], [], [])
     with zipfile.ZipFile(whole, "w") as archive:
         assert packaging._write_section(archive, Section("events", "event", Origin.OBSERVED, ODD), person) == 5
 
@@ -461,7 +495,7 @@ def test_columns__have_words_for_people_and_names_for_machines_and_a_page_that_t
 
 
 def test_words__name_every_column_of_every_section_and_no_other(filled):
-    nobody = {"identifiers": [], "profiles": [], "digests": [], "workspace": 0}
+    nobody = {"identifiers": [], "profiles": [], "digests": [], "named": [], "workspace": 0}
     named = set()
     with connection.cursor() as cursor:
         for section in SECTIONS:

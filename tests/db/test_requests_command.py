@@ -8,9 +8,10 @@ import time_machine
 from django.core.management import CommandError, call_command
 
 from cdp.kernel.purposes import Purpose
+from cdp.models import IdentifierTrait
 from consent import execution, packaging, requests, verifying
 from consent.models import ConsentRecord, ConsentState, DataRequest
-from tests.factories import IdentifierFactory, say
+from tests.factories import IdentifierFactory, SourceFactory, say
 
 ADA = "email:ada@example.com"
 
@@ -145,3 +146,27 @@ def test_correction__that_is_no_pair__is_a_wrong_argument(given, run, as_login):
     assert refused.value.returncode == 2
     as_login("none")
     assert not DataRequest.objects.exists()
+
+
+def test_mentions__are_shown_by_their_ids_and_blotted_out(run, workspace, as_login, now):
+    bob = IdentifierFactory(workspace=workspace)
+    source = SourceFactory(workspace=workspace)
+    note = IdentifierTrait.objects.create(
+        workspace=workspace, identifier=bob, source=source, name="note", value="Knows Ada Lovelace", observed_at=now
+    )
+    number = opened(run, "erasure", "--logged-in")
+    run("carry-out", number)
+
+    found = run("mentions", number, "--text", "ada lovelace", "--in", "identifier_trait")
+    done = run("redact", number, "--text", "ada lovelace")
+
+    as_login("none")
+    assert found == {"rows": {"identifier_trait": 1}, "ids": {"identifier_trait": [note.pk]}}
+    assert done["rows"] == {"event": 0, "record": 0, "identifier_trait": 1, "quarantine": 0}
+    note.refresh_from_db()
+    assert note.value == "Knows […]"
+    steps = [(step["step"], step["note"]) for step in run("show", number)["steps"][-2:]]
+    assert steps == [
+        ("request.mentions_found", "identifier_trait: 1"),
+        ("request.mentions_redacted", "event: 0, record: 0, identifier_trait: 1, quarantine: 0"),
+    ]

@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 
 import cdp.celery
-from cdp import tasks
+from cdp import embedded, tasks
+from cdp.kernel.logins import RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
 from cdp.models import Event, QuarantinedItem
 from cdp.models.tenancy import workspace_scope
 from consent import retention
@@ -48,7 +50,7 @@ def person(workspace):
     return IdentifierFactory(workspace=workspace)
 
 
-@pytest.mark.parametrize("login", ["operator", "worker_ingestion"])
+@pytest.mark.parametrize("login", ["operator", "rights"])
 def test_apply__drops_a_month_that_is_its_own_and_keeps_the_young(person, login, as_login):
     happen(person, OLD, count=3)
     happen(person, YOUNG)
@@ -157,6 +159,26 @@ def test_role__reads_nothing_of_people_and_no_ledger_goes(statement, workspace, 
         cursor.execute(statement)
 
 
+@pytest.mark.parametrize("login", [WEB, *WORKER_BY_QUEUE.values()])
+def test_login__that_takes_up_the_duty__is_refused_and_deletes_nothing_without(login, person, as_login):
+    happen(person, OLD)
+    own = embedded.default_stack().database_url(login, connection.settings_dict["NAME"])
+
+    with psycopg.connect(own) as connected, pytest.raises(psycopg.errors.InsufficientPrivilege, match="retention"):
+        connected.execute("SELECT set_config('role', 'retention', true)")
+    as_login(login)
+    for statement in ("DELETE FROM core.event", "SELECT core.drop_event_partition('2024-05-01')"):
+        with (
+            pytest.raises(ProgrammingError, match="permission denied"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement)
+
+    as_login("none")
+    assert Event.objects.count() == 1
+
+
 def test_function__whatever_is_asked__never_drops_a_young_month(person, as_login):
     happen(person, YOUNG)
     as_login("retention")
@@ -196,7 +218,8 @@ def test_task__each_night__deletes_in_every_open_workspace(person):
     tasks.retain()
 
     assert not Event.objects.exists()
-    assert cdp.celery.app.conf.beat_schedule["retain"]["task"] == tasks.retain.name
+    entry = cdp.celery.app.conf.beat_schedule["retain"]
+    assert (entry["task"], entry["options"]["queue"]) == (tasks.retain.name, RIGHTS_QUEUE)
 
 
 def test_apply__while_the_month_is_in_use__deletes_its_rows_instead(person):

@@ -47,6 +47,21 @@ class Authority:
         own = key or ec.generate_private_key(ec.SECP256R1())
         return Issued(own, self._certificate(domains[0], own, self.root, domains, until))
 
+    def revocations(
+        self, *issued: Issued, until: dt.datetime | None = None, signer: "Authority | None" = None
+    ) -> bytes:
+        """Its list, as PEM. With a `signer`, one that another made under this name."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.root.certificate.subject)
+            .last_update(self.now - 30 * DAY)
+            .next_update(until or self.now + 7 * DAY)
+        )
+        for each in issued:
+            entry = x509.RevokedCertificateBuilder().serial_number(each.certificate.serial_number)
+            builder = builder.add_revoked_certificate(entry.revocation_date(self.now - DAY).build())
+        return builder.sign((signer or self).root.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
     def _certificate(self, name, key, issuer, domains, until=None):
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         signer = issuer.key if issuer else key

@@ -186,11 +186,14 @@ def test_provisioning__that_was_interrupted__is_finished_at_the_next_start(stack
     with stack.connect_as_superuser(DATABASE) as admin:
         admin.execute("DROP OWNED BY web")
         admin.execute("ALTER ROLE web PASSWORD 'another'")
+        admin.execute("GRANT retention TO worker_ingestion")  # as an earlier version had it
 
     stack.start()
 
     with psycopg.connect(stack.database_url(WEB)) as web:
         assert web.execute("SELECT current_user").fetchone() == ("web",)
+        assert web.execute("SELECT pg_has_role('worker_ingestion', 'retention', 'MEMBER')").fetchone() == (False,)
+        assert web.execute("SELECT pg_has_role('rights', 'retention', 'MEMBER')").fetchone() == (True,)
 
 
 def test_servers__listen_on_sockets_that_others_cannot_reach(stack):

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp import http
-from consent.opendsr import signing
+from consent.opendsr import revocation, signing
+from consent.opendsr.revocation import RevokedCertificateError, UnreadableRevocationsError
 from consent.opendsr.signing import BadSignatureError, UntrustedCertificateError, UnusableKeyError
 from tests.fakes.authority import Authority
 
@@ -165,6 +167,82 @@ def test_certificate__that_signs_for_itself__is_refused():
 def test_certificate__of_nobody__is_refused():
     with pytest.raises(UntrustedCertificateError):
         signing.trusted([], DOMAIN, [AUTHORITY.root.certificate], NOW)
+
+
+def fingerprint(issued):
+    return issued.certificate.fingerprint(SHA256()).hex(":").upper().encode()
+
+
+REVOKED = AUTHORITY.issue(DOMAIN)
+NAMESAKE = Authority(NOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AUTHORITY.revocations(REVOKED),
+        AUTHORITY.revocations(AUTHORITY.issue(DOMAIN)) + AUTHORITY.revocations(REVOKED, until=NOW - timedelta(days=1)),
+        b"# stolen\n\n" + fingerprint(REVOKED) + b"  # by whom we do not know\n",
+        fingerprint(REVOKED).replace(b":", b"").lower() + b"\n" + NAMESAKE.revocations(),
+        fingerprint(AUTHORITY.root),
+    ],
+    ids=["its list", "an old list", "its fingerprint", "without colons", "its authority"],
+)
+def test_certificate__that_was_revoked__is_refused(text):
+    with pytest.raises(RevokedCertificateError):
+        signing.trusted([REVOKED.certificate], DOMAIN, [AUTHORITY.root.certificate], NOW, revocation.revocations(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AUTHORITY.revocations(AUTHORITY.issue(DOMAIN)),
+        AUTHORITY.revocations(REVOKED, signer=NAMESAKE),
+        NAMESAKE.revocations(REVOKED),
+        fingerprint(AUTHORITY.issue(DOMAIN)),
+        b"",
+    ],
+    ids=[
+        "another one",
+        "a list that its authority did not sign",
+        "the list of a namesake",
+        "other fingerprint",
+        "empty",
+    ],
+)
+def test_certificate__that_no_list_of_its_authority_names__is_trusted(text):
+    revoked = revocation.revocations(text)
+
+    assert signing.trusted([REVOKED.certificate], DOMAIN, [AUTHORITY.root.certificate], NOW, revoked)
+
+
+@pytest.mark.parametrize("text", [b"stolen", b"AB:CD", fingerprint(REVOKED) * 2, REVOKED.pem,
+                                  b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----"])  # fmt: skip
+def test_revocations__that_cannot_be_read__are_no_empty_list(text, tmp_path):
+    path = tmp_path / "revoked"
+    path.write_bytes(text)
+
+    with pytest.raises(UnreadableRevocationsError):
+        revocation.read(str(path))
+    assert revocation.state(str(path), NOW) == (False, UnreadableRevocationsError().message)
+
+
+def test_revocations__that_are_not_there__are_no_empty_list(tmp_path):
+    assert revocation.read("") == revocation.NONE_REVOKED
+    assert revocation.state("", NOW) == (True, "nobody is looked up: OPENDSR_REVOKED is not set")
+    with pytest.raises(UnreadableRevocationsError):
+        revocation.read(str(tmp_path / "gone"))
+
+
+def test_revocations__say_when_a_list_is_out_of_date(tmp_path):
+    path = tmp_path / "revoked"
+    path.write_bytes(AUTHORITY.revocations(REVOKED) + fingerprint(REVOKED))
+
+    assert revocation.state(str(path), NOW) == (True, "1 lists of authorities, 1 fingerprints")
+    assert revocation.state(str(path), NOW + timedelta(days=8)) == (
+        False,
+        "OPENDSR_REVOKED: the list of CN=Test authority is out of date, fetch its next one",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,24 @@
-"""`manage.py register [--format json|csv|html] [--processor NAME]`."""
+"""`manage.py register [--format json|csv|html|ods] [--language fr] [--output FILE] [--processor NAME]`."""
 
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from activation.register import register_of
 from cdp.management.command import TesseraCommand
 from consent import processor_register, register
+
+WRITERS: Final[Mapping[str, Callable[[register.Register], str | bytes]]] = {
+    "json": lambda built: json.dumps(built.as_json(), default=str, ensure_ascii=False),
+    "csv": register.as_csv,
+    "html": register.as_html,
+    "ods": register.as_ods,
+}
 
 
 class Command(TesseraCommand):
@@ -15,7 +26,9 @@ class Command(TesseraCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--format", choices=("json", "csv", "html"), default="json")
+        parser.add_argument("--format", choices=("json", "csv", "html", "ods"), default="json")
+        parser.add_argument("--language", choices=[code for code, _ in settings.LANGUAGES], default="en")
+        parser.add_argument("--output", type=Path, metavar="FILE", help="written to it; ods needs one")
         parser.add_argument(
             "--processor",
             metavar="NAME",
@@ -27,16 +40,26 @@ class Command(TesseraCommand):
         if options["processor"]:
             self._write_for_processor(options)
             return
-        built = register_of(workspace_id=self.workspace_id(options), now=timezone.now())
-        if options["format"] == "json":
-            self.emit(built.as_json())
-        else:
-            write = {"csv": register.as_csv, "html": register.as_html}[options["format"]]
-            self.stdout.write(write(built))
+        if options["format"] == "ods" and options["output"] is None:
+            raise CommandError("A spreadsheet is no text: say --output FILE.", returncode=2)
+        with translation.override(options["language"]):
+            built = register_of(workspace_id=self.workspace_id(options), now=timezone.now())
+            if options["output"] is not None:
+                self._write_file(built, options)
+            elif options["format"] == "json":
+                self.emit(built.as_json())
+            else:
+                write = {"csv": register.as_csv, "html": register.as_html}[options["format"]]
+                self.stdout.write(write(built))
+
+    def _write_file(self, built: register.Register, options: Mapping[str, Any]) -> None:
+        written = WRITERS[options["format"]](built)
+        options["output"].write_bytes(written if isinstance(written, bytes) else written.encode())
+        self.emit({"file": str(options["output"]), "activities": len(built.activities), "missing": built.missing})
 
     def _write_for_processor(self, options: dict[str, Any]) -> None:
-        if options["format"] == "html":
-            raise CommandError("The record of a processor is written as json or csv.", returncode=2)
+        if options["format"] not in {"json", "csv"} or options["output"] is not None:
+            raise CommandError("The record of a processor is written as json or csv, and to no file.", returncode=2)
         built = processor_register.build(name=options["processor"], contact=options["contact"], now=timezone.now())
         if options["format"] == "json":
             self.emit(built.as_json())

@@ -1,4 +1,4 @@
-"""`manage.py requests list|show|open|code|verify|carry-out|…`: requests of people, for an officer without a browser."""
+"""`manage.py requests list|show|open|code|verify|carry-out|mentions|…`: requests of people, for an officer without a browser."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,11 +15,12 @@ from cdp.management.command import ActionParser, TesseraCommand
 from cdp.management.times import read_time
 from cdp.models import Workspace
 from cdp.models.tenancy import workspace_scope
-from consent import execution, packaging, requests, verifying
+from consent import execution, mentions, packaging, requests, verifying
 from consent.models import DataRequest, RequestWork
 from consent.rights import Right
 
 BY: Final = "command"
+MOST_IDS: Final = 100  # of each table, to look at
 
 # The service of each step, what it is for, and the name under which the service takes what is written with it.
 STEPS: Final[Mapping[str, tuple[Callable[..., DataRequest], str, str]]] = {
@@ -50,6 +51,8 @@ class Command(TesseraCommand):
             "verify": "the person asks themselves",
             "carry-out": "begin: the package is built, or what was asked for is done",
             "link": "a new link to the package, for 7 days and 3 downloads",
+            "mentions": "where others wrote of the person in the words that you give; nothing is changed",
+            "redact": "likewise, and […] takes their place; what is quarantined and has them is deleted",
             **{name: does for name, (_, does, _) in STEPS.items()},
         }
         for name, does in numbered.items():
@@ -87,6 +90,11 @@ def _add_what_it_takes(name: str, action: ActionParser) -> None:
         how.add_argument("--logged-in", action="store_true", help="all identifiers are known to be the person's")
     if name == "carry-out":
         _add_corrections(action)
+    if name in {"mentions", "redact"}:
+        action.add_argument("--text", required=True, help="whole words, such as a full name")
+        action.add_argument(
+            "--in", action="append", dest="places", choices=mentions.PLACES, help="this table alone; repeatable"
+        )
     if name in STEPS and (takes := STEPS[name][2]):
         kind: Callable[[str], Any] = int if takes == "of" else str
         action.add_argument(f"--{takes}", required=True, type=kind, metavar="NUMBER" if takes == "of" else "TEXT")
@@ -170,6 +178,14 @@ def _link(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _mentions(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Ids, and no values: whoever may see those finds them by these."""
+    service = mentions.redact_mentions if options["action"] == "redact" else mentions.find_mentions
+    places = options["places"] or mentions.PLACES
+    found = service(**_named(workspace_id, options), text=options["text"], places=places)
+    return {"rows": found.counts, "ids": {place: ids[:MOST_IDS] for place, ids in found.rows.items()}}
+
+
 def _step(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     service, _, takes = STEPS[options["action"]]
     given = {takes: options[takes]} if takes else {}
@@ -213,4 +229,6 @@ ACTIONS: Final[Mapping[str, Callable[[int, Mapping[str, Any]], dict[str, Any]]]]
     "verify": _verify,
     "carry-out": _carry_out,
     "link": _link,
+    "mentions": _mentions,
+    "redact": _mentions,
 }

@@ -1,0 +1,116 @@
+"""What others said of a person in words of their own: looked for when an officer gives the words, and blotted out.
+
+A note about a person stands in somebody else's event, record or value. It is that one's data too, and only a reader can say
+whom it is about: a name has namesakes. So nothing of it goes by itself. The words are written down nowhere; the history of
+the request has how many values were found and changed, and those who stay are told of nothing else.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+from django.db import connection
+
+from cdp.kernel.errors import TesseraError
+from consent.models import DataRequest
+from consent.request_states import RequestState
+from consent.requests import NotVerifiedError, WrongStateError, changing, take_step
+from consent.rights import Right
+
+log = structlog.get_logger()
+
+PLACES: Final = ("event", "record", "identifier_trait", "quarantine")
+SHORTEST: Final = 4
+LONGEST: Final = 200
+_WORDS: Final = re.compile(r"[\w'’@.+-]+(?: [\w'’@.+-]+)*")
+
+
+class UnsearchableTextError(TesseraError):
+    """Give words with a letter among them, from 4 to 200 characters: letters, digits, spaces, and the signs ' @ . + -."""
+
+    code = "unsearchable_text"
+
+
+class NothingToRedactError(TesseraError):
+    """Values are blotted out for a request of erasure or rectification alone. Others can be looked for."""
+
+    code = "nothing_to_redact"
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """The ids of the rows by table. Who may see the rows finds them in the console by these."""
+
+    rows: Mapping[str, Sequence[int]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {place: len(ids) for place, ids in self.rows.items()}
+
+
+def find_mentions(
+    *, workspace_id: int, request_id: int, text: str, by: str, now: datetime, places: Sequence[str] = PLACES
+) -> Mentions:
+    """Where the words stand, in any case and with any space between them. Nothing is changed but the history.
+
+    Reads the whole of each table. Raises `UnsearchableTextError`, `NotVerifiedError` and `WrongStateError`.
+    """
+    pattern = _pattern_of(text)
+    with changing(workspace_id, request_id) as request:
+        _refuse_unless_begun(request)
+        found = _mentions(places, pattern, redacts=False)
+        _note(request, "request.mentions_found", found, by, now)
+    return found
+
+
+def redact_mentions(
+    *, workspace_id: int, request_id: int, text: str, by: str, now: datetime, places: Sequence[str] = PLACES
+) -> Mentions:
+    """Put […] in their place, and delete what is quarantined and has them; profiles follow by the pipeline.
+
+    All of it or nothing, and again it finds none. Raises `NothingToRedactError` besides.
+    """
+    pattern = _pattern_of(text)
+    with changing(workspace_id, request_id) as request:
+        if request.kind not in {Right.ERASURE, Right.RECTIFICATION}:
+            raise NothingToRedactError
+        _refuse_unless_begun(request)
+        found = _mentions(places, pattern, redacts=True)
+        _note(request, "request.mentions_redacted", found, by, now)
+    log.info("request.mentions_redacted", workspace=workspace_id, request=request_id, rows=sum(found.counts.values()))
+    return found
+
+
+def _refuse_unless_begun(request: DataRequest) -> None:
+    if not request.verification:
+        raise NotVerifiedError
+    if request.state != RequestState.IN_PROGRESS:
+        raise WrongStateError(state=request.state)
+
+
+def _pattern_of(text: str) -> str:
+    """Whole words alone: who is called Ann is not found in Hannah."""
+    words = " ".join(text.split())
+    if not (SHORTEST <= len(words) <= LONGEST and _WORDS.fullmatch(words) and re.search(r"[^\W\d_]", words)):
+        raise UnsearchableTextError
+    parts = (re.sub(r"([^\w])", r"\\\1", word) for word in words.split())
+    return rf"(?<![[:alnum:]]){r'[[:space:]]+'.join(parts)}(?![[:alnum:]])"
+
+
+_FIND: Final = "SELECT core.mentions_in(%s, %s, %s)"
+
+
+def _mentions(places: Sequence[str], pattern: str, *, redacts: bool) -> Mentions:
+    rows: dict[str, Sequence[int]] = {}
+    with connection.cursor() as cursor:
+        for place in places:
+            cursor.execute(_FIND, [place, pattern, redacts])
+            rows[place] = cursor.fetchone()[0]
+    return Mentions(rows)
+
+
+def _note(request: DataRequest, step: str, found: Mentions, by: str, now: datetime) -> None:
+    take_step(request, step, by, now, ", ".join(f"{place}: {number}" for place, number in found.counts.items()))
