@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 from splink import DuckDBAPI, Linker, SettingsCreator
 from splink.internals.splink_dataframe import SplinkDataFrame
 
-from identity.matching import weighing
+from identity.matching import distances, weighing
 
 LEAST_WEIGHT: Final = -10.0  # pairs below it are not even kept
 # How many pairs all rules of blocking together may make of everybody: what decides how long a run takes.
@@ -110,7 +110,7 @@ SELECT value AS {column}, max(frequency) AS tf_{column} FROM (
 
 def _prepared(connection: DuckDBPyConnection, model: FrozenModel) -> Linker:
     """Frozen frequencies stand in for those that Splink would count in the rows at hand."""
-    linker = linker_over(connection, dict(model.settings))
+    linker = linker_over(connection, distances.with_quick_conditions(model.settings))
     for column in frequency_columns(model.settings):
         known = model.frequencies.get(column, {})
         connection.execute(
