@@ -14,7 +14,7 @@ from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, R
 from cdp.models.digests import identifier_digest
 from consent import gate
 from consent.models import ConsentState
-from identity import linkage, queries, records, registry, undoing
+from identity import linkage, queries, records, registry, undoing, wholesale
 from identity import services as identity
 from identity.matching import engine, features, training
 from identity.matching.accuracy import pairwise
@@ -69,6 +69,12 @@ def model(workspace, frozen):
         workspace=workspace, version=1, settings=frozen.settings, frequencies=frozen.frequencies,
         metadata=frozen.metadata,
     )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def everybody_at_once(monkeypatch):
+    """However few they are: some hundred would go the way of the pipeline, which has tests of its own."""
+    monkeypatch.setattr(wholesale, "FEW", 0)
 
 
 @pytest.fixture
