@@ -21,10 +21,11 @@ from cdp.models import Run, RunState, Stage, outbox
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import plans, queries, records, training, wholesale
+from identity import nearby, plans, queries, records, registry, training, wholesale
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
+from identity.queries import Rules
 from identity.scored import ASK, IS_JUDGED
 
 log = structlog.get_logger()
@@ -138,9 +139,9 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
             rules = queries.rules_of(workspace_id)
             model = training.model_to_use(permit, rules, now=progress.now())
             progress.lap("train")
-            loaded = records.load(duck, rules, workspace_id=workspace_id)
+            progress.run.position = _position()  # first: what comes meanwhile is new to the next run
             arrivals = _arrivals(progress.last_position()) if only_new else None
-            progress.run.position = _position()
+            loaded = _load(duck, rules, model, arrivals)
         progress.step("load", records=loaded)
         if loaded:
             _score(duck, training.thawed(model), arrivals)
@@ -151,6 +152,16 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
             counts.clusters = _people_behind(engine.records(duck)) if loaded else 0
         progress.lap("write")
     return counts
+
+
+def _load(duck: DuckDBPyConnection, rules: Rules, model: LinkageModel, arrivals: list[int] | None) -> int:
+    """Everybody; with arrivals only those with whom they can be compared, where it is known who that is."""
+    if arrivals is None or not arrivals:
+        return 0 if arrivals is not None else records.load(duck, rules, workspace_id=model.workspace_id)
+    current = registry.current_index(model.workspace_id)
+    if current is None or current.model_id != model.pk:
+        return records.load(duck, rules, workspace_id=model.workspace_id)
+    return nearby.load(duck, rules, current, training.thawed(model), arrivals)
 
 
 def _score(duck: DuckDBPyConnection, model: FrozenModel, arrivals: list[int] | None) -> None:
@@ -194,7 +205,7 @@ def _columns(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[int]]]:
 
 # Values that came since; what a source corrected keeps its row, and is compared anew by the next run over all.
 _ARRIVALS = "SELECT DISTINCT identifier_id FROM identifier_trait WHERE id > %s AND name = ANY(%s::varchar[])"
-_POSITION = "SELECT COALESCE(max(id), 0) FROM identifier_trait"
+_POSITION = "SELECT COALESCE((SELECT id FROM identifier_trait ORDER BY id DESC LIMIT 1), 0)"
 
 
 def _arrivals(position: int) -> list[int]:

@@ -4,7 +4,7 @@ A row of a long table goes over the wire for each value; nothing is sorted, and 
 are never written to disk.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
+from cdp.kernel.arrays import bigints
 from identity import plans
 from identity.matching import engine, features
 from identity.queries import Rules
@@ -34,7 +35,10 @@ COPY (
 """
 _MOMENT: Final = "(extract(epoch FROM t.observed_at) * 1000000)::bigint"
 _IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(share)s * {_PARTS}"
-_UNIQUE: Final = "COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[])) TO STDOUT (FORMAT csv)"
+_AMONG: Final = "AND {id} = ANY(%(ids)s::bigint[])"
+_UNIQUE: Final = """
+COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[]) {chosen}) TO STDOUT (FORMAT csv)
+"""
 _COUNT: Final = "SELECT count(*) FROM identifier"
 
 
@@ -59,14 +63,33 @@ def load_sample(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, si
     return round(loaded / share)
 
 
+def load_some(
+    duck: DuckDBPyConnection, rules: Rules, identifier_ids: Collection[int], *, workspace_id: int, is_day_first: bool
+) -> int:
+    """As `load`, of these alone and by key. How dates are read is not for so few to say."""
+    given = {"traits": list(features.TRAITS), "ids": bigints(sorted(identifier_ids))}
+    with plans.by_key():
+        return _receive(
+            duck, rules, workspace_id, _AMONG.format(id="t.identifier_id"), given, is_day_first=is_day_first
+        )
+
+
 def _load(duck: DuckDBPyConnection, rules: Rules, workspace_id: int, chosen: str, given: dict[str, Any]) -> int:
-    unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
     with plans.in_bulk():
-        competing = _competing_sources(workspace_id)
-        values = _VALUES.format(moment=_MOMENT if competing else "0", chosen=chosen)
-        engine.receive(duck, "value", _blocks(values, given))
-        engine.receive(duck, "unique_type", _blocks(_UNIQUE, {"types": unique_types}))
-    return engine.pivot(duck)
+        return _receive(duck, rules, workspace_id, chosen, given)
+
+
+def _receive(
+    duck: DuckDBPyConnection, rules: Rules, workspace_id: int, chosen: str, given: dict[str, Any],
+    *, is_day_first: bool | None = None,
+) -> int:  # fmt: skip
+    unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
+    competing = _competing_sources(workspace_id)
+    values = _VALUES.format(moment=_MOMENT if competing else "0", chosen=chosen)
+    engine.receive(duck, "value", _blocks(values, given))
+    unique = _UNIQUE.format(chosen=_AMONG.format(id="id") if "ids" in given else "")
+    engine.receive(duck, "unique_type", _blocks(unique, {**given, "types": unique_types}))
+    return engine.pivot(duck, is_day_first=is_day_first)
 
 
 def _competing_sources(workspace_id: int) -> bool:

@@ -21,8 +21,8 @@ from identity.resolver import Kind
 
 log = structlog.get_logger()
 
-FEW: Final = 2_000  # identifiers for which it does not pay to look at everybody
 IDENTIFIERS_AT_ONCE: Final = 20_000
+FEW = IDENTIFIERS_AT_ONCE  # for whom it does not pay to look at everybody
 PROFILES_AT_ONCE: Final = 50_000
 
 

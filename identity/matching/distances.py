@@ -8,8 +8,7 @@ DuckDB's Damerau–Levenshtein costs ten times its Levenshtein, and fifty times 
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 _DISTANCE: Final = re.compile(r'damerau_levenshtein\(("?\w+"?), ?("?\w+"?)\) <= ([12])\b')
 _BOUNDED: Final = """(
@@ -23,16 +22,3 @@ _BOUNDED: Final = """(
 def quickly(condition: str) -> str:
     """The same condition over two columns, at a fraction of the cost."""
     return _DISTANCE.sub(lambda found: _BOUNDED.format(one=found[1], other=found[2], most=found[3]), condition)
-
-
-def with_quick_conditions(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a model's settings. Frozen models keep what they were trained with."""
-    comparisons = [
-        {**each, "comparison_levels": [_with_quick_condition(level) for level in each["comparison_levels"]]}
-        for each in settings["comparisons"]
-    ]
-    return {**settings, "comparisons": comparisons}
-
-
-def _with_quick_condition(level: Mapping[str, Any]) -> dict[str, Any]:
-    return {**level, "sql_condition": quickly(level["sql_condition"])}

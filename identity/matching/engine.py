@@ -109,12 +109,18 @@ GROUP BY v.id HAVING min(v.trait) <> max(v.trait)
 )  # our own names of traits
 
 
-def pivot(connection: DuckDBPyConnection) -> int:
-    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are."""
+def pivot(connection: DuckDBPyConnection, *, is_day_first: bool | None = None) -> int:
+    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are. Unless it is
+    given, the dates themselves say how they are read.
+    """
     connection.execute(_PIVOT)
     connection.execute("DROP TABLE value")
     connection.execute("DROP TABLE unique_type")
-    features.clean(connection)
+    if is_day_first is None:
+        features.clean(connection)
+    else:
+        features.learn_macros(connection)
+        connection.execute(f"CREATE OR REPLACE TABLE record AS {features.cleaning(is_day_first=is_day_first)}")
     connection.execute("DROP TABLE raw")
     return int(connection.execute("SELECT count(*) FROM record").fetchall()[0][0])
 

@@ -71,15 +71,3 @@ def test_quickly__within_a_longer_condition__leaves_the_rest():
 
     assert made.endswith(" AND city_l = city_r")
     assert "jaro_similarity(postcode_l, postcode_r)" in made
-
-
-def test_with_quick_conditions__of_settings__leaves_those_as_they_were():
-    level = {"sql_condition": 'damerau_levenshtein("a_l", "a_r") <= 2', "m_probability": 0.5}
-    settings = {"link_type": "dedupe_only", "comparisons": [{"comparison_levels": [level]}]}
-
-    made = distances.with_quick_conditions(settings)
-
-    assert level["sql_condition"] == 'damerau_levenshtein("a_l", "a_r") <= 2'
-    assert made["comparisons"][0]["comparison_levels"][0]["m_probability"] == 0.5
-    assert "levenshtein" in made["comparisons"][0]["comparison_levels"][0]["sql_condition"]
-    assert made["link_type"] == "dedupe_only"
