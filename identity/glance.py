@@ -63,16 +63,16 @@ def look_at(crowd: Crowd, limits: Mapping[str, int], windowed: Collection[str] =
 
 def _connected(size: int, left: Numbers, right: Numbers) -> Numbers:
     """For each place the number of its group."""
-    links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(size, size))
-    return connected_components(links, directed=False)[1].astype(np.int64)
+    links = coo_array((np.ones(len(left), dtype=np.int32), (left, right)), shape=(size, size))
+    groups: Numbers = connected_components(links, directed=False)[1].astype(np.int64)
+    return groups
 
 
 def _firsts(groups: Numbers) -> Numbers:
     """For each place the first place of its group."""
     firsts = np.zeros(len(groups), dtype=np.int64)
-    np.put(
-        firsts, groups[::-1], np.arange(len(groups), dtype=np.int64)[::-1]
-    )  # of equal places the last one written stays
+    places = np.arange(len(groups), dtype=np.int64)
+    firsts[groups[::-1]] = places[::-1]  # where several are written, the last one stays
     return firsts[groups]
 
 
@@ -96,7 +96,7 @@ def _questioned(crowd: Crowd, groups: Numbers, limits: Mapping[str, int], window
 
 
 def _counted(some: Numbers, groups: Numbers) -> Numbers:
-    return np.bincount(some, minlength=len(groups))
+    return np.bincount(some, minlength=len(groups)).astype(np.int64)
 
 
 def _shared(crowd: Crowd, limits: Mapping[str, int]) -> Numbers:
