@@ -74,5 +74,7 @@ FROM ({predicted})
 def _keep(connection: DuckDBPyConnection, model: FrozenModel, *predicted: SplinkDataFrame) -> None:
     """With the weight of each comparison, frequencies included, as the evidence."""
     parts = weighing.evidence_sql(model.settings, frequency="mw_tf_adj_")
-    union = " UNION ALL BY NAME ".join(f"SELECT * FROM {table.physical_name}" for table in predicted)  # names that Splink made
+    union = " UNION ALL BY NAME ".join(
+        f"SELECT * FROM {table.physical_name}" for table in predicted
+    )  # names that Splink made
     connection.execute(_KEEP.format(parts=parts, predicted=union))
