@@ -56,19 +56,22 @@ chosen AS (
 )
 """
 
+# What stays as it was is not so much as touched: a row that only ran into its unique key would be locked, which is a write.
 _KEEP = """,
+standing AS MATERIALIZED (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
 vanished AS (
-    DELETE FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])
-    AND (trait.profile_id, trait.name) NOT IN (SELECT profile_id, name FROM chosen)
+    DELETE FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND id IN (
+        SELECT id FROM standing s
+        WHERE NOT EXISTS (SELECT FROM chosen c WHERE c.profile_id = s.profile_id AND c.name = s.name)
+    )
 )
 INSERT INTO trait (workspace_id, profile_id, name, value, source_id, identifier_id, observed_at, confidence, rule)
-SELECT * FROM chosen
+SELECT c.* FROM chosen c LEFT JOIN standing s ON s.profile_id = c.profile_id AND s.name = c.name
+WHERE (s.value, s.source_id, s.identifier_id, s.observed_at, s.confidence, s.rule)
+    IS DISTINCT FROM (c.value, c.source_id, c.identifier_id, c.observed_at, c.confidence, c.rule)
 ON CONFLICT (profile_id, name) DO UPDATE SET
     value = excluded.value, source_id = excluded.source_id, identifier_id = excluded.identifier_id,
     observed_at = excluded.observed_at, confidence = excluded.confidence, rule = excluded.rule
-WHERE (trait.value, trait.source_id, trait.identifier_id, trait.observed_at, trait.confidence, trait.rule)
-    IS DISTINCT FROM (excluded.value, excluded.source_id, excluded.identifier_id, excluded.observed_at,
-                      excluded.confidence, excluded.rule)
 """
 _REFRESH = f"WITH {_CANDIDATES} {_BY_DEFAULT} {_KEEP}"
 _REFRESH_BY_RULE = f"WITH {_CANDIDATES} {_BY_RULE} {_KEEP}"

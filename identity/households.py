@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, byteas, floats, texts
 from cdp.kernel.purposes import Purpose
 from cdp.models.digests import identifier_digest
 from consent import gate
@@ -125,12 +125,12 @@ def _written(
         "now": now,
         "profiles": profiles,
         "rules": rules,
-        "profile": [profile for profile, _ in found],
-        "kind": [TRUST[each.rule].kind.value for _, each in found],
-        "rule": [each.rule.value for _, each in found],
-        "key": [_key(permit, each) for _, each in found],
-        "confidence": [TRUST[each.rule].confidence for _, each in found],
-        "shared": [json.dumps(each.shared) for _, each in found],
+        "profile": bigints(profile for profile, _ in found),
+        "kind": texts(TRUST[each.rule].kind for _, each in found),
+        "rule": texts(each.rule for _, each in found),
+        "key": byteas(_key(permit, each) for _, each in found),
+        "confidence": floats(TRUST[each.rule].confidence for _, each in found),
+        "shared": texts(json.dumps(each.shared) for _, each in found),
     }
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_END, given)

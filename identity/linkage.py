@@ -1,37 +1,39 @@
 """Batch record linkage: train on the records of a workspace; score them all, judge, and cluster."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from django.conf import settings
 from django.db import connection
 from django.db.models import Max
 from duckdb import DuckDBPyConnection
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, floats, texts
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Run, RunState, Stage, outbox
+from cdp.models import Run, RunState, Stage, outbox
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import plans, queries, records, services, training
+from identity import nearby, plans, queries, records, registry, training, wholesale
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
+from identity.queries import Rules
 from identity.scored import ASK, IS_JUDGED
 
 log = structlog.get_logger()
 
 KIND = "identity.resolve"
-IDENTIFIERS_AT_ONCE = 20_000
+PAIRS_AT_ONCE = 100_000
 
-Evidence = dict[str, list[Any]]  # left_id, right_id, weight, and parts: the weight of each comparison, as JSON
+Pair = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -137,19 +139,29 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
             rules = queries.rules_of(workspace_id)
             model = training.model_to_use(permit, rules, now=progress.now())
             progress.lap("train")
-            loaded = records.load(duck, rules, workspace_id=workspace_id)
+            progress.run.position = _position()  # first: what comes meanwhile is new to the next run
             arrivals = _arrivals(progress.last_position()) if only_new else None
-            progress.run.position = _position()
+            loaded = _load(duck, rules, model, arrivals)
         progress.step("load", records=loaded)
         if loaded:
             _score(duck, training.thawed(model), arrivals)
         scored = engine.evidence_above(duck, model.metadata["thresholds"]["lower"]) if loaded else engine.no_evidence()
-        progress.step("score", pairs=len(scored["weight"]))
+        progress.step("score", pairs=scored.num_rows)
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             counts = _write(permit, progress, model, scored, arrivals)
             counts.clusters = _people_behind(engine.records(duck)) if loaded else 0
         progress.lap("write")
     return counts
+
+
+def _load(duck: DuckDBPyConnection, rules: Rules, model: LinkageModel, arrivals: list[int] | None) -> int:
+    """Everybody; with arrivals only those with whom they can be compared, where it is known who that is."""
+    if arrivals is None or not arrivals:
+        return 0 if arrivals is not None else records.load(duck, rules, workspace_id=model.workspace_id)
+    current = registry.current_index(model.workspace_id)
+    if current is None or current.model_id != model.pk:
+        return records.load(duck, rules, workspace_id=model.workspace_id)
+    return nearby.load(duck, rules, current, training.thawed(model), arrivals)
 
 
 def _score(duck: DuckDBPyConnection, model: FrozenModel, arrivals: list[int] | None) -> None:
@@ -160,45 +172,40 @@ def _score(duck: DuckDBPyConnection, model: FrozenModel, arrivals: list[int] | N
 
 
 def _write(
-    permit: Permit[Identity], progress: Progress, model: LinkageModel, scored: Evidence, arrivals: list[int] | None
+    permit: Permit[Identity], progress: Progress, model: LinkageModel, scored: pa.Table, arrivals: list[int] | None
 ) -> Counts:
-    upper = model.metadata["thresholds"]["upper"]
     origin = {
         "workspace": permit.workspace_id, "model": model.pk, "run": progress.run.pk, "now": progress.now(),
         "scope": None if arrivals is None else bigints(arrivals),
     }  # fmt: skip
-    alike = _from_weight(scored, upper)
-    outdated = _written(_RETRACT_OUTDATED, alike, origin)
-    judged = _written(_JUDGE, alike, origin)
-    _link(permit, {end for pair in outdated + judged for end in pair}, progress.now())
-    _written(_FORGET_ASKED, scored, origin)
-    _written(ASK, scored, origin)
-    review = ReviewPair.objects.filter(judgement=None).count()
-    return Counts(pairs=len(scored["weight"]), judgements=len(judged), review=review)
-
-
-def _from_weight(scored: Evidence, least: float) -> Evidence:
-    places = [place for place, weight in enumerate(scored["weight"]) if weight >= least]
-    return {name: [values[place] for place in places] for name, values in scored.items()}
-
-
-def _link(permit: Permit[Identity], identifier_ids: Collection[int], now: datetime) -> None:
-    """By the same code as the pipeline's stage; the profiles go on to the stage after it."""
-    touched: dict[int, Cause] = {}
-    for chunk in _chunks(sorted(identifier_ids), IDENTIFIERS_AT_ONCE):
-        touched.update(services.link(permit, dict.fromkeys(chunk, Cause.LEARNT), now=now))
+    alike = scored.filter(pc.field("weight") >= model.metadata["thresholds"]["upper"])
+    outdated = _executed(_RETRACT_OUTDATED, {**origin, **_ends_of(alike)})
+    judged = [pair for some in _in_parts(alike) for pair in _executed(_JUDGE, {**origin, **some})]
+    touched = wholesale.link(permit, {end for pair in outdated + judged for end in pair}, now=progress.now())
     outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
+    _ask(scored, origin)
+    review = ReviewPair.objects.filter(judgement=None).count()
+    return Counts(pairs=scored.num_rows, judgements=len(judged), review=review)
 
 
-def _chunks(ids: Iterable[int], size: int) -> Iterator[list[int]]:
-    remaining = iter(ids)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
+def _ask(scored: pa.Table, origin: Mapping[str, Any]) -> None:
+    """When the identifiers are where they belong: of the scored pairs those that are two people still."""
+    still_open = _executed(_STILL_OPEN, {**origin, **_ends_of(scored)})
+    ends = pa.table({name: pa.array(ids, pa.int64()) for name, ids in _columns(still_open)})
+    questions = scored.join(ends, ["left_id", "right_id"], join_type="inner")
+    _executed(_FORGET_ASKED, {**origin, **_ends_of(questions)})
+    for some in _in_parts(questions):
+        _executed(_QUESTION + ASK, {**origin, **some})
+
+
+def _columns(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[int]]]:
+    yield "left_id", [left for left, _ in pairs]
+    yield "right_id", [right for _, right in pairs]
 
 
 # Values that came since; what a source corrected keeps its row, and is compared anew by the next run over all.
 _ARRIVALS = "SELECT DISTINCT identifier_id FROM identifier_trait WHERE id > %s AND name = ANY(%s::varchar[])"
-_POSITION = "SELECT COALESCE(max(id), 0) FROM identifier_trait"
+_POSITION = "SELECT COALESCE((SELECT id FROM identifier_trait ORDER BY id DESC LIMIT 1), 0)"
 
 
 def _arrivals(position: int) -> list[int]:
@@ -213,7 +220,7 @@ def _position() -> int:
         return int(cursor.fetchone()[0])
 
 
-_PEOPLE = "SELECT count(DISTINCT profile_id) FROM identifier WHERE id = ANY(%s::bigint[])"
+_PEOPLE = "SELECT count(*) FROM (SELECT DISTINCT profile_id FROM identifier WHERE id = ANY(%s::bigint[])) AS people"
 
 
 def _people_behind(identifier_ids: Sequence[int]) -> int:
@@ -224,22 +231,6 @@ def _people_behind(identifier_ids: Sequence[int]) -> int:
 
 # -- what a run writes ----------------------------------------------------------------------------------------------
 
-# The scored pairs, and those among them that are still two people: between the thresholds, or refused by a guard.
-_SCORED = """
-WITH scored AS (
-    SELECT * FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(parts)s::text[])
-        AS s (left_id, right_id, weight, parts)
-),
-question AS (
-    SELECT s.* FROM scored s
-    JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
-    WHERE l.profile_id <> r.profile_id AND NOT EXISTS (
-        SELECT 1 FROM judgement j WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
-        AND j.kind = 'STEWARD' AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
-    )
-)
-"""
-
 # A judgement of the machine stands as long as the latest model says the same.
 _RETRACT_OUTDATED = """
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, retracts_id,
@@ -247,11 +238,12 @@ INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, e
 SELECT j.workspace_id, j.left_id, j.right_id, j.verdict, j.kind, 0, '{}', %(model)s, %(run)s, j.id, %(now)s
 FROM judgement j
 JOIN identifier l ON l.id = j.left_id JOIN identifier r ON r.id = j.right_id
+LEFT JOIN unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
+    ON s.left_id = j.left_id AND s.right_id = j.right_id
 WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts_id IS NULL
   AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
   AND (%(scope)s::bigint[] IS NULL OR j.left_id = ANY(%(scope)s::bigint[]) OR j.right_id = ANY(%(scope)s::bigint[]))
-  AND (j.model_id <> %(model)s
-       OR (j.left_id, j.right_id) NOT IN (SELECT left_id, right_id FROM scored))
+  AND (j.model_id <> %(model)s OR s.left_id IS NULL)
 RETURNING left_id, right_id
 """
 
@@ -259,30 +251,56 @@ _JUDGE = f"""
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)
 SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(run)s,
        %(now)s
-FROM scored s
+FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(parts)s::text[])
+    AS s (left_id, right_id, weight, parts)
 JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
 WHERE NOT {IS_JUDGED.format(judgements="judgement")}
 RETURNING left_id, right_id
 """  # noqa: S608  # our own constant
 
+# Two people still: between the thresholds, or refused by a guard; and no steward has said what they are.
+_STILL_OPEN = """
+SELECT s.left_id, s.right_id FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
+JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
+WHERE l.profile_id <> r.profile_id AND NOT EXISTS (
+    SELECT 1 FROM judgement j WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
+    AND j.kind = 'STEWARD' AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
+)
+"""
+
 # What is no question any more is not asked; a pair that a steward has judged stays as a record.
 _FORGET_ASKED = """
 DELETE FROM review_pair p WHERE p.workspace_id = %(workspace)s AND p.judgement_id IS NULL
 AND (%(scope)s::bigint[] IS NULL OR p.left_id = ANY(%(scope)s::bigint[]) OR p.right_id = ANY(%(scope)s::bigint[]))
-AND (p.left_id, p.right_id) NOT IN (SELECT left_id, right_id FROM question)
+AND NOT EXISTS (
+    SELECT FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS q (left_id, right_id)
+    WHERE q.left_id = p.left_id AND q.right_id = p.right_id
+)
 RETURNING left_id, right_id
 """
 
+_QUESTION = """
+WITH question AS (
+    SELECT * FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(parts)s::text[])
+        AS q (left_id, right_id, weight, parts)
+)
+"""
 
-def _written(statement: str, pairs: Evidence, origin: dict[str, Any]) -> list[tuple[int, int]]:
-    given = {
-        **origin,
-        "left": bigints(pairs["left_id"]),
-        "right": bigints(pairs["right_id"]),
-        "weight": pairs["weight"],
-        "parts": pairs["parts"],
-    }
+
+def _executed(statement: str, given: Mapping[str, Any]) -> list[Pair]:
     with plans.in_bulk(), connection.cursor() as cursor:
-        cursor.execute(_SCORED + statement, given)
-        rows: list[tuple[int, int]] = cursor.fetchall()
+        cursor.execute(statement, given)
+        rows: list[Pair] = cursor.fetchall()
         return rows
+
+
+def _ends_of(pairs: pa.Table) -> dict[str, Any]:
+    return {"left": bigints(pairs["left_id"].to_pylist()), "right": bigints(pairs["right_id"].to_pylist())}
+
+
+def _in_parts(pairs: pa.Table) -> Iterator[dict[str, Any]]:
+    """With weight and evidence, which are long: so many at once."""
+    for start in range(0, pairs.num_rows, PAIRS_AT_ONCE):
+        some = pairs.slice(start, PAIRS_AT_ONCE)
+        weights, parts = some["weight"].to_pylist(), some["parts"].to_pylist()
+        yield {**_ends_of(some), "weight": floats(weights), "parts": texts(parts)}

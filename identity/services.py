@@ -6,7 +6,7 @@ two identifiers anew, under the purpose that may see them.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -89,7 +89,7 @@ def _link(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime
     before = queries.neighbourhood_of(subjects, rules)
     resolution = disputes.resolve(before, rules)
     moves = {one: profile for one, profile in resolution.clusters.items() if profile != before.profiles[one]}
-    _move(moves, before.profiles)
+    move(moves, moves.values(), merged_away=[one for one in moves if one == before.profiles[one]])
     refusals.keep(permit, before.types, resolution.refusals, now=now)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(subjects), moved=len(moves))
     return {**_profiles_touched(subjects), **causes(before.profiles, resolution.clusters)}
@@ -147,7 +147,7 @@ def judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime
 
 # The golden record of a profile that is merged away goes first: once nobody belongs to it, nobody permits anything on
 # it, and the gate would hide what must go.
-_FORGET_TRAITS = "DELETE FROM trait WHERE profile_id = ANY(%s)"
+_FORGET_TRAITS = "DELETE FROM trait WHERE profile_id = ANY(%s::bigint[])"
 
 _MOVE = """
 UPDATE identifier SET profile_id = move.profile_id FROM unnest(%s::bigint[], %s::bigint[]) AS move (id, profile_id)
@@ -160,15 +160,17 @@ WHERE profile.id = move.id AND profile.merged_into_id IS DISTINCT FROM NULLIF(mo
 """
 
 
-def _move(moves: Mapping[int, int], profiles: Mapping[int, int]) -> None:
-    """An identifier that goes to another person takes the profile that it founded with it, as a redirect."""
-    if not moves:
+def move(identifier_ids: Collection[int], profile_ids: Iterable[int], *, merged_away: Collection[int]) -> None:
+    """An identifier that goes to another person takes the profile that it founded with it, as a redirect. `merged_away`
+    are those among them who leave the profile that they founded.
+    """
+    if not identifier_ids:
         return
-    merged_away = [one for one, profile in moves.items() if profile != one == profiles[one]]
+    moves = [bigints(identifier_ids), bigints(profile_ids)]
     with connection.cursor() as cursor:
-        cursor.execute(_FORGET_TRAITS, [merged_away])
-        cursor.execute(_MOVE, [list(moves), list(moves.values())])
-        cursor.execute(_REDIRECT, [list(moves), list(moves.values())])
+        cursor.execute(_FORGET_TRAITS, [bigints(merged_away)])
+        cursor.execute(_MOVE, moves)
+        cursor.execute(_REDIRECT, moves)
 
 
 def causes(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, Cause]:

@@ -28,6 +28,9 @@ PUBLIC_MAILBOXES: Final = frozenset({
 })  # fmt: skip
 
 
+_WORD: Final = re.compile(r"\w+")
+
+
 class Kind(StrEnum):
     HOUSEHOLD = "HOUSEHOLD"
     ORGANISATION = "ORGANISATION"
@@ -102,8 +105,10 @@ def employer_of(email: object) -> str:
 
 def words(value: object) -> str:
     """Lower case, without accents and punctuation."""
-    plain = "".join(each for each in unicodedata.normalize("NFKD", _text(value)) if not unicodedata.combining(each))
-    return " ".join(re.findall(r"\w+", plain.casefold()))
+    plain = _text(value)
+    if not plain.isascii():
+        plain = "".join(each for each in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(each))
+    return " ".join(_WORD.findall(plain.casefold()))
 
 
 def _text(value: object) -> str:

@@ -107,6 +107,12 @@ def _dob(columns: Columns) -> ComparisonCreator:
     )
 
 
+# Of two people of one name such addresses are alike as the names are, which those have said already.
+_MADE_OF_SURNAMES: Final = " AND ".join(
+    f"contains(email_name_{side}, replace(surname_{side}, ' ', ''))" for side in "lr"
+)
+
+
 def _email(columns: Columns) -> ComparisonCreator:
     return _comparison(
         "email",
@@ -115,6 +121,7 @@ def _email(columns: Columns) -> ComparisonCreator:
         *([_crossed("email", "other_email")] if "other_email" in columns else []),
         levels.DamerauLevenshteinLevel("email", 2),
         _exact("email_name"),
+        *([_labelled("each made of a surname", _MADE_OF_SURNAMES)] if "surname" in columns else []),
         levels.JaroWinklerLevel("email_name", _CLOSE),
         levels.JaroWinklerLevel("email_name", _ALIKE),
     )

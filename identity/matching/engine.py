@@ -78,12 +78,13 @@ def receive(connection: DuckDBPyConnection, table: str, blocks: Iterable[bytes])
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM block")  # noqa: S608  # our own names of tables
     connection.unregister("block")
     for block in blocks:
-        connection.register("block", _parsed(block, schema))
+        connection.register("block", parsed(block, schema))
         connection.execute(f"INSERT INTO {table} SELECT * FROM block")  # noqa: S608  # the same
         connection.unregister("block")
 
 
-def _parsed(block: bytes, schema: pa.Schema) -> pa.Table:
+def parsed(block: bytes, schema: pa.Schema) -> pa.Table:
+    """Of CSV in whole rows. An empty text is one, and no NULL."""
     return csv.read_csv(
         pa.BufferReader(block),
         read_options=csv.ReadOptions(column_names=schema.names, block_size=len(block) + 1),
@@ -108,28 +109,38 @@ GROUP BY v.id HAVING min(v.trait) <> max(v.trait)
 )  # our own names of traits
 
 
-def pivot(connection: DuckDBPyConnection) -> int:
-    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are."""
+def pivot(connection: DuckDBPyConnection, *, is_day_first: bool | None = None) -> int:
+    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are. Unless it is
+    given, the dates themselves say how they are read.
+    """
     connection.execute(_PIVOT)
     connection.execute("DROP TABLE value")
     connection.execute("DROP TABLE unique_type")
-    features.clean(connection)
+    if is_day_first is None:
+        features.clean(connection)
+    else:
+        features.learn_macros(connection)
+        connection.execute(f"CREATE OR REPLACE TABLE record AS {features.cleaning(is_day_first=is_day_first)}")
     connection.execute("DROP TABLE raw")
     return int(connection.execute("SELECT count(*) FROM record").fetchall()[0][0])
 
 
-def evidence_above(connection: DuckDBPyConnection, weight: float) -> dict[str, list[Any]]:
+_EVIDENCE: Final = pa.schema([
+    ("left_id", pa.int64()), ("right_id", pa.int64()), ("weight", pa.float64()), ("parts", pa.string())
+])  # fmt: skip
+
+
+def evidence_above(connection: DuckDBPyConnection, weight: float) -> pa.Table:
     """The same as `pairs_above` by columns, with the parts as JSON: what goes to Postgres and is not looked at here."""
-    found = connection.sql(
+    return connection.sql(
         "SELECT left_id, right_id, weight, to_json(parts)::VARCHAR AS parts FROM pair WHERE weight >= ?"
         " ORDER BY left_id, right_id",
         params=[weight],
     ).to_arrow_table()
-    return {str(name): found.column(name).to_pylist() for name in found.column_names}
 
 
-def no_evidence() -> dict[str, list[Any]]:
-    return {"left_id": [], "right_id": [], "weight": [], "parts": []}
+def no_evidence() -> pa.Table:
+    return _EVIDENCE.empty_table()
 
 
 def pairs_above(connection: DuckDBPyConnection, weight: float) -> list[tuple[int, int, float, dict[str, float]]]:

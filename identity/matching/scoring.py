@@ -2,15 +2,14 @@
 so the same pair has the same weight on both ways.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from duckdb import DuckDBPyConnection
-from splink import DuckDBAPI, Linker, SettingsCreator
-from splink.internals.splink_dataframe import SplinkDataFrame
 
-from identity.matching import weighing
+from identity.matching import blocking, features, weighing
 
 LEAST_WEIGHT: Final = -10.0  # pairs below it are not even kept
 # How many pairs all rules of blocking together may make of everybody: what decides how long a run takes.
@@ -33,22 +32,19 @@ class FrozenModel:
 
 def score_batch(connection: DuckDBPyConnection, model: FrozenModel) -> None:
     """Compare all records of table `record` that share a blocking key. The pairs go to table `pair`."""
-    linker = _prepared(connection, model)
-    _keep(connection, model, linker.inference.predict(threshold_match_weight=LEAST_WEIGHT, warning_mode="never"))
+    _frame(connection, model)
+    _score(connection, model, [("framed", "framed")])
 
 
 def score_arrivals(connection: DuckDBPyConnection, model: FrozenModel, arrivals: list[int]) -> None:
     """Compare the records `arrivals` with all others of table `record` and with each other, into table `pair`."""
-    linker = _prepared(connection, model)
+    _frame(connection, model)
     connection.execute(
-        "CREATE OR REPLACE TABLE arrival AS SELECT * FROM record WHERE unique_id IN (SELECT unnest($ids::BIGINT[]))",
+        "CREATE OR REPLACE TABLE arrival AS SELECT * FROM framed WHERE unique_id IN (SELECT unnest($ids::BIGINT[]))",
         {"ids": arrivals},
     )
-    connection.execute("CREATE OR REPLACE TABLE known AS SELECT * FROM record ANTI JOIN arrival USING (unique_id)")
-    known, new = (_registered(linker, name) for name in ("known", "arrival"))
-    between = linker.inference.predict_between(known, new, threshold_match_weight=LEAST_WEIGHT, warning_mode="never")
-    within = linker.inference.predict_within(new, threshold_match_weight=LEAST_WEIGHT, warning_mode="never")
-    _keep(connection, model, between, within)
+    _score(connection, model, [("arrival", "framed"), ("framed", "arrival")])
+    connection.execute("DROP TABLE arrival")
 
 
 def within_budget(connection: DuckDBPyConnection, model: FrozenModel, *, population: int) -> FrozenModel:
@@ -80,12 +76,6 @@ def _pairs_made_by(connection: DuckDBPyConnection, rule: Mapping[str, Any]) -> i
     return int(connection.execute(sql).fetchall()[0][0])
 
 
-def linker_over(connection: DuckDBPyConnection, settings: dict[str, Any] | SettingsCreator) -> Linker:
-    """A Splink linker over table `record`. Its log goes where the project's logs go."""
-    people = DuckDBAPI(connection).register("record", dataset_display_name="people")
-    return Linker(people, settings, log_level=None)
-
-
 def scored_levels(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The levels of all comparisons that carry a weight, in order."""
     levels = [level for comparison in settings["comparisons"] for level in comparison["comparison_levels"]]
@@ -98,47 +88,77 @@ def frequency_columns(settings: Mapping[str, Any]) -> list[str]:
     )
 
 
-_FREQUENCIES: Final = """
+# -- the pairs, and what they weigh ---------------------------------------------------------------------------------
+
+# Frozen frequencies, and not those of the rows at hand: a pair weighs the same whoever else is compared.
+_FREQUENCY: Final = """
 CREATE OR REPLACE TABLE frequency_{column} AS
-SELECT value AS {column}, max(frequency) AS tf_{column} FROM (
-    SELECT unnest($values::VARCHAR[]) AS value, unnest($frequencies::DOUBLE[]) AS frequency
-    UNION ALL
-    SELECT DISTINCT {column}, $rarest::DOUBLE FROM record WHERE {column} IS NOT NULL
-) GROUP BY value
+SELECT unnest($values::VARCHAR[]) AS value, unnest($frequencies::DOUBLE[]) AS frequency
 """
+_FRAME: Final = """
+CREATE OR REPLACE TABLE framed AS SELECT {columns} FROM record {joins}
+"""
+_FREQUENCY_OF: Final = "CASE WHEN record.{column} IS NOT NULL THEN greatest(frequency_{column}.frequency, {rarest!r}::DOUBLE) END AS tf_{column}"
 
 
-def _prepared(connection: DuckDBPyConnection, model: FrozenModel) -> Linker:
-    """Frozen frequencies stand in for those that Splink would count in the rows at hand."""
-    linker = linker_over(connection, dict(model.settings))
-    for column in frequency_columns(model.settings):
+def _frame(connection: DuckDBPyConnection, model: FrozenModel) -> None:
+    """Table `framed`: of the records what the model looks at, with the frequencies of their values."""
+    frequencies = frequency_columns(model.settings)
+    for column in frequencies:
         known = model.frequencies.get(column, {})
-        connection.execute(
-            _FREQUENCIES.format(column=column),
-            {
-                "values": list(known),
-                "frequencies": list(known.values()),
-                "rarest": model.metadata["rarest"][column],
-            },
-        )
-        linker.table_management.register_term_frequency_lookup(_registered(linker, f"frequency_{column}"), column)
-    return linker
+        given = {"values": list(known), "frequencies": list(known.values())}
+        connection.execute(_FREQUENCY.format(column=column), given)
+    columns = [f"record.{column}" for column in ("unique_id", *_columns_of(model.settings))]
+    columns += [_FREQUENCY_OF.format(column=one, rarest=float(model.metadata["rarest"][one])) for one in frequencies]
+    joins = [f"LEFT JOIN frequency_{one} ON frequency_{one}.value = record.{one}" for one in frequencies]
+    connection.execute(_FRAME.format(columns=", ".join(columns), joins=" ".join(joins)))
+    for column in frequencies:
+        connection.execute(f"DROP TABLE frequency_{column}")
 
 
-def _registered(linker: Linker, table: str) -> SplinkDataFrame:
-    return linker._db_api.register(table, dataset_display_name=table)  # noqa: SLF001  # the linker's own connection
+def _columns_of(settings: Mapping[str, Any]) -> list[str]:
+    said = [
+        level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
+    ]
+    words = {word.removesuffix("_l").removesuffix("_r") for text in said for word in _WORD.findall(text)}
+    words |= {word for rule in blocking.rules_of(settings) for word in _WORD.findall(rule)}
+    return [column for column in ("unique_in", *features.COLUMNS) if column in words]
 
 
-_KEEP: Final = """
+_WORD: Final = re.compile(r"\w+")
+_BLOCK: Final = "SELECT l.unique_id AS left_id, r.unique_id AS right_id FROM {one} l JOIN {other} r ON l.unique_id < r.unique_id AND {rule}"
+_WEIGH: Final = """
 CREATE OR REPLACE TABLE pair AS
-SELECT least(unique_id_l, unique_id_r) AS left_id, greatest(unique_id_l, unique_id_r) AS right_id,
-       match_weight AS weight, {parts} AS parts
-FROM ({predicted})
+WITH compared AS (
+    SELECT blocked.left_id, blocked.right_id, {both}
+    FROM blocked JOIN framed l ON l.unique_id = blocked.left_id JOIN framed r ON r.unique_id = blocked.right_id
+),
+levelled AS (SELECT left_id, right_id, {frequencies} {levels} FROM compared),
+weighed AS (SELECT *, {parts} FROM levelled)
+SELECT left_id, right_id, {weight} AS weight, {evidence} AS parts FROM weighed WHERE {weight} >= {least}
 """
 
 
-def _keep(connection: DuckDBPyConnection, model: FrozenModel, *predicted: SplinkDataFrame) -> None:
-    """With the weight of each comparison, frequencies included, as the evidence."""
-    parts = weighing.evidence_sql(model.settings, frequency="mw_tf_adj_")
-    union = " UNION ALL BY NAME ".join(f"SELECT * FROM {table.physical_name}" for table in predicted)  # noqa: S608  # names that Splink made
-    connection.execute(_KEEP.format(parts=parts, predicted=union))
+def _score(connection: DuckDBPyConnection, model: FrozenModel, sides: Sequence[tuple[str, str]]) -> None:
+    """Every pair of these tables that a rule puts together, once, and what Splink would add up of it."""
+    rules = blocking.rules_of(model.settings)
+    blocks = [_BLOCK.format(one=one, other=other, rule=f"({rule})") for one, other in sides for rule in rules]
+    connection.execute(f"CREATE OR REPLACE TABLE blocked AS {' UNION '.join(blocks)}")
+    connection.execute(_weighing(model.settings))
+    connection.execute("DROP TABLE blocked")
+    connection.execute("DROP TABLE framed")
+
+
+def _weighing(settings: Mapping[str, Any]) -> str:
+    comparisons = settings["comparisons"]
+    frequencies = [f"tf_{column}_{side}" for column in frequency_columns(settings) for side in ("l", "r")]
+    columns = [*_columns_of(settings), *(f"tf_{column}" for column in frequency_columns(settings))]
+    return _WEIGH.format(
+        both=", ".join(f"{side}.{column} AS {column}_{side}" for column in columns for side in ("l", "r")),
+        frequencies="".join(f"{each}, " for each in frequencies),
+        levels=", ".join(map(weighing.level_sql, comparisons)),
+        parts=", ".join(part for comparison in comparisons for part in weighing.part_sqls(comparison)),
+        weight=weighing.weight_sql(settings),
+        evidence=weighing.evidence_sql(settings),
+        least=LEAST_WEIGHT,
+    )

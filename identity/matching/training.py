@@ -20,7 +20,7 @@ from splink.blocking_rule_library import CustomRule
 from splink.internals.comparison_creator import ComparisonCreator
 
 from cdp.kernel.errors import TesseraError
-from identity.matching import comparisons, features, learning, scoring, thresholds
+from identity.matching import comparisons, distances, features, learning, scoring, thresholds
 from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
 
@@ -205,7 +205,7 @@ def _case(comparison: Mapping[str, Any]) -> str:
         elif level["sql_condition"] == "ELSE":
             whens.append(f"ELSE {place}")
         else:
-            whens.append(f"WHEN {level['sql_condition']} THEN {place}")
+            whens.append(f"WHEN {distances.quickly(level['sql_condition'])} THEN {place}")
             place += 1
     return f"CASE {' '.join(whens)} END"
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from splink.internals.misc import prob_to_match_weight
 
+from identity.matching import distances
+
 Comparison = Mapping[str, Any]
 Level = Mapping[str, Any]
 
@@ -43,7 +45,7 @@ def part_sqls(comparison: Comparison) -> list[str]:
 def level_sql(comparison: Comparison) -> str:
     """The place of the first level whose condition holds."""
     whens = " ".join(
-        f"WHEN {level['sql_condition']} THEN {place}"
+        f"WHEN {distances.quickly(level['sql_condition'])} THEN {place}"
         for place, level in enumerate(comparison["comparison_levels"])
         if level["sql_condition"] != "ELSE"
     )

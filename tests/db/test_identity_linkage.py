@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from cdp import rehearsal
 from cdp.kernel.purposes import Purpose
@@ -14,12 +14,14 @@ from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, R
 from cdp.models.digests import identifier_digest
 from consent import gate
 from consent.models import ConsentState
-from identity import linkage, queries, records, registry, undoing
+from identity import linkage, queries, records, registry, undoing, wholesale
 from identity import services as identity
+from identity.live import index
 from identity.matching import engine, features, training
 from identity.matching.accuracy import pairwise
-from identity.models import Judgement, JudgementKind, LinkageModel, ReviewPair, Verdict
+from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
 from tests.factories import SourceFactory, febrl, say
+from tests.outbox import waiting
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +71,12 @@ def model(workspace, frozen):
         workspace=workspace, version=1, settings=frozen.settings, frequencies=frozen.frequencies,
         metadata=frozen.metadata,
     )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def everybody_at_once(monkeypatch):
+    """However few they are: some hundred would go the way of the pipeline, which has tests of its own."""
+    monkeypatch.setattr(wholesale, "FEW", 0)
 
 
 @pytest.fixture
@@ -233,6 +241,67 @@ def test_resolve__only_new__finds_what_a_run_over_all_finds(workspace, model, re
     assert new["judgements"] >= PEOPLE - 5
     assert (whole["pairs"], whole["judgements"], whole["review"]) == (new["pairs"], 0, new["review"])
     assert ledger() == before
+
+
+def test_resolve__only_new_where_keys_are_at_hand__loads_some_and_finds_what_a_run_over_all_finds(
+    workspace, model, resolve, now
+):
+    crm = list(itertools.islice(febrl.people("4a"), PEOPLE))
+    load(workspace, "crm", crm, now)
+    resolve()
+    index.build_index(workspace_id=workspace.pk, now=now)
+    newcomers = {entity for entity, _ in crm[: PEOPLE // 10]}
+    load(workspace, "webshop", [row for row in febrl.people("4b") if row[0] in newcomers], now)
+
+    new = linkage.resolve(workspace_id=workspace.pk, clock=lambda: now, only_new=True)
+
+    before = ledger()
+    whole = resolve()
+    assert new["judgements"] >= PEOPLE // 10 - 2
+    assert Run.objects.order_by("pk")[1].counts["records"] < PEOPLE // 2
+    assert (whole["pairs"], whole["judgements"], whole["review"]) == (new["pairs"], 0, new["review"])
+    assert ledger() == before
+
+
+def written():
+    """What a run leaves behind, without what differs from run to run."""
+    return {
+        "people": people(),
+        "redirects": set(Profile.objects.exclude(merged_into=None).values_list("pk", "merged_into")),
+        "traits": set(Trait.objects.values_list("profile", "name", "value", "identifier", "rule")),
+        "refusals": set(Refusal.objects.values_list("left_id", "right_id", "reason")),
+        "relations": {(*row[:2], bytes(row[2])) for row in Relation.objects.values_list("profile_id", "rule", "key")},
+        "questions": set(ReviewPair.objects.values_list("left", "right", "weight")),
+        "work": sorted(waiting(stage=Stage.ENRICHMENT)),
+    }
+
+
+def test_resolve__of_everybody_at_once__writes_what_the_pipeline_would(
+    workspace, model, entities, resolve, now, monkeypatch
+):
+    others = sorted(entities)[:: PEOPLE // 8]
+    for left, right in itertools.pairwise(others):
+        identity.judge(
+            workspace_id=workspace.pk, left_id=left, right_id=right, verdict=Verdict.NOT_SAME, author=None,
+            evidence={}, now=now,
+        )  # fmt: skip
+    crowded = Identifier.objects.create(workspace=workspace, type="email", value="a@b.c", digest=b"1" * 32)
+    for one in others:
+        identity.judge(
+            workspace_id=workspace.pk, left_id=one, right_id=crowded.pk, verdict=Verdict.SAME, author=None, evidence={},
+            now=now,
+        )  # fmt: skip
+    start = transaction.savepoint()
+    resolve()
+    at_once = written()
+    transaction.savepoint_rollback(start)
+    monkeypatch.setattr(wholesale, "FEW", 10_000)
+
+    resolve()
+
+    assert written() == at_once
+    assert len(at_once["redirects"]) >= PEOPLE - 20
+    assert at_once["traits"]
 
 
 def test_resolve__only_new_without_anything_new__writes_nothing(workspace, model, entities, resolve, now):

@@ -7,6 +7,7 @@ import pytest
 from identity.matching import engine, features, scoring, thresholds, training
 from identity.matching.accuracy import pairwise
 from identity.resolver import Judgement, Kind, resolve
+from tests import splinks
 from tests.factories import febrl
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,19 @@ def test_model__frozen_to_json_and_thawed__scores_the_same(duck, model):
 
     assert len(before) >= 500
     assert weights(duck) == before
+
+
+def test_score_batch__of_all_records__adds_up_what_splink_does(duck, model):
+    scoring.score_batch(duck, model)
+    ours = engine.pairs_above(duck, scoring.LEAST_WEIGHT)
+
+    splinks.score_batch(duck, model)
+
+    theirs = engine.pairs_above(duck, scoring.LEAST_WEIGHT)
+    assert len(theirs) >= 500
+    assert [pair[:2] for pair in ours] == [pair[:2] for pair in theirs]
+    assert [pair[2] for pair in ours] == pytest.approx([pair[2] for pair in theirs], abs=1e-9)
+    assert [pair[3] for pair in ours] == [pair[3] for pair in theirs]
 
 
 def test_score_arrivals__of_some_records__equals_the_batch(duck, model):
