@@ -1,0 +1,427 @@
+"""An expression of DuckDB's SQL as a function of one row: {column: value}, with None for NULL.
+
+A column `c` of table `t` is called `t.c`; of the two records of a pair, `l.c` is `c_l` and `r.c` is `c_r`, as in Splink.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+import sqlglot
+from sqlglot import exp
+
+from identity.matching.rows import functions, letters
+from identity.matching.rows.patterns import Pattern, UnknownPatternError
+
+Row = dict[str, Any]
+Function = Callable[[Row], Any]
+DIALECT: Final = "duckdb"
+
+
+class UnknownSQLError(ValueError):
+    """This expression is not known here: let DuckDB compute it."""
+
+
+class Reader:
+    """Reads expressions over given columns. Macros that it was taught are functions to it."""
+
+    def __init__(self, macros: Collection[str] = ()) -> None:
+        self._macros: dict[str, tuple[list[str], Function]] = {}
+        for macro in macros:
+            self._learn(sqlglot.parse_one(macro, dialect=DIALECT))
+
+    def _learn(self, macro: exp.Expr) -> None:
+        """A macro names nothing but its own parameters."""
+        parameters = [one.name.lower() for one in macro.this.expressions]
+        body = self.function(macro.expression, parameters)
+        self._macros[macro.this.this.name.lower()] = parameters, body
+
+    def function(self, expression: exp.Expr | str, columns: Collection[str]) -> Function:
+        parsed = sqlglot.parse_one(expression, dialect=DIALECT) if isinstance(expression, str) else expression
+        return _Reading(frozenset(columns), self._macros).read(parsed)
+
+
+class _Reading:
+    def __init__(self, columns: frozenset[str], macros: Mapping[str, tuple[list[str], Function]]) -> None:
+        self._columns = columns
+        self._macros = macros
+
+    def read(self, node: exp.Expr) -> Function:
+        kind = type(node)
+        if kind in _PLAIN:
+            return _strict(_PLAIN[kind], [self.read(argument) for argument in _arguments(node)])
+        special = _SPECIAL.get(kind)
+        if special is None:
+            raise UnknownSQLError(node.sql(dialect=DIALECT))
+        return special(self, node)
+
+    # -- names and values ------------------------------------------------------------------------------------------
+
+    def column(self, node: exp.Expr) -> Function:
+        name = name_of(node)
+        if name not in self._columns:
+            raise UnknownSQLError(name)
+        return operator.itemgetter(name)
+
+    def literal(self, node: exp.Expr) -> Function:
+        value = constant(node)
+        return lambda _: value
+
+    def inner(self, node: exp.Expr) -> Function:
+        return self.read(node.this)
+
+    def cast(self, node: exp.Expr) -> Function:
+        made = _CASTS.get((type(node), node.args["to"].sql(dialect=DIALECT)))
+        if made is None:
+            raise UnknownSQLError(node.sql(dialect=DIALECT))
+        return _strict(made, [self.read(node.this)])
+
+    # -- logic ------------------------------------------------------------------------------------------------------
+
+    def conjunction(self, node: exp.Expr) -> Function:
+        return _all_of([self.read(part) for part in node.flatten()])
+
+    def disjunction(self, node: exp.Expr) -> Function:
+        return _any_of([self.read(part) for part in node.flatten()])
+
+    def within(self, node: exp.Expr) -> Function:
+        values = frozenset(map(constant, node.expressions))
+        return _strict(values.__contains__, [self.read(node.this)])
+
+    def is_null(self, node: exp.Expr) -> Function:
+        if not isinstance(node.expression, exp.Null):
+            raise UnknownSQLError(node.sql(dialect=DIALECT))
+        inner = self.read(node.this)
+        return lambda row: inner(row) is None
+
+    def at_most(self, node: exp.Expr) -> Function:
+        """The distance of two texts is not needed, where only a bound is asked."""
+        distance = node.this
+        if isinstance(distance, exp.Anonymous) and distance.name.lower() == "damerau_levenshtein":
+            texts = [*distance.expressions, node.expression]
+            return _strict(functions.is_within, [self.read(one) for one in texts])
+        return _strict(operator.le, [self.read(node.this), self.read(node.expression)])
+
+    def case(self, node: exp.Expr) -> Function:
+        given = node.args.get("default")
+        default = self.read(given) if given is not None else _nothing
+        whens = [(one.this, self.read(one.args["true"])) for one in node.args["ifs"]]
+        if node.this is None:
+            return _first_true([(self.read(condition), value) for condition, value in whens], default)
+        return _chosen(self.read(node.this), {constant(value): then for value, then in whens}, default)
+
+    def coalesce(self, node: exp.Expr) -> Function:
+        return _first_known([self.read(one) for one in (node.this, *node.expressions)])
+
+    def nullif(self, node: exp.Expr) -> Function:
+        one, other = self.read(node.this), self.read(node.expression)
+        return lambda row: None if (value := one(row)) == other(row) else value
+
+    def greatest(self, node: exp.Expr) -> Function:
+        parts = [self.read(one) for one in (node.this, *node.expressions)]
+        return lambda row: max((value for part in parts if (value := part(row)) is not None), default=None)
+
+    # -- texts and lists --------------------------------------------------------------------------------------------
+
+    def replace(self, node: exp.Expr) -> Function:
+        """Plain texts, often many one after the other: they become one function."""
+        pairs = []
+        while isinstance(node, exp.Replace) and isinstance(node.expression, exp.Literal):
+            pairs.append((constant(node.expression), constant(node.args["replacement"])))
+            node = node.this
+        if not pairs:
+            return _strict(functions.replaced_text, [self.read(one) for one in _arguments(node)])
+        return _strict(_replacing(pairs[::-1]), [self.read(node)])
+
+    def translate(self, node: exp.Expr) -> Function:
+        old, new = constant(node.args["from_"]), constant(node.args["to"])
+        table = {ord(one): new[place] if place < len(new) else None for place, one in reversed([*enumerate(old)])}
+        return _strict(lambda text: text.translate(table), [self.read(node.this)])
+
+    def spaced(self, node: exp.Expr) -> Function:
+        separator, *texts = node.expressions
+        between, parts = constant(separator), [self.read(one) for one in texts]
+        return lambda row: between.join(value for part in parts if (value := part(row)) is not None)
+
+    def bracket(self, node: exp.Expr) -> Function:
+        (asked,) = node.expressions
+        if isinstance(asked, exp.Slice):
+            first, last = constant(asked.this) - 1, constant(asked.expression)
+            return _strict(lambda text: text[first:last], [self.read(node.this)])
+        place = constant(asked)
+        return _strict(lambda things: functions.item(things, place), [self.read(node.this)])
+
+    def transform(self, node: exp.Expr) -> Function:
+        (parameter,) = node.expression.expressions
+        things, name = self.read(node.this), parameter.name.lower()
+        body = _Reading(self._columns | {name}, self._macros).read(node.expression.this)
+        return lambda row: _mapped(things(row), lambda one: body({**row, name: one}))
+
+    def likeness(self, node: exp.Expr) -> Function:
+        """Asked for more than once of a pair: what was found is kept in the row."""
+        one, other = self.read(node.this), self.read(node.expression)
+        return _remembered(_strict(functions.jaro_winkler, [one, other]), node.sql(dialect=DIALECT))
+
+    def called(self, node: exp.Expr) -> Function:
+        name, arguments = node.name.lower(), [self.read(one) for one in node.expressions]
+        if name in self._macros:
+            parameters, body = self._macros[name]
+            return _calling(body, parameters, arguments)
+        if name == "list_aggregate" and constant(node.expressions[1]) == "string_agg":
+            return _strict(functions.joined, [arguments[0], arguments[2]])
+        if name not in _NAMED:
+            raise UnknownSQLError(node.sql(dialect=DIALECT))
+        return _strict(_NAMED[name], arguments)
+
+    # -- regular expressions ----------------------------------------------------------------------------------------
+
+    def extract(self, node: exp.Expr) -> Function:
+        pattern, group = _pattern(node), constant(node.args["group"])
+        return _strict(lambda text: functions.extracted(text, pattern, group), [self.read(node.this)])
+
+    def extract_all(self, node: exp.Expr) -> Function:
+        pattern, group = _pattern(node), constant(node.args["group"])
+        return _strict(lambda text: functions.extracted_all(text, pattern, group), [self.read(node.this)])
+
+    def matches(self, node: exp.Expr) -> Function:
+        pattern = _pattern(node)
+        return _strict(lambda text: pattern.of(text).search(text) is not None, [self.read(node.this)])
+
+    def substitute(self, node: exp.Expr) -> Function:
+        pattern, new = _pattern(node), constant(node.args["replacement"])
+        modifiers = node.args.get("modifiers")
+        if "\\" in new or (modifiers is not None and constant(modifiers) != "g") or pattern.of("").search(""):
+            raise UnknownSQLError(node.sql(dialect=DIALECT))
+        most = 1 if modifiers is None else 0
+        return _strict(lambda text: functions.replaced(text, pattern, new, most), [self.read(node.this)])
+
+
+def name_of(node: exp.Expr) -> str:
+    """The column's name in a row."""
+    name, table = node.name.lower(), (node.args.get("table") or exp.Identifier(this="")).name.lower()
+    if table in {"l", "r"}:
+        return f"{name}_{table}"
+    return f"{table}.{name}" if table else name
+
+
+def constant(node: exp.Expr) -> Any:  # noqa: ANN401  # whatever stands in the SQL
+    if isinstance(node, exp.Neg):
+        return -constant(node.this)
+    if isinstance(node, (exp.Literal, exp.Boolean, exp.Null)):
+        return node.to_py()
+    raise UnknownSQLError(node.sql(dialect=DIALECT))
+
+
+def _pattern(node: exp.Expr) -> Pattern:
+    pattern = Pattern(constant(node.expression))
+    try:
+        pattern.of("")
+    except UnknownPatternError as error:
+        raise UnknownSQLError(node.sql(dialect=DIALECT)) from error
+    return pattern
+
+
+def _arguments(node: exp.Expr) -> list[exp.Expr]:
+    """In the order in which a function is given them."""
+    found = [node.args.get(name) for name in node.arg_types]
+    return [one for one in found if isinstance(one, exp.Expr)]
+
+
+# -- functions made of functions --------------------------------------------------------------------------------------
+
+
+def _strict(function: Callable[..., Any], arguments: Sequence[Function]) -> Function:
+    """NULL where any argument is."""
+    if len(arguments) == 1:
+        return _of_one(function, *arguments)
+    if len(arguments) == 2:  # noqa: PLR2004  # nearly all have one or two
+        return _of_two(function, *arguments)
+
+    def of_many(row: Row) -> Any:  # noqa: ANN401  # the value of an expression is of any type, here and below
+        values = [argument(row) for argument in arguments]
+        return None if None in values else function(*values)
+
+    return of_many
+
+
+def _of_one(function: Callable[[Any], Any], argument: Function) -> Function:
+    def of_one(row: Row) -> Any:  # noqa: ANN401  # see above
+        value = argument(row)
+        return None if value is None else function(value)
+
+    return of_one
+
+
+def _of_two(function: Callable[[Any, Any], Any], one: Function, other: Function) -> Function:
+    def of_two(row: Row) -> Any:  # noqa: ANN401  # see above
+        left = one(row)
+        if left is None:
+            return None
+        right = other(row)
+        return None if right is None else function(left, right)
+
+    return of_two
+
+
+def _all_of(parts: Sequence[Function]) -> Function:
+    def all_of(row: Row) -> bool | None:
+        found: bool | None = True
+        for part in parts:
+            value = part(row)
+            if value is None:
+                found = None
+            elif not value:
+                return False
+        return found
+
+    return all_of
+
+
+def _any_of(parts: Sequence[Function]) -> Function:
+    def any_of(row: Row) -> bool | None:
+        found: bool | None = False
+        for part in parts:
+            value = part(row)
+            if value:
+                return True
+            if value is None:
+                found = None
+        return found
+
+    return any_of
+
+
+def _first_true(whens: Sequence[tuple[Function, Function]], default: Function) -> Function:
+    def first_true(row: Row) -> Any:  # noqa: ANN401  # see above
+        for condition, value in whens:
+            if condition(row):
+                return value(row)
+        return default(row)
+
+    return first_true
+
+
+def _chosen(asked: Function, values: Mapping[Any, Function], default: Function) -> Function:
+    return lambda row: values.get(asked(row), default)(row)
+
+
+def _first_known(parts: Sequence[Function]) -> Function:
+    def first_known(row: Row) -> Any:  # noqa: ANN401  # see above
+        for part in parts:
+            value = part(row)
+            if value is not None:
+                return value
+        return None
+
+    return first_known
+
+
+def _calling(body: Function, parameters: Sequence[str], arguments: Sequence[Function]) -> Function:
+    if len(parameters) != len(arguments):
+        raise UnknownSQLError(", ".join(parameters))
+    return lambda row: body({name: argument(row) for name, argument in zip(parameters, arguments, strict=True)})
+
+
+def _remembered(function: Function, name: str) -> Function:
+    def remembered(row: Row) -> Any:  # noqa: ANN401  # see above
+        if name not in row:
+            row[name] = function(row)
+        return row[name]
+
+    return remembered
+
+
+def _replacing(pairs: Sequence[tuple[str, str]]) -> Callable[[str], str]:
+    def replacing(text: str) -> str:
+        for old, new in pairs:
+            text = functions.replaced_text(text, old, new)
+        return text
+
+    return replacing
+
+
+def _mapped(things: Sequence[Any] | None, function: Callable[[Any], Any]) -> list[Any] | None:
+    return None if things is None else [function(one) for one in things]
+
+
+def _nothing(_: Row) -> None:
+    return None
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  # what is to be written is checked here
+    if not isinstance(value, str):
+        raise TypeError(value)  # columns of records are texts; of anything else we do not know how DuckDB writes it
+    return value
+
+
+_CASTS: Final[Mapping[tuple[type[exp.Expr], str], Callable[[Any], Any]]] = {
+    (exp.Cast, "DOUBLE"): float,
+    (exp.Cast, "TEXT"): _text,
+    (exp.TryCast, "INT"): functions.integer,
+}
+_PLAIN: Final[Mapping[type[exp.Expr], Callable[..., Any]]] = {
+    exp.EQ: operator.eq,
+    exp.NEQ: operator.ne,
+    exp.LT: operator.lt,
+    exp.GT: operator.gt,
+    exp.GTE: operator.ge,
+    exp.Add: operator.add,
+    exp.Sub: operator.sub,
+    exp.Mul: operator.mul,
+    exp.DPipe: operator.add,
+    exp.Not: operator.not_,
+    exp.Neg: operator.neg,
+    exp.Between: lambda value, low, high: low <= value <= high,
+    exp.Length: len,
+    exp.Log: lambda base, value: math.log2(value) if base == 2 else math.log(value, base),  # noqa: PLR2004  # as SQL has it
+    exp.Round: functions.rounded,
+    exp.Lower: letters.lower,
+    exp.Trim: letters.trim,
+    exp.Left: functions.left,
+    exp.Right: functions.right,
+    exp.Substring: functions.substring,
+    exp.Pad: functions.padded_left,
+    exp.Split: str.split,
+    exp.SplitPart: functions.split_part,
+    exp.StartsWith: str.startswith,
+    exp.Contains: operator.contains,
+    exp.ArrayDistinct: functions.distinct,
+    exp.ArrayConcat: operator.add,
+}
+_NAMED: Final[Mapping[str, Callable[..., Any]]] = {
+    "strip_accents": letters.strip_accents,
+    "damerau_levenshtein": functions.damerau_levenshtein,
+    "list_intersect": functions.in_common,
+}
+_SPECIAL: Final[Mapping[type[exp.Expr], Callable[[_Reading, exp.Expr], Function]]] = {
+    exp.Column: _Reading.column,
+    exp.Identifier: _Reading.column,
+    exp.Literal: _Reading.literal,
+    exp.Boolean: _Reading.literal,
+    exp.Null: _Reading.literal,
+    exp.Paren: _Reading.inner,
+    exp.Alias: _Reading.inner,
+    exp.Cast: _Reading.cast,
+    exp.TryCast: _Reading.cast,
+    exp.And: _Reading.conjunction,
+    exp.Or: _Reading.disjunction,
+    exp.In: _Reading.within,
+    exp.Is: _Reading.is_null,
+    exp.LTE: _Reading.at_most,
+    exp.Case: _Reading.case,
+    exp.Coalesce: _Reading.coalesce,
+    exp.Nullif: _Reading.nullif,
+    exp.Greatest: _Reading.greatest,
+    exp.Replace: _Reading.replace,
+    exp.Translate: _Reading.translate,
+    exp.ConcatWs: _Reading.spaced,
+    exp.Bracket: _Reading.bracket,
+    exp.Transform: _Reading.transform,
+    exp.JarowinklerSimilarity: _Reading.likeness,
+    exp.Anonymous: _Reading.called,
+    exp.RegexpExtract: _Reading.extract,
+    exp.RegexpExtractAll: _Reading.extract_all,
+    exp.RegexpLike: _Reading.matches,
+    exp.RegexpReplace: _Reading.substitute,
+}

@@ -1,0 +1,178 @@
+"""Functions of DuckDB in Python. None of them is given NULL: that is settled before, as it is there."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from identity.matching.rows.patterns import Pattern
+
+_LARGEST_INTEGER: Final = 2**31 - 1
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]+", re.ASCII)
+
+
+def integer(text: str) -> int | None:
+    """TRY_CAST(digits AS INT)."""
+    if not _WHOLE_NUMBER.fullmatch(text) or len(text) > 18:
+        return None
+    number = int(text)
+    return number if number <= _LARGEST_INTEGER else None
+
+
+def rounded(number: float, digits: int) -> float:
+    """Halves go away from nought, where Python's go to the even digit."""
+    scaled = number * 10.0**digits
+    return math.copysign(math.floor(abs(scaled) + 0.5), scaled) / 10.0**digits
+
+
+def left(text: str, length: int) -> str:
+    return text[:length]
+
+
+def right(text: str, length: int) -> str:
+    return text[-length:] if length else ""
+
+
+def substring(text: str, start: int, length: int | None = None) -> str:
+    return text[start - 1 :] if length is None else text[start - 1 : start - 1 + length]
+
+
+def padded_left(text: str, length: int, filler: str) -> str:
+    return text[:length] if len(text) >= length else (filler * length)[: length - len(text)] + text
+
+
+def split_part(text: str, separator: str, place: int) -> str:
+    parts = text.split(separator)
+    return parts[place - 1] if place <= len(parts) else ""
+
+
+def replaced_text(text: str, old: str, new: str) -> str:
+    return text.replace(old, new) if old else text
+
+
+def item(things: Sequence[Any], place: int) -> Any:  # noqa: ANN401  # of a list of anything
+    """`place` counts from nought."""
+    return things[place] if place < len(things) else None
+
+
+def joined(texts: Sequence[str | None], separator: str) -> str | None:
+    said = [text for text in texts if text is not None]
+    return separator.join(said) if said else None
+
+
+def in_common(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+    return list(set(one).intersection(other) - {None})
+
+
+def distinct(things: Sequence[Any]) -> list[Any]:
+    return [thing for thing in dict.fromkeys(things) if thing is not None]
+
+
+def extracted(text: str, pattern: Pattern, group: int) -> str:
+    found = pattern.of(text).search(text)
+    return (found[group] or "") if found else ""
+
+
+def extracted_all(text: str, pattern: Pattern, group: int) -> list[str]:
+    return [found[group] or "" for found in pattern.of(text).finditer(text)]
+
+
+def replaced(text: str, pattern: Pattern, replacement: str, most: int) -> str:
+    """`most` as Python counts: 0 for all of them."""
+    return pattern.of(text).sub(replacement, text, count=most)
+
+
+# -- likeness: of bytes, as DuckDB looks at them ----------------------------------------------------------------------
+
+_PREFIX: Final = 4
+_PREFIX_FROM: Final = 0.7
+_PREFIX_WEIGHT: Final = 0.1
+
+
+def jaro_winkler(one: str, other: str) -> float:
+    left, right = _bytes(one), _bytes(other)
+    alike = _jaro(left, right)
+    if alike <= _PREFIX_FROM:
+        return alike
+    prefix = _common_prefix(left[:_PREFIX], right[:_PREFIX])
+    return alike + prefix * _PREFIX_WEIGHT * (1.0 - alike)
+
+
+def _bytes(text: str) -> str:
+    """A character for each byte."""
+    return text if text.isascii() else text.encode().decode("latin-1")
+
+
+def _jaro(one: str, other: str) -> float:
+    if not one and not other:
+        return 1.0
+    mine, theirs = _matching(one, other)
+    if not mine:
+        return 0.0
+    common = len(mine)
+    transposed = sum(map(str.__ne__, mine, theirs)) // 2
+    return (common / len(one) + common / len(other) + (common - transposed) / common) / 3.0
+
+
+def _matching(one: str, other: str) -> tuple[list[str], list[str]]:
+    """The letters of each that the other has about the same place, in their own order."""
+    reach = max(max(len(one), len(other)) // 2 - 1, 0)
+    free: list[str | None] = list(other)
+    taken = [False] * len(other)
+    mine = []
+    for place, letter in enumerate(one):
+        for there in range(max(place - reach, 0), min(place + reach + 1, len(other))):
+            if free[there] == letter:
+                free[there] = None
+                taken[there] = True
+                mine.append(letter)
+                break
+    return mine, [letter for letter, is_taken in zip(other, taken, strict=True) if is_taken]
+
+
+def _common_prefix(one: str, other: str) -> int:
+    for place, (mine, theirs) in enumerate(zip(one, other, strict=False)):
+        if mine != theirs:
+            return place
+    return min(len(one), len(other))
+
+
+def damerau_levenshtein(one: str, other: str) -> int:
+    """Insertions, deletions, substitutions, and swaps of neighbours, between which more may be written."""
+    left, right = _bytes(one), _bytes(other)
+    if left == right:
+        return 0
+    if not left or not right:
+        return max(len(left), len(right))
+    return _edits(left, right)
+
+
+def is_within(one: str, other: str, most: int) -> bool:
+    """`damerau_levenshtein(one, other) <= most`, sooner where it is plain that it is not."""
+    left, right = _bytes(one), _bytes(other)
+    if abs(len(left) - len(right)) > most or len(set(left).difference(right)) > most:
+        return False
+    return damerau_levenshtein(one, other) <= most
+
+
+def _edits(one: str, other: str) -> int:
+    width, farthest = len(other), len(one) + len(other)
+    above = [farthest, *range(width + 1)]
+    table = [[farthest] * (width + 2), above]
+    seen: dict[str, int] = {}
+    for row, mine in enumerate(one, start=1):
+        current = [farthest, row]
+        matched = 0
+        for column, theirs in enumerate(other, start=1):
+            before, was = seen.get(theirs, 0), matched
+            if mine == theirs:
+                edits = above[column]
+                matched = column
+            else:
+                edits = 1 + min(above[column], current[column], above[column + 1])
+            swapped = table[before][was] + row - before + column - was - 1
+            current.append(min(edits, swapped))
+        seen[mine] = row
+        table.append(current)
+        above = current
+    return above[-1]
