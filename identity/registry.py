@@ -56,8 +56,14 @@ def active_model(workspace_id: int) -> LinkageModel | None:
 
 def current_index(workspace_id: int) -> BlockingIndex | None:
     """None where no model links, or none of the keys is of the active one."""
-    model = active_model(workspace_id)
-    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=model).first() if model else None
+    activations = ModelActivation.objects.filter(workspace_id=workspace_id).order_by("-pk")
+    active = activations.values_list("model_id", flat=True).first() or _newest(workspace_id)
+    return BlockingIndex.objects.filter(workspace_id=workspace_id, model_id=active).first() if active else None
+
+
+def _newest(workspace_id: int) -> int | None:
+    """Its key alone: a model holds the frequencies of all values, and an arrival asks which one links, no more."""
+    return models_of(workspace_id).values_list("pk", flat=True).first()
 
 
 def models_of(workspace_id: int) -> QuerySet[LinkageModel]:

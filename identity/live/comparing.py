@@ -27,16 +27,21 @@ def compare(permit: Permit[Identity], current: BlockingIndex, changed: Iterable[
 
 
 def _compare(permit: Permit[Identity], current: BlockingIndex, changed: Collection[int]) -> list[Pair]:
-    rules = queries.rules_of(permit.workspace_id)
-    model = index.compiled(current)
+    rules, least = queries.rules_of(permit.workspace_id), index.lower_threshold(current)
+    arrivals = records.records_of(changed, rules)
+    model = index.compiled(current, records=len(arrivals))
     with model.at_work():
-        arrivals = records.records_of(changed, rules)
         model.add(arrivals)
         kept, asked = model.keys()
         index.replace_keys(changed, kept, workspace_id=permit.workspace_id)
         pairs = records.pairs_sharing(asked) | records.pairs_decided(changed, asked)
-        others = {end for pair in pairs for end in pair}.difference(row[0] for row in arrivals)
-        model.add(records.records_of(others, rules))
-        scored = model.weigh(pairs, index.lower_threshold(current))
-    log.info("records.compared", workspace=permit.workspace_id, records=len(arrivals), pairs=len(pairs))
-    return scored
+        ends = {end for pair in pairs for end in pair}
+        others = records.records_of(ends.difference(row[0] for row in arrivals), rules)
+        log.info("records.compared", workspace=permit.workspace_id, records=len(arrivals), pairs=len(pairs))
+        for_all = index.compiled(current, records=len(arrivals) + len(others))
+        if for_all is model:
+            model.add(others)
+            return model.weigh(pairs, least)
+    with for_all.at_work():
+        for_all.add([*arrivals, *others])
+        return for_all.weigh(pairs, least)

@@ -6,7 +6,7 @@ from typing import Final
 
 from cdp.models import Cause
 from consent.gate import Identity, Permit
-from identity import golden, registry, services
+from identity import golden, plans, registry, services
 from identity.live import decisions
 
 # After these a record may say something else than before, or may be seen for the first time.
@@ -25,9 +25,10 @@ def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: dateti
     origin = decisions.origin_of(workspace_id=permit.workspace_id, model_id=current.model_id, now=now)
     from identity.live import comparing, index  # noqa: PLC0415  # DuckDB and Splink, which no web server needs, nor most workers
 
-    scored = comparing.compare(permit, current, changed)
-    upper = index.upper_threshold(current)
-    ends = decisions.judge(changed, [pair for pair in scored if pair[2] >= upper], origin)
-    touched = services.link(permit, {**dict.fromkeys(ends, Cause.LEARNT), **subjects}, now=now)
-    decisions.ask(changed, scored, origin)
+    with plans.by_key(), plans.prepared():
+        scored = comparing.compare(permit, current, changed)
+        upper = index.upper_threshold(current)
+        ends = decisions.judge(changed, [pair for pair in scored if pair[2] >= upper], origin)
+        touched = services.link(permit, {**dict.fromkeys(ends, Cause.LEARNT), **subjects}, now=now)
+        decisions.ask(changed, scored, origin)
     return touched

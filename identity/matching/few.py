@@ -14,7 +14,7 @@ import sqlglot
 from identity.matching import blocking, engine, features, nicknames, scoring, weighing
 from identity.matching.compiled import Pair, RawRow
 from identity.matching.rows import queries
-from identity.matching.rows.expressions import DIALECT, Function, Reader, Row
+from identity.matching.rows.expressions import DIALECT, Function, Reader, Row, columns_of
 from identity.matching.rows.queries import Lookup, Step
 from identity.matching.scoring import FrozenModel
 
@@ -30,13 +30,16 @@ class FewRecords:
     def __init__(self, model: FrozenModel, *, is_day_first: bool, salt: str) -> None:
         self._turn = threading.Lock()
         self._records: dict[int, Row] = {}
-        self._cleaning = _cleaning(is_day_first)
         self._frequencies = [
             (column, f"tf_{column}", model.frequencies.get(column, {}), float(model.metadata["rarest"][column]))
             for column in scoring.frequency_columns(model.settings)
         ]
         self._keys = [_read_key(key) for key in blocking.keys_of(model.settings, salt=salt)]
         self._weighing = _Weighing(model.settings, [*_RECORD, *(name for _, name, *_ in self._frequencies)])
+        of_keys = (columns_of(one) for key, _ in self._keys for one in key.expressions)
+        of_frequencies = (column for column, *_ in self._frequencies)
+        wanted = {*self._weighing.columns, *of_frequencies}.union(*of_keys)
+        self._cleaning = _cleaning(is_day_first, frozenset(wanted))
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -81,37 +84,37 @@ class _Weighing:
     """What `weighing` says of a pair, in the same order."""
 
     def __init__(self, settings: Mapping[str, Any], columns: Sequence[str]) -> None:
-        self._left = [f"{column}_l" for column in columns]
-        self._right = [f"{column}_r" for column in columns]
-        self._columns = columns
-        reader = Reader()
-        known = {*self._left, *self._right}
-        self._condition = reader.function(blocking.condition_sql(settings), known)
-        levels = map(weighing.level_sql, settings["comparisons"])
-        self._levels = _named(levels, reader, known)
-        parts = (part for comparison in settings["comparisons"] for part in weighing.part_sqls(comparison))
-        self._parts = _named(parts, reader, known)
+        comparisons = settings["comparisons"]
+        condition = blocking.condition_sql(settings)
+        levels = [weighing.level_sql(comparison) for comparison in comparisons]
+        parts = [part for comparison in comparisons for part in weighing.part_sqls(comparison)]
+        named = set[str]().union(*map(columns_of, [condition, *levels, *parts]))
+        self.columns = [column for column in columns if named & {f"{column}_l", f"{column}_r"}]
+        self._left = [f"{column}_l" for column in self.columns]
+        self._right = [f"{column}_r" for column in self.columns]
+        reader, known = Reader(), {*self._left, *self._right}
+        self._condition = reader.function(condition, known)
+        self._made = [*_named(levels, reader, known), *_named(parts, reader, known)]
         self._weight = reader.function(weighing.weight_sql(settings), known)
         evidence = sqlglot.parse_one(weighing.evidence_sql(settings), dialect=DIALECT)
         self._evidence = [(one.name, reader.function(one.expression, known)) for one in evidence.expressions]
 
     def of(self, left: Row, right: Row) -> tuple[float, dict[str, float]] | None:
         """The weight and the parts of it; None where the rules do not compare the two."""
-        row = dict(zip(self._left, map(left.__getitem__, self._columns), strict=True))
-        row.update(zip(self._right, map(right.__getitem__, self._columns), strict=True))
+        row = dict(zip(self._left, map(left.__getitem__, self.columns), strict=True))
+        row.update(zip(self._right, map(right.__getitem__, self.columns), strict=True))
         if not self._condition(row):
             return None
-        for name, function in (*self._levels, *self._parts):
+        for name, function in self._made:
             row[name] = function(row)
         return self._weight(row), {name: function(row) for name, function in self._evidence}
 
 
 @cache
-def _cleaning(is_day_first: bool) -> list[Step]:  # noqa: FBT001  # a key of the cache
+def _cleaning(is_day_first: bool, wanted: frozenset[str]) -> list[Step]:  # noqa: FBT001  # a key of the cache
     lookups = {"nickname": Lookup("name", "root", nicknames.roots())}
-    return queries.steps(
-        features.cleaning(is_day_first=is_day_first), engine.RAW.names, Reader(features.MACROS), lookups
-    )
+    query = features.cleaning(is_day_first=is_day_first)
+    return queries.steps(query, engine.RAW.names, Reader(features.MACROS), lookups, wanted)
 
 
 def _read_key(key: blocking.Key) -> tuple[blocking.Key, list[Function]]:

@@ -5,7 +5,9 @@ A column `c` of table `t` is called `t.c`; of the two records of a pair, `l.c` i
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlglot
@@ -27,23 +29,47 @@ class Reader:
     """Reads expressions over given columns. Macros that it was taught are functions to it."""
 
     def __init__(self, macros: Collection[str] = ()) -> None:
-        self._macros: dict[str, tuple[list[str], Function]] = {}
+        self._macros: dict[str, _Macro] = {}
         for macro in macros:
             self._learn(sqlglot.parse_one(macro, dialect=DIALECT))
 
     def _learn(self, macro: exp.Expr) -> None:
         """A macro names nothing but its own parameters."""
         parameters = [one.name.lower() for one in macro.this.expressions]
-        body = self.function(macro.expression, parameters)
-        self._macros[macro.this.this.name.lower()] = parameters, body
+        made = _Macro(parameters, macro.expression, self.function(macro.expression, parameters))
+        self._macros[macro.this.this.name.lower()] = made
 
     def function(self, expression: exp.Expr | str, columns: Collection[str]) -> Function:
         parsed = sqlglot.parse_one(expression, dialect=DIALECT) if isinstance(expression, str) else expression
         return _Reading(frozenset(columns), self._macros).read(parsed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Macro:
+    parameters: Sequence[str]
+    body: exp.Expr
+    function: Function
+
+    def with_arguments(self, arguments: Sequence[exp.Expr]) -> exp.Expr | None:
+        """Written out, where nothing would be computed twice."""
+        given = dict(zip(self.parameters, arguments, strict=True))
+        named = Counter(name_of(column) for column in self.body.find_all(exp.Column))
+        if any(named[name] > 1 and not isinstance(one, _SIMPLE) for name, one in given.items()):
+            return None
+        return self.body.transform(lambda node: given[name_of(node)].copy() if isinstance(node, exp.Column) else node)
+
+
+_SIMPLE: Final = (exp.Column, exp.Literal, exp.Boolean)
+
+
+def columns_of(expression: exp.Expr | str) -> set[str]:
+    """The columns that it names."""
+    parsed = sqlglot.parse_one(expression, dialect=DIALECT) if isinstance(expression, str) else expression
+    return {name_of(column) for column in parsed.find_all(exp.Column)}
+
+
 class _Reading:
-    def __init__(self, columns: frozenset[str], macros: Mapping[str, tuple[list[str], Function]]) -> None:
+    def __init__(self, columns: frozenset[str], macros: Mapping[str, _Macro]) -> None:
         self._columns = columns
         self._macros = macros
 
@@ -96,12 +122,13 @@ class _Reading:
         return lambda row: inner(row) is None
 
     def at_most(self, node: exp.Expr) -> Function:
-        """The distance of two texts is not needed, where only a bound is asked."""
-        distance = node.this
-        if isinstance(distance, exp.Anonymous) and distance.name.lower() == "damerau_levenshtein":
-            texts = [*distance.expressions, node.expression]
-            return _strict(functions.is_within, [self.read(one) for one in texts])
-        return _strict(operator.le, [self.read(node.this), self.read(node.expression)])
+        """A distance is not computed where it is plain that it is beyond the bound."""
+        measured, bound = node.this, self.read(node.expression)
+        if not isinstance(measured, exp.Anonymous) or measured.name.lower() != "damerau_levenshtein":
+            return _strict(operator.le, [self.read(measured), bound])
+        within = _strict(functions.may_be_within, [*(self.read(one) for one in measured.expressions), bound])
+        distance = _remembered(self.called(measured), measured.sql(dialect=DIALECT))
+        return lambda row: distance(row) <= bound(row) if (possible := within(row)) else possible
 
     def case(self, node: exp.Expr) -> Function:
         given = node.args.get("default")
@@ -164,15 +191,23 @@ class _Reading:
         return _remembered(_strict(functions.jaro_winkler, [one, other]), node.sql(dialect=DIALECT))
 
     def called(self, node: exp.Expr) -> Function:
-        name, arguments = node.name.lower(), [self.read(one) for one in node.expressions]
+        name = node.name.lower()
         if name in self._macros:
-            parameters, body = self._macros[name]
-            return _calling(body, parameters, arguments)
+            return self.macro(self._macros[name], node.expressions)
+        arguments = [self.read(one) for one in node.expressions]
         if name == "list_aggregate" and constant(node.expressions[1]) == "string_agg":
             return _strict(functions.joined, [arguments[0], arguments[2]])
         if name not in _NAMED:
             raise UnknownSQLError(node.sql(dialect=DIALECT))
         return _strict(_NAMED[name], arguments)
+
+    def macro(self, macro: _Macro, given: Sequence[exp.Expr]) -> Function:
+        if len(macro.parameters) != len(given):
+            raise UnknownSQLError(macro.body.sql(dialect=DIALECT))
+        inline = macro.with_arguments(given)
+        if inline is not None:
+            return self.read(inline)
+        return _calling(macro.function, macro.parameters, [self.read(one) for one in given])
 
     # -- regular expressions ----------------------------------------------------------------------------------------
 
@@ -318,8 +353,6 @@ def _first_known(parts: Sequence[Function]) -> Function:
 
 
 def _calling(body: Function, parameters: Sequence[str], arguments: Sequence[Function]) -> Function:
-    if len(parameters) != len(arguments):
-        raise UnknownSQLError(", ".join(parameters))
     return lambda row: body({name: argument(row) for name, argument in zip(parameters, arguments, strict=True)})
 
 

@@ -1,6 +1,7 @@
 """Functions of DuckDB in Python. None of them is given NULL: that is settled before, as it is there."""
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -110,24 +111,28 @@ def _jaro(one: str, other: str) -> float:
     if not mine:
         return 0.0
     common = len(mine)
-    transposed = sum(map(str.__ne__, mine, theirs)) // 2
+    transposed = sum(map(operator.ne, mine, theirs)) // 2
     return (common / len(one) + common / len(other) + (common - transposed) / common) / 3.0
 
 
 def _matching(one: str, other: str) -> tuple[list[str], list[str]]:
-    """The letters of each that the other has about the same place, in their own order."""
+    """The letters of each that the other has about the same place, in their own order. A bit for each place of the other."""
     reach = max(max(len(one), len(other)) // 2 - 1, 0)
-    free: list[str | None] = list(other)
-    taken = [False] * len(other)
-    mine = []
+    places: dict[str, int] = {}
+    for place, letter in enumerate(other):
+        places[letter] = places.get(letter, 0) | 1 << place
+    free = (1 << len(other)) - 1
+    near = (1 << reach + 1) - 1
+    mine, taken = [], 0
     for place, letter in enumerate(one):
-        for there in range(max(place - reach, 0), min(place + reach + 1, len(other))):
-            if free[there] == letter:
-                free[there] = None
-                taken[there] = True
-                mine.append(letter)
-                break
-    return mine, [letter for letter, is_taken in zip(other, taken, strict=True) if is_taken]
+        found = places.get(letter, 0) & free & near
+        if found:
+            first = found & -found
+            free ^= first
+            taken |= first
+            mine.append(letter)
+        near = near << 1 | (place < reach)
+    return mine, [letter for place, letter in enumerate(other) if taken >> place & 1]
 
 
 def _common_prefix(one: str, other: str) -> int:
@@ -147,12 +152,13 @@ def damerau_levenshtein(one: str, other: str) -> int:
     return _edits(left, right)
 
 
-def is_within(one: str, other: str, most: int) -> bool:
-    """`damerau_levenshtein(one, other) <= most`, sooner where it is plain that it is not."""
+def may_be_within(one: str, other: str, most: int) -> bool:
+    """Whether `damerau_levenshtein(one, other)` can be as little: no edit brings more than one letter."""
     left, right = _bytes(one), _bytes(other)
-    if abs(len(left) - len(right)) > most or len(set(left).difference(right)) > most:
+    if abs(len(left) - len(right)) > most:
         return False
-    return damerau_levenshtein(one, other) <= most
+    lacking = sum(max(left.count(letter) - right.count(letter), 0) for letter in set(left))
+    return lacking <= most and lacking + len(right) - len(left) <= most
 
 
 def _edits(one: str, other: str) -> int:
