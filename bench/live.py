@@ -103,23 +103,15 @@ def _source() -> "Source":
 
 
 def _model(source: "Source") -> "LinkageModel":
-    """Learned from FEBRL 4, whose people are real in their errors; here nothing depends on how well it knows ours."""
+    """Trained as a workspace trains it: what so many records can afford to compare follows from them."""
     from cdp.kernel.purposes import Purpose  # these need the settings that the harness gives
     from consent import gate
-    from identity.matching import engine, features, training
-    from identity.models import LinkageModel
-    from tests.factories import febrl
+    from identity import linkage, registry
+    from identity.matching import training
 
-    people = [traits for name in ("4a", "4b") for _, traits in febrl.people(name)]
-    rows = [(place, None, *(traits.get(trait) for trait in features.TRAITS)) for place, traits in enumerate(people)]
-    with engine.connect(memory_limit="2GB", threads=2) as duck:
-        engine.load(duck, rows)
-        frozen = training.train(duck)
+    linkage.train(workspace_id=source.workspace_id, seed=training.SEED, now=harness.NOW)
     with gate.permit(Purpose.IDENTITY, workspace_id=source.workspace_id):
-        return LinkageModel.objects.create(
-            workspace_id=source.workspace_id, version=1, settings=dict(frozen.settings), metadata=dict(frozen.metadata),
-            frequencies={column: dict(known) for column, known in frozen.frequencies.items()},
-        )  # fmt: skip
+        return registry.model_of(source.workspace_id, 1)
 
 
 def _come(source: "Source", first: int, last: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
+from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.base import ServerBindingCursor
 
@@ -57,15 +58,18 @@ def _planning(statement: str) -> Iterator[None]:
 
 
 @contextmanager
-def prepared() -> Iterator[None]:
+def for_few(is_few: bool) -> Iterator[None]:  # noqa: FBT001  # the whole question
     """Statements are planned once for a connection: for one record to plan them takes longer than to carry them out.
 
-    Not for many: a plan that serves any parameters takes them for few. Parameters are sent beside the statement.
+    Not for many: a plan that serves any parameters takes them for few.
     """
     raw = connection.connection
-    factory, threshold = raw.cursor_factory, raw.prepare_threshold
+    if not is_few or not settings.DATABASE_PREPARED_STATEMENTS or raw.prepare_threshold is not None:
+        yield
+        return
+    factory = raw.cursor_factory
     raw.cursor_factory, raw.prepare_threshold = ServerBindingCursor, 0
     try:
         yield
     finally:
-        raw.cursor_factory, raw.prepare_threshold = factory, threshold
+        raw.cursor_factory, raw.prepare_threshold = factory, None

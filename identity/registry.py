@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
@@ -57,13 +58,13 @@ def active_model(workspace_id: int) -> LinkageModel | None:
 def current_index(workspace_id: int) -> BlockingIndex | None:
     """None where no model links, or none of the keys is of the active one."""
     activations = ModelActivation.objects.filter(workspace_id=workspace_id).order_by("-pk")
-    active = activations.values_list("model_id", flat=True).first() or _newest(workspace_id)
-    return BlockingIndex.objects.filter(workspace_id=workspace_id, model_id=active).first() if active else None
+    active = Coalesce(_key_of_first(activations, "model"), _key_of_first(models_of(workspace_id), "pk"))
+    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=active).first()
 
 
-def _newest(workspace_id: int) -> int | None:
-    """Its key alone: a model holds the frequencies of all values, and an arrival asks which one links, no more."""
-    return models_of(workspace_id).values_list("pk", flat=True).first()
+def _key_of_first(rows: QuerySet[Any], name: str) -> Subquery:
+    """A model holds the frequencies of all values; to ask which one links reads none of them."""
+    return Subquery(rows.values(name)[:1])
 
 
 def models_of(workspace_id: int) -> QuerySet[LinkageModel]:

@@ -87,22 +87,24 @@ def _salt(workspace_id: int) -> str:
 
 # -- keys -----------------------------------------------------------------------------------------------------------
 
-_FORGET_KEYS: Final = """
-DELETE FROM blocking_key WHERE identifier_id = ANY(%(ids)s::bigint[])
-AND (key, identifier_id) NOT IN (SELECT * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]))
-"""
 _KEEP_KEYS: Final = """
 INSERT INTO blocking_key (workspace_id, key, identifier_id)
 SELECT %(workspace)s, * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]) ON CONFLICT DO NOTHING
 """
+_REPLACE_KEYS: Final = f"""
+WITH forgotten AS (
+    DELETE FROM blocking_key WHERE identifier_id = ANY(%(ids)s::bigint[])
+    AND (key, identifier_id) NOT IN (SELECT * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]))
+)
+{_KEEP_KEYS}
+"""  # noqa: S608  # our own constant
 
 
 def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
     """Of (record, key). What is unchanged is not written."""
     given = {**_of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
     with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_FORGET_KEYS, given)
-        cursor.execute(_KEEP_KEYS, given)
+        cursor.execute(_REPLACE_KEYS, given)
 
 
 def _of_keys(keys: Collection[tuple[int, int]]) -> dict[str, Any]:
