@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db import connection
+from django.db.models import QuerySet
 
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
@@ -55,16 +55,22 @@ def active_model(workspace_id: int) -> LinkageModel | None:
     return latest.model if latest else models_of(workspace_id).first()
 
 
+# Asked for each arrival: of the models no more than the keys, for each holds the frequencies of all its values.
+_CURRENT_INDEX: Final = """
+SELECT model_id, is_day_first, built_at FROM core.blocking_index
+WHERE workspace_id = %(workspace)s AND model_id = COALESCE(
+    (SELECT model_id FROM core.model_activation WHERE workspace_id = %(workspace)s ORDER BY id DESC LIMIT 1),
+    (SELECT id FROM core.linkage_model WHERE workspace_id = %(workspace)s ORDER BY version DESC LIMIT 1)
+)
+"""
+
+
 def current_index(workspace_id: int) -> BlockingIndex | None:
     """None where no model links, or none of the keys is of the active one."""
-    activations = ModelActivation.objects.filter(workspace_id=workspace_id).order_by("-pk")
-    active = Coalesce(_key_of_first(activations, "model"), _key_of_first(models_of(workspace_id), "pk"))
-    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=active).first()
-
-
-def _key_of_first(rows: QuerySet[Any], name: str) -> Subquery:
-    """A model holds the frequencies of all values; to ask which one links reads none of them."""
-    return Subquery(rows.values(name)[:1])
+    with connection.cursor() as cursor:
+        cursor.execute(_CURRENT_INDEX, {"workspace": workspace_id})
+        found = cursor.fetchone()
+    return BlockingIndex(workspace_id, *found) if found else None
 
 
 def models_of(workspace_id: int) -> QuerySet[LinkageModel]:

@@ -38,12 +38,13 @@ def _compare_and_link(
     from identity.live import comparing, index  # noqa: PLC0415  # DuckDB and Splink, which no web server needs, nor most workers
 
     origin = decisions.origin_of(workspace_id=permit.workspace_id, model_id=current.model_id, now=now)
-    compared = comparing.compare(permit, current, changed, queries.rules_of(permit.workspace_id))
+    rules = queries.rules_of(permit.workspace_id)
+    compared = comparing.compare(permit, current, changed, rules)
     scored, upper = compared.scored, index.upper_threshold(current)
     alike = [pair for pair in scored if pair[2] >= upper]
     ends = decisions.retract_outdated(changed, alike, origin) if compared.is_known else set()
     ends |= decisions.judge(changed, alike, origin)
-    touched = services.link(permit, {**dict.fromkeys(ends, Cause.LEARNT), **subjects}, now=now)
+    touched = services.link(permit, {**dict.fromkeys(ends, Cause.LEARNT), **subjects}, now=now, rules=rules)
     if compared.is_known:
         decisions.forget_asked(changed, scored, origin)
     decisions.ask(changed, scored, origin)

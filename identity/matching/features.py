@@ -83,7 +83,7 @@ def _listed(words: tuple[str, ...]) -> str:
 
 # Macros, so that each rule of cleaning is written once. A macro repeats its argument wherever it stands, so those that
 # name it twice are given columns only: the query below goes in steps for that.
-MACROS: Final = (
+_MACROS: Final = (
     r"""CREATE OR REPLACE MACRO words_of(words) AS
         NULLIF(trim(regexp_replace(lower(strip_accents(words)), '[^\p{L}\p{N}]+', ' ', 'g')), '')""",
     f"CREATE OR REPLACE MACRO said(words) AS CASE WHEN words NOT IN ({_listed(PLACEHOLDERS)}) THEN words END",
@@ -225,12 +225,17 @@ def clean(connection: DuckDBPyConnection) -> None:
 
 def learn_macros(connection: DuckDBPyConnection) -> None:
     """And the table of nicknames, which is joined: a lookup for each row would cost more."""
-    for macro in MACROS:
+    for macro in _MACROS:
         connection.execute(macro)
     connection.execute(
         "CREATE OR REPLACE TABLE nickname AS SELECT unnest($names) AS name, unnest($roots) AS root",
         {"names": list(_ROOTS), "roots": list(_ROOTS.values())},
     )
+
+
+def macros() -> tuple[str, ...]:
+    """What `cleaning` calls by name, each as the statement that teaches it."""
+    return _MACROS
 
 
 def says_day_first(connection: DuckDBPyConnection) -> bool:

@@ -92,7 +92,7 @@ class _Weighing:
         self.columns = [column for column in columns if named & {f"{column}_l", f"{column}_r"}]
         self._left = [f"{column}_l" for column in self.columns]
         self._right = [f"{column}_r" for column in self.columns]
-        reader, known = Reader(), {*self._left, *self._right}
+        reader, known = Reader(features.macros()), {*self._left, *self._right}
         self._condition = reader.function(condition, known)
         self._made = [*_named(levels, reader, known), *_named(parts, reader, known)]
         self._weight = reader.function(weighing.weight_sql(settings), known)
@@ -114,7 +114,7 @@ class _Weighing:
 def _cleaning(is_day_first: bool, wanted: frozenset[str]) -> list[Step]:  # noqa: FBT001  # a key of the cache
     lookups = {"nickname": Lookup("name", "root", nicknames.roots())}
     query = features.cleaning(is_day_first=is_day_first)
-    return queries.steps(query, engine.RAW.names, Reader(features.MACROS), lookups, wanted)
+    return queries.steps(query, engine.RAW.names, Reader(features.macros()), lookups, wanted)
 
 
 def _read_key(key: blocking.Key) -> tuple[blocking.Key, list[Function]]:

@@ -5,9 +5,11 @@ A column `c` of table `t` is called `t.c`; of the two records of a pair, `l.c` i
 
 import math
 import operator
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import sqlglot
@@ -34,10 +36,8 @@ class Reader:
             self._learn(sqlglot.parse_one(macro, dialect=DIALECT))
 
     def _learn(self, macro: exp.Expr) -> None:
-        """A macro names nothing but its own parameters."""
-        parameters = [one.name.lower() for one in macro.this.expressions]
-        made = _Macro(parameters, macro.expression, self.function(macro.expression, parameters))
-        self._macros[macro.this.this.name.lower()] = made
+        name = macro.this.this.name.lower()
+        self._macros[name] = _Macro([one.name.lower() for one in macro.this.expressions], macro.expression)
 
     def function(self, expression: exp.Expr | str, columns: Collection[str]) -> Function:
         parsed = sqlglot.parse_one(expression, dialect=DIALECT) if isinstance(expression, str) else expression
@@ -46,13 +46,16 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Macro:
+    """It names nothing but its own parameters."""
+
     parameters: Sequence[str]
     body: exp.Expr
-    function: Function
 
     def with_arguments(self, arguments: Sequence[exp.Expr]) -> exp.Expr | None:
         """Written out, where nothing would be computed twice."""
         given = dict(zip(self.parameters, arguments, strict=True))
+        if any(self.body.find_all(exp.Lambda)):
+            return None  # what it is given could have the name of a lambda's parameter
         named = Counter(name_of(column) for column in self.body.find_all(exp.Column))
         if any(named[name] > 1 and not isinstance(one, _SIMPLE) for name, one in given.items()):
             return None
@@ -146,8 +149,14 @@ class _Reading:
         return lambda row: None if (value := one(row)) == other(row) else value
 
     def greatest(self, node: exp.Expr) -> Function:
+        return self.most(node, max)
+
+    def least(self, node: exp.Expr) -> Function:
+        return self.most(node, min)
+
+    def most(self, node: exp.Expr, of: Callable[..., Any]) -> Function:
         parts = [self.read(one) for one in (node.this, *node.expressions)]
-        return lambda row: max((value for part in parts if (value := part(row)) is not None), default=None)
+        return lambda row: of((value for part in parts if (value := part(row)) is not None), default=None)
 
     # -- texts and lists --------------------------------------------------------------------------------------------
 
@@ -180,15 +189,23 @@ class _Reading:
         return _strict(lambda things: functions.item(things, place), [self.read(node.this)])
 
     def transform(self, node: exp.Expr) -> Function:
-        (parameter,) = node.expression.expressions
-        things, name = self.read(node.this), parameter.name.lower()
-        body = _Reading(self._columns | {name}, self._macros).read(node.expression.this)
+        things, name, body = self.over_list(node)
         return lambda row: _mapped(things(row), lambda one: body({**row, name: one}))
+
+    def filter(self, node: exp.Expr) -> Function:
+        things, name, body = self.over_list(node)
+        return lambda row: _filtered(things(row), lambda one: body({**row, name: one}))
+
+    def over_list(self, node: exp.Expr) -> tuple[Function, str, Function]:
+        """The list, what each thing in it is called, and what is asked of it."""
+        (parameter,) = node.expression.expressions
+        name = parameter.name.lower()
+        body = _Reading(self._columns | {name}, self._macros).read(node.expression.this)
+        return self.read(node.this), name, body
 
     def likeness(self, node: exp.Expr) -> Function:
         """Asked for more than once of a pair: what was found is kept in the row."""
-        one, other = self.read(node.this), self.read(node.expression)
-        return _remembered(_strict(functions.jaro_winkler, [one, other]), node.sql(dialect=DIALECT))
+        return _remembered(_strict(_LIKENESSES[type(node)], [self.read(one) for one in _arguments(node)]), node.sql(dialect=DIALECT))
 
     def called(self, node: exp.Expr) -> Function:
         name = node.name.lower()
@@ -207,7 +224,8 @@ class _Reading:
         inline = macro.with_arguments(given)
         if inline is not None:
             return self.read(inline)
-        return _calling(macro.function, macro.parameters, [self.read(one) for one in given])
+        body = _Reading(frozenset(macro.parameters), self._macros).read(macro.body)
+        return _calling(body, macro.parameters, [self.read(one) for one in given])
 
     # -- regular expressions ----------------------------------------------------------------------------------------
 
@@ -220,6 +238,8 @@ class _Reading:
         return _strict(lambda text: functions.extracted_all(text, pattern, group), [self.read(node.this)])
 
     def matches(self, node: exp.Expr) -> Function:
+        if not isinstance(node.expression, exp.Literal):
+            return _strict(_matches, [self.read(node.this), self.read(node.expression)])
         pattern = _pattern(node)
         return _strict(lambda text: pattern.of(text).search(text) is not None, [self.read(node.this)])
 
@@ -244,7 +264,8 @@ def constant(node: exp.Expr) -> Any:  # noqa: ANN401  # whatever stands in the S
     if isinstance(node, exp.Neg):
         return -constant(node.this)
     if isinstance(node, (exp.Literal, exp.Boolean, exp.Null)):
-        return node.to_py()
+        value = node.to_py()
+        return float(value) if isinstance(value, Decimal) else value
     raise UnknownSQLError(node.sql(dialect=DIALECT))
 
 
@@ -255,6 +276,14 @@ def _pattern(node: exp.Expr) -> Pattern:
     except UnknownPatternError as error:
         raise UnknownSQLError(node.sql(dialect=DIALECT)) from error
     return pattern
+
+
+def _matches(text: str, source: str) -> bool:
+    """With a pattern that is made of another text, and so is known only now."""
+    try:
+        return Pattern(source).of(text).search(text) is not None
+    except (UnknownPatternError, re.error) as error:
+        raise UnknownSQLError("regexp_matches") from error
 
 
 def _arguments(node: exp.Expr) -> list[exp.Expr]:
@@ -378,6 +407,10 @@ def _mapped(things: Sequence[Any] | None, function: Callable[[Any], Any]) -> lis
     return None if things is None else [function(one) for one in things]
 
 
+def _filtered(things: Sequence[Any] | None, is_kept: Callable[[Any], Any]) -> list[Any] | None:
+    return None if things is None else [one for one in things if is_kept(one)]
+
+
 def _nothing(_: Row) -> None:
     return None
 
@@ -388,6 +421,10 @@ def _text(value: Any) -> str:  # noqa: ANN401  # what is to be written is checke
     return value
 
 
+_LIKENESSES: Final[Mapping[type[exp.Expr], Callable[[str, str], float]]] = {
+    exp.JarowinklerSimilarity: functions.jaro_winkler,
+    exp.Levenshtein: functions.levenshtein,
+}
 _CASTS: Final[Mapping[tuple[type[exp.Expr], str], Callable[[Any], Any]]] = {
     (exp.Cast, "DOUBLE"): float,
     (exp.Cast, "TEXT"): _text,
@@ -402,6 +439,7 @@ _PLAIN: Final[Mapping[type[exp.Expr], Callable[..., Any]]] = {
     exp.Add: operator.add,
     exp.Sub: operator.sub,
     exp.Mul: operator.mul,
+    exp.Div: operator.truediv,
     exp.DPipe: operator.add,
     exp.Not: operator.not_,
     exp.Neg: operator.neg,
@@ -415,17 +453,22 @@ _PLAIN: Final[Mapping[type[exp.Expr], Callable[..., Any]]] = {
     exp.Right: functions.right,
     exp.Substring: functions.substring,
     exp.Pad: functions.padded_left,
-    exp.Split: str.split,
+    exp.Split: functions.split,
+    exp.Unicode: functions.first_place,
     exp.SplitPart: functions.split_part,
     exp.StartsWith: str.startswith,
     exp.Contains: operator.contains,
     exp.ArrayDistinct: functions.distinct,
     exp.ArrayConcat: operator.add,
+    exp.ArrayContains: operator.contains,
+    exp.ArrayToString: functions.written_together,
 }
 _NAMED: Final[Mapping[str, Callable[..., Any]]] = {
     "strip_accents": letters.strip_accents,
     "damerau_levenshtein": functions.damerau_levenshtein,
+    "jaro_similarity": functions.jaro,
     "list_intersect": functions.in_common,
+    "strlen": functions.bytes_of,
 }
 _SPECIAL: Final[Mapping[type[exp.Expr], Callable[[_Reading, exp.Expr], Function]]] = {
     exp.Column: _Reading.column,
@@ -446,12 +489,15 @@ _SPECIAL: Final[Mapping[type[exp.Expr], Callable[[_Reading, exp.Expr], Function]
     exp.Coalesce: _Reading.coalesce,
     exp.Nullif: _Reading.nullif,
     exp.Greatest: _Reading.greatest,
+    exp.Least: _Reading.least,
     exp.Replace: _Reading.replace,
     exp.Translate: _Reading.translate,
     exp.ConcatWs: _Reading.spaced,
     exp.Bracket: _Reading.bracket,
     exp.Transform: _Reading.transform,
+    exp.ArrayFilter: _Reading.filter,
     exp.JarowinklerSimilarity: _Reading.likeness,
+    exp.Levenshtein: _Reading.likeness,
     exp.Anonymous: _Reading.called,
     exp.RegexpExtract: _Reading.extract,
     exp.RegexpExtractAll: _Reading.extract_all,

@@ -42,9 +42,24 @@ def padded_left(text: str, length: int, filler: str) -> str:
     return text[:length] if len(text) >= length else (filler * length)[: length - len(text)] + text
 
 
+def split(text: str, separator: str) -> list[str]:
+    return text.split(separator) if separator else list(text)
+
+
+def bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def first_place(text: str) -> int:
+    """Of the first letter among all letters that there are; -1 where there is none."""
+    return ord(text[0]) if text else -1
+
+
 def split_part(text: str, separator: str, place: int) -> str:
+    """`place` counts from one; from the end, where it is negative."""
     parts = text.split(separator)
-    return parts[place - 1] if place <= len(parts) else ""
+    at = place - 1 if place > 0 else len(parts) + place
+    return parts[at] if 0 <= at < len(parts) else ""
 
 
 def replaced_text(text: str, old: str, new: str) -> str:
@@ -54,6 +69,10 @@ def replaced_text(text: str, old: str, new: str) -> str:
 def item(things: Sequence[Any], place: int) -> Any:  # noqa: ANN401  # of a list of anything
     """`place` counts from nought."""
     return things[place] if place < len(things) else None
+
+
+def written_together(texts: Sequence[str | None], separator: str) -> str:
+    return separator.join(text for text in texts if text is not None)
 
 
 def joined(texts: Sequence[str | None], separator: str) -> str | None:
@@ -99,14 +118,16 @@ def jaro_winkler(one: str, other: str) -> float:
     return alike + prefix * _PREFIX_WEIGHT * (1.0 - alike)
 
 
+def jaro(one: str, other: str) -> float:
+    return _jaro(_bytes(one), _bytes(other))
+
+
 def _bytes(text: str) -> str:
     """A character for each byte."""
     return text if text.isascii() else text.encode().decode("latin-1")
 
 
 def _jaro(one: str, other: str) -> float:
-    if not one and not other:
-        return 1.0
     mine, theirs = _matching(one, other)
     if not mine:
         return 0.0
@@ -140,6 +161,18 @@ def _common_prefix(one: str, other: str) -> int:
         if mine != theirs:
             return place
     return min(len(one), len(other))
+
+
+def levenshtein(one: str, other: str) -> int:
+    """Insertions, deletions and substitutions."""
+    left, right = _bytes(one), _bytes(other)
+    above = list(range(len(right) + 1))
+    for row, mine in enumerate(left, start=1):
+        current = [row]
+        for column, theirs in enumerate(right):
+            current.append(min(above[column] + (mine != theirs), above[column + 1] + 1, current[column] + 1))
+        above = current
+    return above[-1]
 
 
 def damerau_levenshtein(one: str, other: str) -> int:
