@@ -53,14 +53,15 @@ class SameIdentifierError(TesseraError):
 def link(
     permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: datetime, rules: queries.Rules | None = None
 ) -> Mapping[int, Cause]:
-    """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now. `rules`
-    are those of the workspace, where they are known already.
+    """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now. Who
+    gives `rules`, those of the workspace, has taken its turn.
 
     An identifier that was only seen again (`Cause.EVENT`) is still whose it was: its event goes on to that profile.
     """
     anew = {one: cause for one, cause in subjects.items() if cause is not Cause.EVENT}
     seen = {one: cause for one, cause in subjects.items() if cause is Cause.EVENT}
-    golden.take_turn(permit)
+    if rules is None:
+        golden.take_turn(permit)
     resolved = _resolve(permit, anew, rules or queries.rules_of(permit.workspace_id), now) if anew else {}
     return {**(_profiles_touched(seen) if seen else {}), **resolved}
 

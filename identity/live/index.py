@@ -70,9 +70,7 @@ def _few(workspace_id: int, model_id: int, is_day_first: bool) -> FewRecords | N
 @lru_cache(maxsize=_MODELS_AT_HAND)
 def _many(workspace_id: int, model_id: int, is_day_first: bool) -> CompiledModel:  # noqa: FBT001  # a key of the cache
     limit = settings.DUCKDB_MEMORY_LIMIT
-    return CompiledModel(
-        _frozen(model_id), is_day_first=is_day_first, salt=_salt(workspace_id), memory_limit=limit
-    )
+    return CompiledModel(_frozen(model_id), is_day_first=is_day_first, salt=_salt(workspace_id), memory_limit=limit)
 
 
 @lru_cache(maxsize=_MODELS_AT_HAND)

@@ -24,7 +24,7 @@ DIALECT: Final = "duckdb"
 
 
 class UnknownSQLError(ValueError):
-    """This expression is not known here: let DuckDB compute it."""
+    """The expression is not known here: let DuckDB compute it."""
 
 
 class Reader:
@@ -205,7 +205,9 @@ class _Reading:
 
     def likeness(self, node: exp.Expr) -> Function:
         """Asked for more than once of a pair: what was found is kept in the row."""
-        return _remembered(_strict(_LIKENESSES[type(node)], [self.read(one) for one in _arguments(node)]), node.sql(dialect=DIALECT))
+        return _remembered(
+            _strict(_LIKENESSES[type(node)], [self.read(one) for one in _arguments(node)]), node.sql(dialect=DIALECT)
+        )
 
     def called(self, node: exp.Expr) -> Function:
         name = node.name.lower()
@@ -289,7 +291,7 @@ def _matches(text: str, source: str) -> bool:
 def _arguments(node: exp.Expr) -> list[exp.Expr]:
     """In the order in which a function is given them."""
     found = [node.args.get(name) for name in node.arg_types]
-    return [one for one in found if isinstance(one, exp.Expr)]
+    return [one for some in found for one in (some if isinstance(some, list) else [some]) if isinstance(one, exp.Expr)]
 
 
 # -- functions made of functions --------------------------------------------------------------------------------------
@@ -299,7 +301,7 @@ def _strict(function: Callable[..., Any], arguments: Sequence[Function]) -> Func
     """NULL where any argument is."""
     if len(arguments) == 1:
         return _of_one(function, *arguments)
-    if len(arguments) == 2:  # noqa: PLR2004  # nearly all have one or two
+    if len(arguments) == 2:  # nearly all have one or two
         return _of_two(function, *arguments)
 
     def of_many(row: Row) -> Any:  # noqa: ANN401  # the value of an expression is of any type, here and below
@@ -445,7 +447,7 @@ _PLAIN: Final[Mapping[type[exp.Expr], Callable[..., Any]]] = {
     exp.Neg: operator.neg,
     exp.Between: lambda value, low, high: low <= value <= high,
     exp.Length: len,
-    exp.Log: lambda base, value: math.log2(value) if base == 2 else math.log(value, base),  # noqa: PLR2004  # as SQL has it
+    exp.Log: lambda base, value: math.log2(value) if base == 2 else math.log(value, base),  # as SQL has it
     exp.Round: functions.rounded,
     exp.Lower: letters.lower,
     exp.Trim: letters.trim,

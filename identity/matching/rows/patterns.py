@@ -10,11 +10,11 @@ from identity.matching.rows import letters
 
 _ASCII: Final[Mapping[str, str]] = {r"\p{L}": "a-zA-Z", r"\p{N}": "0-9"}
 _SPACES: Final = r"\t\n\f\r "  # Python has one more
-_TOKEN: Final = re.compile(r"\\p\{[LN]\}|\\.|\[\^?|.", re.DOTALL)
+_PART: Final = re.compile(r"\\p\{[LN]\}|\\.|\[\^?|.", re.DOTALL)
 
 
 class UnknownPatternError(ValueError):
-    """This regular expression is not known to mean the same in Python."""
+    """Whether Python reads this regular expression as DuckDB does is not known."""
 
 
 @dataclass
@@ -41,36 +41,36 @@ class Pattern:
 
 
 def python(source: str, classes: Mapping[str, str] = _ASCII) -> str:
-    return "".join(_tokens(source, classes))
+    return "".join(_read(source, classes))
 
 
-def _tokens(source: str, classes: Mapping[str, str]) -> Iterator[str]:
+def _read(source: str, classes: Mapping[str, str]) -> Iterator[str]:
     within = False
-    for token in _TOKEN.findall(source):
-        if token.startswith("["):
-            yield token if not within else r"\["
+    for part in _PART.findall(source):
+        if part.startswith("["):
+            yield part if not within else r"\["
             within = True
-        elif token == "]":
+        elif part == "]":
             within = False
-            yield token
+            yield part
         else:
-            yield _within(token, classes) if within else _outside(token, classes)
+            yield _within(part, classes) if within else _outside(part, classes)
 
 
-def _within(token: str, classes: Mapping[str, str]) -> str:
-    if token in classes:
-        return classes[token]
-    if token in {r"\S", r"\b"} or token.startswith(r"\p"):
-        raise UnknownPatternError(token)
-    return _SPACES if token == r"\s" else token
+def _within(part: str, classes: Mapping[str, str]) -> str:
+    if part in classes:
+        return classes[part]
+    if part in {r"\S", r"\b"} or part.startswith(r"\p"):
+        raise UnknownPatternError(part)
+    return _SPACES if part == r"\s" else part
 
 
-def _outside(token: str, classes: Mapping[str, str]) -> str:
-    if token in classes:
-        return f"[{classes[token]}]"
-    if token.startswith("\\") and token[1].isalnum() and token not in _ALIKE:
-        raise UnknownPatternError(token)
-    return _OUTSIDE.get(token, token)
+def _outside(part: str, classes: Mapping[str, str]) -> str:
+    if part in classes:
+        return f"[{classes[part]}]"
+    if part.startswith("\\") and part[1].isalnum() and part not in _ALIKE:
+        raise UnknownPatternError(part)
+    return _OUTSIDE.get(part, part)
 
 
 _OUTSIDE: Final[Mapping[str, str]] = {r"\s": f"[{_SPACES}]", r"\S": f"[^{_SPACES}]", "$": r"\Z"}
