@@ -74,7 +74,7 @@ _REFRESH = f"WITH {_CANDIDATES} {_BY_DEFAULT} {_KEEP}"
 _REFRESH_BY_RULE = f"WITH {_CANDIDATES} {_BY_RULE} {_KEEP}"
 
 # Row-level security shows the rules of the workspace alone.
-_IDENTIFIERS_AND_RULES = f"SELECT ARRAY({_IDENTIFIERS}), EXISTS (SELECT FROM survivorship_rule)"
+_IDENTIFIERS_AND_RULES = f"SELECT ARRAY({_IDENTIFIERS}), EXISTS (SELECT FROM survivorship_rule)"  # noqa: S608  # our own constant
 
 # The traits that would not be what they are, of all that the rules of a workspace are about.
 _WOULD_CHANGE = f"""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from django.db import connection
 from django.db.models import QuerySet
 
@@ -17,6 +18,8 @@ from cdp.models import User
 from cdp.models.tenancy import workspace_scope
 from identity.matching.drift import Shift, drift, weights_of
 from identity.models import BlockingIndex, LinkageModel, ModelActivation
+
+log = structlog.get_logger()
 
 QUALITY: Final = ("thresholds", "untrained", "precision", "recall", "converged")  # of the metadata, where it says so
 
@@ -142,6 +145,25 @@ def described(workspace_id: int, version: int) -> dict[str, Any]:
 def compared(workspace_id: int, older: int, newer: int) -> Comparison:
     one, other = model_of(workspace_id, older), model_of(workspace_id, newer)
     return Comparison(older, newer, drift(one.settings, other.settings))
+
+
+def moved(model: LinkageModel) -> Comparison | None:
+    """How far the weights are from those of the version before it; None for the first one."""
+    before = models_of(model.workspace_id).filter(version__lt=model.version).defer("frequencies").first()
+    return Comparison(before.version, model.version, drift(before.settings, model.settings)) if before else None
+
+
+def watch_drift(model: LinkageModel) -> None:
+    """A trained model links nobody yet: whoever operates learns in time that it would link otherwise."""
+    compared = moved(model)
+    if compared and compared.alerts:
+        log.warning(
+            "linkage_model.drifted",
+            workspace=model.workspace_id,
+            version=compared.newer,
+            since=compared.older,
+            weights=len(compared.alerts),
+        )
 
 
 def chart(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,9 +5,10 @@ import json
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
@@ -20,7 +21,7 @@ from identity import records as bulk
 from identity import services as identity
 from identity import training as identity_training
 from identity.live import index, records, stage
-from identity.matching import engine, features, scoring, training
+from identity.matching import engine, features, few, scoring, training
 from identity.models import BlockingIndex, BlockingKey, Judgement, LinkageModel, ReviewPair
 from tests.factories import SourceFactory, febrl, say
 
@@ -252,6 +253,44 @@ def test_arrival__whose_key_too_many_share__is_left_to_the_batch(workspace, one_
     result = resolve(workspace, now)
 
     assert result["judgements"] == len(judged()) == 1
+
+
+def test_arrival__with_more_candidates_than_a_few__is_weighed_by_duckdb_alike(
+    workspace, one_and_other, monkeypatch, now
+):
+    monkeypatch.setattr(index, "FEW", 1)
+
+    arrive(workspace, [one_and_other[1]], now)
+    by_duckdb = judged()
+    monkeypatch.setattr(index, "FEW", 150)
+    arrive(workspace, [one_and_other[1]], now)
+
+    assert list(by_duckdb) == [tuple(one.pk for one in one_and_other)]
+    assert judged() == by_duckdb
+    assert Judgement.objects.count() == 1
+
+
+def test_arrival__with_a_model_that_only_duckdb_understands__is_linked_too(workspace, one_and_other, monkeypatch, now):
+    monkeypatch.setattr(features, "macros", lambda: ())
+    index._few.cache_clear()
+    few._cleaning.cache_clear()
+
+    with capture_logs() as logs:
+        arrive(workspace, [one_and_other[1]], now)
+
+    index._few.cache_clear()
+    assert len(judged()) == 1
+    assert [one["event"] for one in logs if one["log_level"] == "warning"] == ["model.not_read"]
+
+
+def test_arrival__behind_a_pooler_that_keeps_no_plans__is_linked_too(workspace, one_and_other, settings, now):
+    settings.DATABASE_PREPARED_STATEMENTS = False
+    before = connection.connection.cursor_factory
+
+    arrive(workspace, [one_and_other[1]], now)
+
+    assert len(judged()) == 1
+    assert connection.connection.cursor_factory is before
 
 
 def test_index__without_a_model__says_what_to_do(workspace, now):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from structlog.testing import capture_logs
 
 from cdp import rehearsal, retrospect
 from cdp.kernel.purposes import Purpose
@@ -226,6 +227,24 @@ def test_activate__an_earlier_version__rolls_back_and_a_training_changes_nothing
 
     assert registry.active_model(workspace.pk) == first
     assert ModelActivation.objects.count() == 2
+
+
+def test_training__a_model_that_weighs_otherwise__is_warned_of(workspace, model):
+    levels = [{"label_for_charts": "same", "m_probability": 0.9, "u_probability": u} for u in (0.9, 0.01)]
+    made = [
+        LinkageModel.objects.create(
+            workspace=workspace, version=10 + number, frequencies={}, metadata={},
+            settings={"comparisons": [{"output_column_name": "surname", "comparison_levels": [level]}]},
+        )
+        for number, level in enumerate(levels)
+    ]  # fmt: skip
+
+    with capture_logs() as logs:
+        registry.watch_drift(made[1])
+
+    (warned,) = logs
+    assert (warned["event"], warned["log_level"]) == ("linkage_model.drifted", "warning")
+    assert (warned["workspace"], warned["version"], warned["since"], warned["weights"]) == (workspace.pk, 11, 10, 1)
 
 
 def test_activate__an_unknown_version__is_refused(workspace, model, now):
