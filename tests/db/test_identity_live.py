@@ -8,7 +8,6 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
@@ -270,17 +269,18 @@ def test_arrival__with_more_candidates_than_a_few__is_weighed_by_duckdb_alike(
     assert Judgement.objects.count() == 1
 
 
-def test_arrival__with_a_model_that_only_duckdb_understands__is_linked_too(workspace, one_and_other, monkeypatch, now):
+def test_arrival__with_a_model_that_only_duckdb_understands__is_linked_too(
+    workspace, one_and_other, monkeypatch, now, log
+):
     monkeypatch.setattr(features, "macros", lambda: ())
     index._few.cache_clear()
     few._cleaning.cache_clear()
 
-    with capture_logs() as logs:
-        arrive(workspace, [one_and_other[1]], now)
+    arrive(workspace, [one_and_other[1]], now)
 
     index._few.cache_clear()
     assert len(judged()) == 1
-    assert [one["event"] for one in logs if one["log_level"] == "warning"] == ["model.not_read"]
+    assert log.has("model.not_read", level="warning", workspace=workspace.pk)
 
 
 def test_arrival__behind_a_pooler_that_keeps_no_plans__is_linked_too(workspace, one_and_other, settings, now):

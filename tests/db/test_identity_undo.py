@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from structlog.testing import capture_logs
 
 from cdp import rehearsal, retrospect
 from cdp.kernel.purposes import Purpose
@@ -229,7 +228,7 @@ def test_activate__an_earlier_version__rolls_back_and_a_training_changes_nothing
     assert ModelActivation.objects.count() == 2
 
 
-def test_training__a_model_that_weighs_otherwise__is_warned_of(workspace, model):
+def test_training__a_model_that_weighs_otherwise__is_warned_of(workspace, model, log):
     levels = [{"label_for_charts": "same", "m_probability": 0.9, "u_probability": u} for u in (0.9, 0.01)]
     made = [
         LinkageModel.objects.create(
@@ -239,12 +238,10 @@ def test_training__a_model_that_weighs_otherwise__is_warned_of(workspace, model)
         for number, level in enumerate(levels)
     ]  # fmt: skip
 
-    with capture_logs() as logs:
-        registry.watch_drift(made[1])
+    registry.watch_drift(made[1])
 
-    (warned,) = logs
-    assert (warned["event"], warned["log_level"]) == ("linkage_model.drifted", "warning")
-    assert (warned["workspace"], warned["version"], warned["since"], warned["weights"]) == (workspace.pk, 11, 10, 1)
+    told = {"workspace": workspace.pk, "version": 11, "since": 10, "weights": 1}
+    assert log.has("linkage_model.drifted", level="warning", **told)
 
 
 def test_activate__an_unknown_version__is_refused(workspace, model, now):

@@ -188,6 +188,11 @@ class _Reading:
         place = constant(asked)
         return _strict(lambda things: functions.item(things, place), [self.read(node.this)])
 
+    def concatenated(self, node: exp.Expr) -> Function:
+        """Of lists. NULL is an empty one here, unless there is no other."""
+        lists = [self.read(one) for one in _arguments(node)]
+        return lambda row: _concatenated([one(row) for one in lists])
+
     def transform(self, node: exp.Expr) -> Function:
         things, name, body = self.over_list(node)
         return lambda row: _mapped(things(row), lambda one: body({**row, name: one}))
@@ -405,6 +410,10 @@ def _replacing(pairs: Sequence[tuple[str, str]]) -> Callable[[str], str]:
     return replacing
 
 
+def _concatenated(lists: Sequence[list[Any] | None]) -> list[Any] | None:
+    return None if all(one is None for one in lists) else [thing for one in lists for thing in one or ()]
+
+
 def _mapped(things: Sequence[Any] | None, function: Callable[[Any], Any]) -> list[Any] | None:
     return None if things is None else [function(one) for one in things]
 
@@ -461,7 +470,6 @@ _PLAIN: Final[Mapping[type[exp.Expr], Callable[..., Any]]] = {
     exp.StartsWith: str.startswith,
     exp.Contains: operator.contains,
     exp.ArrayDistinct: functions.distinct,
-    exp.ArrayConcat: operator.add,
     exp.ArrayContains: operator.contains,
     exp.ArrayToString: functions.written_together,
 }
@@ -496,6 +504,7 @@ _SPECIAL: Final[Mapping[type[exp.Expr], Callable[[_Reading, exp.Expr], Function]
     exp.Translate: _Reading.translate,
     exp.ConcatWs: _Reading.spaced,
     exp.Bracket: _Reading.bracket,
+    exp.ArrayConcat: _Reading.concatenated,
     exp.Transform: _Reading.transform,
     exp.ArrayFilter: _Reading.filter,
     exp.JarowinklerSimilarity: _Reading.likeness,
