@@ -189,9 +189,9 @@ class _Reading:
         return _strict(lambda things: functions.item(things, place), [self.read(node.this)])
 
     def concatenated(self, node: exp.Expr) -> Function:
-        """Of lists. NULL is an empty one here, unless there is no other."""
+        """Of lists. NULL is an empty one here."""
         lists = [self.read(one) for one in _arguments(node)]
-        return lambda row: _concatenated([one(row) for one in lists])
+        return lambda row: [thing for one in lists for thing in one(row) or ()]
 
     def transform(self, node: exp.Expr) -> Function:
         things, name, body = self.over_list(node)
@@ -408,10 +408,6 @@ def _replacing(pairs: Sequence[tuple[str, str]]) -> Callable[[str], str]:
         return text
 
     return replacing
-
-
-def _concatenated(lists: Sequence[list[Any] | None]) -> list[Any] | None:
-    return None if all(one is None for one in lists) else [thing for one in lists for thing in one or ()]
 
 
 def _mapped(things: Sequence[Any] | None, function: Callable[[Any], Any]) -> list[Any] | None:
