@@ -19,12 +19,12 @@ def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: dateti
     """As `services.link`, and before it the records among `subjects` are compared with all others, if the workspace has
     an index for its latest model.
     """
+    golden.take_turn(permit)
+    changed = [one for one, cause in subjects.items() if cause in TELLING]
+    current = registry.current_index(permit.workspace_id) if changed else None
+    if current is None:
+        return services.link(permit, subjects, now=now)
     with plans.for_few(len(subjects) <= FEW), plans.by_key():
-        golden.take_turn(permit)
-        changed = [one for one, cause in subjects.items() if cause in TELLING]
-        current = registry.current_index(permit.workspace_id) if changed else None
-        if current is None:
-            return services.link(permit, subjects, now=now)
         return _compare_and_link(permit, current, changed, subjects, now)
 
 
