@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from django.conf import settings
 from django.db import connection
-from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.postgresql.base import ServerBindingCursor  # type: ignore[attr-defined]  # the stubs do not know it
 
 # Analysed while it was empty, filled since: Postgres takes such a table for one of no rows, whatever lies in it.
 _BY_KEY = """

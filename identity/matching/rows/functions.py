@@ -1,7 +1,6 @@
 """Functions of DuckDB in Python. None of them is given NULL: that is settled before, as it is there."""
 
 import math
-import operator
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -132,7 +131,7 @@ def _jaro(one: str, other: str) -> float:
     if not mine:
         return 0.0
     common = len(mine)
-    transposed = sum(map(operator.ne, mine, theirs)) // 2
+    transposed = sum(letter != found for letter, found in zip(mine, theirs, strict=True)) // 2
     return (common / len(one) + common / len(other) + (common - transposed) / common) / 3.0
 
 
@@ -166,9 +165,9 @@ def _common_prefix(one: str, other: str) -> int:
 def levenshtein(one: str, other: str) -> int:
     """Insertions, deletions and substitutions."""
     left, right = _bytes(one), _bytes(other)
-    above = list(range(len(right) + 1))
+    above: list[int] = list(range(len(right) + 1))
     for row, mine in enumerate(left, start=1):
-        current = [row]
+        current: list[int] = [row]
         for column, theirs in enumerate(right):
             current.append(min(above[column] + (mine != theirs), above[column + 1] + 1, current[column] + 1))
         above = current
@@ -196,14 +195,15 @@ def may_be_within(one: str, other: str, most: int) -> bool:
 
 def _edits(one: str, other: str) -> int:
     width, farthest = len(other), len(one) + len(other)
-    above = [farthest, *range(width + 1)]
+    above: list[int] = [farthest, *range(width + 1)]
     table = [[farthest] * (width + 2), above]
     seen: dict[str, int] = {}
     for row, mine in enumerate(one, start=1):
         current = [farthest, row]
         matched = 0
         for column, theirs in enumerate(other, start=1):
-            before, was = seen.get(theirs, 0), matched
+            before: int = seen.get(theirs, 0)
+            was: int = matched
             if mine == theirs:
                 edits = above[column]
                 matched = column
