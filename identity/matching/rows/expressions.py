@@ -221,6 +221,8 @@ class _Reading:
         arguments = [self.read(one) for one in node.expressions]
         if name == "list_aggregate" and constant(node.expressions[1]) == "string_agg":
             return _strict(functions.joined, [arguments[0], arguments[2]])
+        if name == "list_intersect":
+            return _in_common(*arguments)
         if name not in _NAMED:
             raise UnknownSQLError(node.sql(dialect=DIALECT))
         return _strict(_NAMED[name], arguments)
@@ -410,6 +412,11 @@ def _replacing(pairs: Sequence[tuple[str, str]]) -> Callable[[str], str]:
     return replacing
 
 
+def _in_common(one: Function, other: Function) -> Function:
+    """NULL beside a list is an empty one; before it, NULL."""
+    return lambda row: None if (things := one(row)) is None else functions.in_common(things, other(row) or ())
+
+
 def _mapped(things: Sequence[Any] | None, function: Callable[[Any], Any]) -> list[Any] | None:
     return None if things is None else [function(one) for one in things]
 
@@ -473,7 +480,6 @@ _NAMED: Final[Mapping[str, Callable[..., Any]]] = {
     "strip_accents": letters.strip_accents,
     "damerau_levenshtein": functions.damerau_levenshtein,
     "jaro_similarity": functions.jaro,
-    "list_intersect": functions.in_common,
     "strlen": functions.bytes_of,
 }
 _SPECIAL: Final[Mapping[type[exp.Expr], Callable[[_Reading, exp.Expr], Function]]] = {
