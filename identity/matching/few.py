@@ -14,7 +14,8 @@ import sqlglot
 from identity.matching import blocking, engine, features, nicknames, scoring, weighing
 from identity.matching.compiled import Pair, RawRow
 from identity.matching.rows import queries
-from identity.matching.rows.expressions import DIALECT, Function, Reader, Row, columns_of
+from identity.matching.rows.combining import Function, Row
+from identity.matching.rows.expressions import DIALECT, Reader, columns_of
 from identity.matching.rows.queries import Lookup, Step
 from identity.matching.scoring import FrozenModel
 

@@ -15,11 +15,10 @@ from typing import Any, Final
 import sqlglot
 from sqlglot import exp
 
-from identity.matching.rows import functions, letters
+from identity.matching.rows import combining, functions, letters
+from identity.matching.rows.combining import Function
 from identity.matching.rows.patterns import Pattern, UnknownPatternError
 
-Row = dict[str, Any]
-Function = Callable[[Row], Any]
 DIALECT: Final = "duckdb"
 
 
@@ -79,7 +78,7 @@ class _Reading:
     def read(self, node: exp.Expr) -> Function:
         kind = type(node)
         if kind in _PLAIN:
-            return _strict(_PLAIN[kind], [self.read(argument) for argument in _arguments(node)])
+            return combining.strict(_PLAIN[kind], [self.read(argument) for argument in _arguments(node)])
         special = _SPECIAL.get(kind)
         if special is None:
             raise UnknownSQLError(node.sql(dialect=DIALECT))
@@ -104,19 +103,19 @@ class _Reading:
         made = _CASTS.get((type(node), node.args["to"].sql(dialect=DIALECT)))
         if made is None:
             raise UnknownSQLError(node.sql(dialect=DIALECT))
-        return _strict(made, [self.read(node.this)])
+        return combining.strict(made, [self.read(node.this)])
 
     # -- logic ------------------------------------------------------------------------------------------------------
 
     def conjunction(self, node: exp.Expr) -> Function:
-        return _all_of([self.read(part) for part in node.flatten()])
+        return combining.all_of([self.read(part) for part in node.flatten()])
 
     def disjunction(self, node: exp.Expr) -> Function:
-        return _any_of([self.read(part) for part in node.flatten()])
+        return combining.any_of([self.read(part) for part in node.flatten()])
 
     def within(self, node: exp.Expr) -> Function:
         values = frozenset(map(constant, node.expressions))
-        return _strict(values.__contains__, [self.read(node.this)])
+        return combining.strict(values.__contains__, [self.read(node.this)])
 
     def is_null(self, node: exp.Expr) -> Function:
         if not isinstance(node.expression, exp.Null):
@@ -128,21 +127,21 @@ class _Reading:
         """A distance is not computed where it is plain that it is beyond the bound."""
         measured, bound = node.this, self.read(node.expression)
         if not isinstance(measured, exp.Anonymous) or measured.name.lower() != "damerau_levenshtein":
-            return _strict(operator.le, [self.read(measured), bound])
-        within = _strict(functions.may_be_within, [*(self.read(one) for one in measured.expressions), bound])
-        distance = _remembered(self.called(measured), measured.sql(dialect=DIALECT))
+            return combining.strict(operator.le, [self.read(measured), bound])
+        within = combining.strict(functions.may_be_within, [*(self.read(one) for one in measured.expressions), bound])
+        distance = combining.remembered(self.called(measured), measured.sql(dialect=DIALECT))
         return lambda row: distance(row) <= bound(row) if (possible := within(row)) else possible
 
     def case(self, node: exp.Expr) -> Function:
         given = node.args.get("default")
-        default = self.read(given) if given is not None else _nothing
+        default = self.read(given) if given is not None else combining.nothing
         whens = [(one.this, self.read(one.args["true"])) for one in node.args["ifs"]]
         if node.this is None:
-            return _first_true([(self.read(condition), value) for condition, value in whens], default)
-        return _chosen(self.read(node.this), {constant(value): then for value, then in whens}, default)
+            return combining.first_true([(self.read(condition), value) for condition, value in whens], default)
+        return combining.chosen(self.read(node.this), {constant(value): then for value, then in whens}, default)
 
     def coalesce(self, node: exp.Expr) -> Function:
-        return _first_known([self.read(one) for one in (node.this, *node.expressions)])
+        return combining.first_known([self.read(one) for one in (node.this, *node.expressions)])
 
     def nullif(self, node: exp.Expr) -> Function:
         one, other = self.read(node.this), self.read(node.expression)
@@ -167,13 +166,13 @@ class _Reading:
             pairs.append((constant(node.expression), constant(node.args["replacement"])))
             node = node.this
         if not pairs:
-            return _strict(functions.replaced_text, [self.read(one) for one in _arguments(node)])
-        return _strict(_replacing(pairs[::-1]), [self.read(node)])
+            return combining.strict(functions.replaced_text, [self.read(one) for one in _arguments(node)])
+        return combining.strict(combining.replacing(pairs[::-1]), [self.read(node)])
 
     def translate(self, node: exp.Expr) -> Function:
         old, new = constant(node.args["from_"]), constant(node.args["to"])
         table = {ord(one): new[place] if place < len(new) else None for place, one in reversed([*enumerate(old)])}
-        return _strict(lambda text: text.translate(table), [self.read(node.this)])
+        return combining.strict(lambda text: text.translate(table), [self.read(node.this)])
 
     def spaced(self, node: exp.Expr) -> Function:
         separator, *texts = node.expressions
@@ -184,9 +183,9 @@ class _Reading:
         (asked,) = node.expressions
         if isinstance(asked, exp.Slice):
             first, last = constant(asked.this) - 1, constant(asked.expression)
-            return _strict(lambda text: text[first:last], [self.read(node.this)])
+            return combining.strict(lambda text: text[first:last], [self.read(node.this)])
         place = constant(asked)
-        return _strict(lambda things: functions.item(things, place), [self.read(node.this)])
+        return combining.strict(lambda things: functions.item(things, place), [self.read(node.this)])
 
     def concatenated(self, node: exp.Expr) -> Function:
         """Of lists. NULL is an empty one here."""
@@ -195,11 +194,11 @@ class _Reading:
 
     def transform(self, node: exp.Expr) -> Function:
         things, name, body = self.over_list(node)
-        return lambda row: _mapped(things(row), lambda one: body({**row, name: one}))
+        return lambda row: combining.mapped(things(row), lambda one: body({**row, name: one}))
 
     def filter(self, node: exp.Expr) -> Function:
         things, name, body = self.over_list(node)
-        return lambda row: _filtered(things(row), lambda one: body({**row, name: one}))
+        return lambda row: combining.filtered(things(row), lambda one: body({**row, name: one}))
 
     def over_list(self, node: exp.Expr) -> tuple[Function, str, Function]:
         """The list, what each thing in it is called, and what is asked of it."""
@@ -210,8 +209,9 @@ class _Reading:
 
     def likeness(self, node: exp.Expr) -> Function:
         """Asked for more than once of a pair: what was found is kept in the row."""
-        return _remembered(
-            _strict(_LIKENESSES[type(node)], [self.read(one) for one in _arguments(node)]), node.sql(dialect=DIALECT)
+        return combining.remembered(
+            combining.strict(_LIKENESSES[type(node)], [self.read(one) for one in _arguments(node)]),
+            node.sql(dialect=DIALECT),
         )
 
     def called(self, node: exp.Expr) -> Function:
@@ -220,12 +220,12 @@ class _Reading:
             return self.macro(self._macros[name], node.expressions)
         arguments = [self.read(one) for one in node.expressions]
         if name == "list_aggregate" and constant(node.expressions[1]) == "string_agg":
-            return _strict(functions.joined, [arguments[0], arguments[2]])
+            return combining.strict(functions.joined, [arguments[0], arguments[2]])
         if name == "list_intersect":
-            return _in_common(*arguments)
+            return combining.in_common(*arguments)
         if name not in _NAMED:
             raise UnknownSQLError(node.sql(dialect=DIALECT))
-        return _strict(_NAMED[name], arguments)
+        return combining.strict(_NAMED[name], arguments)
 
     def macro(self, macro: _Macro, given: Sequence[exp.Expr]) -> Function:
         if len(macro.parameters) != len(given):
@@ -234,23 +234,23 @@ class _Reading:
         if inline is not None:
             return self.read(inline)
         body = _Reading(frozenset(macro.parameters), self._macros).read(macro.body)
-        return _calling(body, macro.parameters, [self.read(one) for one in given])
+        return combining.calling(body, macro.parameters, [self.read(one) for one in given])
 
     # -- regular expressions ----------------------------------------------------------------------------------------
 
     def extract(self, node: exp.Expr) -> Function:
         pattern, group = _pattern(node), constant(node.args["group"])
-        return _strict(lambda text: functions.extracted(text, pattern, group), [self.read(node.this)])
+        return combining.strict(lambda text: functions.extracted(text, pattern, group), [self.read(node.this)])
 
     def extract_all(self, node: exp.Expr) -> Function:
         pattern, group = _pattern(node), constant(node.args["group"])
-        return _strict(lambda text: functions.extracted_all(text, pattern, group), [self.read(node.this)])
+        return combining.strict(lambda text: functions.extracted_all(text, pattern, group), [self.read(node.this)])
 
     def matches(self, node: exp.Expr) -> Function:
         if not isinstance(node.expression, exp.Literal):
-            return _strict(_matches, [self.read(node.this), self.read(node.expression)])
+            return combining.strict(_matches, [self.read(node.this), self.read(node.expression)])
         pattern = _pattern(node)
-        return _strict(lambda text: pattern.of(text).search(text) is not None, [self.read(node.this)])
+        return combining.strict(lambda text: pattern.of(text).search(text) is not None, [self.read(node.this)])
 
     def substitute(self, node: exp.Expr) -> Function:
         pattern, new = _pattern(node), constant(node.args["replacement"])
@@ -258,7 +258,7 @@ class _Reading:
         if "\\" in new or (modifiers is not None and constant(modifiers) != "g") or pattern.of("").search(""):
             raise UnknownSQLError(node.sql(dialect=DIALECT))
         most = 1 if modifiers is None else 0
-        return _strict(lambda text: functions.replaced(text, pattern, new, most), [self.read(node.this)])
+        return combining.strict(lambda text: functions.replaced(text, pattern, new, most), [self.read(node.this)])
 
 
 def name_of(node: exp.Expr) -> str:
@@ -299,134 +299,6 @@ def _arguments(node: exp.Expr) -> list[exp.Expr]:
     """In the order in which a function is given them."""
     found = [node.args.get(name) for name in node.arg_types]
     return [one for some in found for one in (some if isinstance(some, list) else [some]) if isinstance(one, exp.Expr)]
-
-
-# -- functions made of functions --------------------------------------------------------------------------------------
-
-
-def _strict(function: Callable[..., Any], arguments: Sequence[Function]) -> Function:
-    """NULL where any argument is."""
-    if len(arguments) == 1:
-        return _of_one(function, *arguments)
-    if len(arguments) == 2:  # nearly all have one or two
-        return _of_two(function, *arguments)
-
-    def of_many(row: Row) -> Any:  # noqa: ANN401  # the value of an expression is of any type, here and below
-        values = [argument(row) for argument in arguments]
-        return None if None in values else function(*values)
-
-    return of_many
-
-
-def _of_one(function: Callable[[Any], Any], argument: Function) -> Function:
-    def of_one(row: Row) -> Any:  # noqa: ANN401  # see above
-        value = argument(row)
-        return None if value is None else function(value)
-
-    return of_one
-
-
-def _of_two(function: Callable[[Any, Any], Any], one: Function, other: Function) -> Function:
-    def of_two(row: Row) -> Any:  # noqa: ANN401  # see above
-        left = one(row)
-        if left is None:
-            return None
-        right = other(row)
-        return None if right is None else function(left, right)
-
-    return of_two
-
-
-def _all_of(parts: Sequence[Function]) -> Function:
-    def all_of(row: Row) -> bool | None:
-        found: bool | None = True
-        for part in parts:
-            value = part(row)
-            if value is None:
-                found = None
-            elif not value:
-                return False
-        return found
-
-    return all_of
-
-
-def _any_of(parts: Sequence[Function]) -> Function:
-    def any_of(row: Row) -> bool | None:
-        found: bool | None = False
-        for part in parts:
-            value = part(row)
-            if value:
-                return True
-            if value is None:
-                found = None
-        return found
-
-    return any_of
-
-
-def _first_true(whens: Sequence[tuple[Function, Function]], default: Function) -> Function:
-    def first_true(row: Row) -> Any:  # noqa: ANN401  # see above
-        for condition, value in whens:
-            if condition(row):
-                return value(row)
-        return default(row)
-
-    return first_true
-
-
-def _chosen(asked: Function, values: Mapping[Any, Function], default: Function) -> Function:
-    return lambda row: values.get(asked(row), default)(row)
-
-
-def _first_known(parts: Sequence[Function]) -> Function:
-    def first_known(row: Row) -> Any:  # noqa: ANN401  # see above
-        for part in parts:
-            value = part(row)
-            if value is not None:
-                return value
-        return None
-
-    return first_known
-
-
-def _calling(body: Function, parameters: Sequence[str], arguments: Sequence[Function]) -> Function:
-    return lambda row: body({name: argument(row) for name, argument in zip(parameters, arguments, strict=True)})
-
-
-def _remembered(function: Function, name: str) -> Function:
-    def remembered(row: Row) -> Any:  # noqa: ANN401  # see above
-        if name not in row:
-            row[name] = function(row)
-        return row[name]
-
-    return remembered
-
-
-def _replacing(pairs: Sequence[tuple[str, str]]) -> Callable[[str], str]:
-    def replacing(text: str) -> str:
-        for old, new in pairs:
-            text = functions.replaced_text(text, old, new)
-        return text
-
-    return replacing
-
-
-def _in_common(one: Function, other: Function) -> Function:
-    """NULL beside a list is an empty one; before it, NULL."""
-    return lambda row: None if (things := one(row)) is None else functions.in_common(things, other(row) or ())
-
-
-def _mapped(things: Sequence[Any] | None, function: Callable[[Any], Any]) -> list[Any] | None:
-    return None if things is None else [function(one) for one in things]
-
-
-def _filtered(things: Sequence[Any] | None, is_kept: Callable[[Any], Any]) -> list[Any] | None:
-    return None if things is None else [one for one in things if is_kept(one)]
-
-
-def _nothing(_: Row) -> None:
-    return None
 
 
 def _text(value: Any) -> str:  # noqa: ANN401  # what is to be written is checked here

@@ -7,7 +7,8 @@ from typing import Final
 import sqlglot
 from sqlglot import exp
 
-from identity.matching.rows.expressions import DIALECT, Function, Reader, Row, UnknownSQLError, columns_of, name_of
+from identity.matching.rows.combining import Function, Row
+from identity.matching.rows.expressions import DIALECT, Reader, UnknownSQLError, columns_of, name_of
 
 _READ: Final = frozenset({"expressions", "from_", "joins", "with_"})  # of a SELECT; of anything else we know nothing
 
