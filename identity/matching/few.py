@@ -13,7 +13,7 @@ import sqlglot
 
 from identity.matching import blocking, engine, features, nicknames, scoring, weighing
 from identity.matching.compiled import Pair, RawRow
-from identity.matching.rows import queries
+from identity.matching.rows import letters, queries
 from identity.matching.rows.combining import Function, Row
 from identity.matching.rows.expressions import DIALECT, Reader, columns_of
 from identity.matching.rows.queries import Lookup, Step
@@ -29,6 +29,7 @@ class FewRecords:
     """
 
     def __init__(self, model: FrozenModel, *, is_day_first: bool, salt: str) -> None:
+        letters.known()  # asked now, and not while a record waits
         self._turn = threading.Lock()
         self._records: dict[int, Row] = {}
         self._frequencies = [
