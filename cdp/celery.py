@@ -86,6 +86,11 @@ app.conf.beat_schedule = {
         "schedule": 3600.0,
         "options": {"queue": "identity", "expires": 3600.0},
     },
+    "relate-people": {
+        "task": "cdp.relate_people",
+        "schedule": crontab(hour="2", minute="40"),
+        "options": {"queue": "identity", "expires": 43_200.0},
+    },
     "retain": {
         "task": "cdp.retain",
         "schedule": crontab(hour="3", minute="10"),

@@ -161,6 +161,7 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASE_PREPARED_STATEMENTS = read_flag("DATABASE_PREPARED_STATEMENTS", default=True)  # a pooler may not keep them
 DUCKDB_MEMORY_LIMIT = read_text("DUCKDB_MEMORY_LIMIT", "2GB")  # of one process that compares records
 DUCKDB_THREADS = read_number("DUCKDB_THREADS", 2)
 DUCKDB_SPILL_DIRECTORY = read_text("DUCKDB_SPILL_DIRECTORY", "")  # where personal data may lie while a run lasts
@@ -254,7 +255,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         **{name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")}
-        | {"splink": {"level": "ERROR"}},  # what it warns of, a model keeps in its metadata
+        | {"splink": {"level": "ERROR"}}  # what it warns of, a model keeps in its metadata
+        | {"sqlglot": {"level": "WARNING"}},  # it tells of each list that it counts from nought
         "django.request": {
             "level": "CRITICAL"
         },  # it logs paths, which may name a person: cdp.api.problems logs instead

@@ -16,6 +16,7 @@ from cdp.kernel.logins import RIGHTS_QUEUE
 from cdp.models import RunState, Stage
 from consent import breaches, due_requests, execution, packaging, published_heads, retention
 from consent.opendsr import calling, turns
+from identity import households
 from identity.review import opinions
 from identity.review import priority as review_queue
 
@@ -154,6 +155,16 @@ def form_opinions(**_: Any) -> None:
         except opinions.SecondOpinionMissingError:
             log.info("review.no_second_opinion", reason=opinions.SecondOpinionMissingError.code)
             return
+
+
+@shared_task(name="cdp.relate_people", acks_late=True, time_limit=3600)
+def relate_people(**_: Any) -> None:
+    """Each night: who belongs with whom, by what group calls and enrichment said since. Where nothing changed, nothing is
+    written.
+    """
+    for workspace_id in pipeline.open_workspaces():
+        told = households.relate_everybody(workspace_id=workspace_id, now=timezone.now())
+        log.info("relations.found", workspace=workspace_id, **told)
 
 
 @shared_task(name="cdp.retain", acks_late=True, time_limit=3600)

@@ -76,7 +76,8 @@ ON CONFLICT (profile_id, name) DO UPDATE SET
 _REFRESH = f"WITH {_CANDIDATES} {_BY_DEFAULT} {_KEEP}"
 _REFRESH_BY_RULE = f"WITH {_CANDIDATES} {_BY_RULE} {_KEEP}"
 
-_HAS_RULES = "SELECT EXISTS (SELECT FROM survivorship_rule)"  # row-level security shows those of the workspace alone
+# Row-level security shows the rules of the workspace alone.
+_IDENTIFIERS_AND_RULES = f"SELECT ARRAY({_IDENTIFIERS}), EXISTS (SELECT FROM survivorship_rule)"  # noqa: S608  # our own constant
 
 # The traits that would not be what they are, of all that the rules of a workspace are about.
 _WOULD_CHANGE = f"""
@@ -107,11 +108,10 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
     del permit  # the proof is the type; the transaction does the rest
     profiles = bigints(profile_ids)
     with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_IDENTIFIERS, [profiles])
-        identifiers = bigints(one for (one,) in cursor.fetchall())
-        cursor.execute(_HAS_RULES)
-        statement = _REFRESH_BY_RULE if cursor.fetchone()[0] else _REFRESH
-        cursor.execute(statement, {"profiles": profiles, "identifiers": identifiers})
+        cursor.execute(_IDENTIFIERS_AND_RULES, [profiles])
+        identifiers, has_rules = cursor.fetchone()
+        statement = _REFRESH_BY_RULE if has_rules else _REFRESH
+        cursor.execute(statement, {"profiles": profiles, "identifiers": bigints(identifiers)})
 
 
 def traits_that_would_change(profile_ids: Iterable[int], names: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -6,39 +6,70 @@ Neither depends on statistics, so the first load is as fast as the hundredth.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 
+from django.conf import settings
 from django.db import connection
+from django.db.backends.postgresql.base import ServerBindingCursor  # type: ignore[attr-defined]  # the stubs do not know it
 
 # Analysed while it was empty, filled since: Postgres takes such a table for one of no rows, whatever lies in it.
-_LOOKS_EMPTY = """
-SELECT EXISTS (
-    SELECT 1 FROM pg_class WHERE reltuples = 0 AND relpages > 0
-    AND oid IN ('core.identifier'::regclass, 'core.identifier_trait'::regclass, 'core.judgement'::regclass,
-                'core.sighting'::regclass, 'core.profile'::regclass, 'core.trait'::regclass)
-)
+_BY_KEY = """
+SELECT setting, set_config(setting, 'off', true) FROM (
+    SELECT CASE WHEN EXISTS (
+        SELECT 1 FROM pg_class WHERE reltuples = 0 AND relpages > 0
+        AND oid IN ('core.identifier'::regclass, 'core.identifier_trait'::regclass, 'core.judgement'::regclass,
+                    'core.sighting'::regclass, 'core.profile'::regclass, 'core.trait'::regclass)
+    ) THEN 'enable_nestloop' ELSE 'enable_seqscan' END AS setting
+) AS chosen
 """
+_IN_BULK = "SELECT setting, set_config(setting, 'off', true) FROM (VALUES ('enable_nestloop')) AS chosen (setting)"
+_AGAIN = "SELECT set_config(%s, 'on', true)"
+
+_chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
+
+
+def by_key() -> AbstractContextManager[None]:
+    return _planning(_BY_KEY)
+
+
+def in_bulk() -> AbstractContextManager[None]:
+    return _planning(_IN_BULK)
 
 
 @contextmanager
-def by_key() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute(_LOOKS_EMPTY)
-        looks_empty = cursor.fetchone()[0]
-    with _without("enable_nestloop" if looks_empty else "enable_seqscan"):
+def _planning(statement: str) -> Iterator[None]:
+    """For the rest of the transaction or until the block ends, whichever is first; a rollback restores it by itself.
+
+    Within a block of the same kind there is nothing to do.
+    """
+    if _chosen.get() == statement:
         yield
+        return
+    around = _chosen.set(statement)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            setting, _ = cursor.fetchone()
+            yield
+            cursor.execute(_AGAIN, [setting])
+    finally:
+        _chosen.reset(around)
 
 
 @contextmanager
-def in_bulk() -> Iterator[None]:
-    with _without("enable_nestloop"):
-        yield
+def for_few(is_few: bool) -> Iterator[None]:  # noqa: FBT001  # the whole question
+    """Statements are planned once for a connection: for one record to plan them takes longer than to carry them out.
 
-
-@contextmanager
-def _without(setting: str) -> Iterator[None]:
-    """For the rest of the transaction or until the block ends, whichever is first; a rollback restores it by itself."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, 'off', true)", [setting])
+    Not for many: a plan that serves any parameters takes them for few.
+    """
+    raw = connection.connection
+    if not is_few or not settings.DATABASE_PREPARED_STATEMENTS or raw.prepare_threshold is not None:
         yield
-        cursor.execute("SELECT set_config(%s, 'on', true)", [setting])
+        return
+    factory = raw.cursor_factory
+    raw.cursor_factory, raw.prepare_threshold = ServerBindingCursor, 0
+    try:
+        yield
+    finally:
+        raw.cursor_factory, raw.prepare_threshold = factory, None

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
+from django.db import connection
 from django.db.models import QuerySet
 
 from cdp.kernel.errors import TesseraError
@@ -16,6 +18,8 @@ from cdp.models import User
 from cdp.models.tenancy import workspace_scope
 from identity.matching.drift import Shift, drift, weights_of
 from identity.models import BlockingIndex, LinkageModel, ModelActivation
+
+log = structlog.get_logger()
 
 QUALITY: Final = ("thresholds", "untrained", "precision", "recall", "converged")  # of the metadata, where it says so
 
@@ -54,10 +58,22 @@ def active_model(workspace_id: int) -> LinkageModel | None:
     return latest.model if latest else models_of(workspace_id).first()
 
 
+# Asked for each arrival: of the models no more than the keys, for each holds the frequencies of all its values.
+_CURRENT_INDEX: Final = """
+SELECT model_id, is_day_first, built_at FROM core.blocking_index
+WHERE workspace_id = %(workspace)s AND model_id = COALESCE(
+    (SELECT model_id FROM core.model_activation WHERE workspace_id = %(workspace)s ORDER BY id DESC LIMIT 1),
+    (SELECT id FROM core.linkage_model WHERE workspace_id = %(workspace)s ORDER BY version DESC LIMIT 1)
+)
+"""
+
+
 def current_index(workspace_id: int) -> BlockingIndex | None:
     """None where no model links, or none of the keys is of the active one."""
-    model = active_model(workspace_id)
-    return BlockingIndex.objects.filter(workspace_id=workspace_id, model=model).first() if model else None
+    with connection.cursor() as cursor:
+        cursor.execute(_CURRENT_INDEX, {"workspace": workspace_id})
+        found = cursor.fetchone()
+    return BlockingIndex(workspace_id, *found) if found else None
 
 
 def models_of(workspace_id: int) -> QuerySet[LinkageModel]:
@@ -129,6 +145,25 @@ def described(workspace_id: int, version: int) -> dict[str, Any]:
 def compared(workspace_id: int, older: int, newer: int) -> Comparison:
     one, other = model_of(workspace_id, older), model_of(workspace_id, newer)
     return Comparison(older, newer, drift(one.settings, other.settings))
+
+
+def moved(model: LinkageModel) -> Comparison | None:
+    """How far the weights are from those of the version before it; None for the first one."""
+    before = models_of(model.workspace_id).filter(version__lt=model.version).defer("frequencies").first()
+    return Comparison(before.version, model.version, drift(before.settings, model.settings)) if before else None
+
+
+def watch_drift(model: LinkageModel) -> None:
+    """A trained model links nobody yet: whoever operates learns in time that it would link otherwise."""
+    compared = moved(model)
+    if compared and compared.alerts:
+        log.warning(
+            "linkage_model.drifted",
+            workspace=model.workspace_id,
+            version=compared.newer,
+            since=compared.older,
+            weights=len(compared.alerts),
+        )
 
 
 def chart(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

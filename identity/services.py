@@ -50,16 +50,20 @@ class SameIdentifierError(TesseraError):
 # -- the stage ------------------------------------------------------------------------------------------------------
 
 
-def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: datetime) -> Mapping[int, Cause]:
-    """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now.
+def link(
+    permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: datetime, rules: queries.Rules | None = None
+) -> Mapping[int, Cause]:
+    """Resolve the people behind the identifiers `subjects`. Returns every profile that may look different now. Who
+    gives `rules`, those of the workspace, has taken its turn.
 
     An identifier that was only seen again (`Cause.EVENT`) is still whose it was: its event goes on to that profile.
     """
     anew = {one: cause for one, cause in subjects.items() if cause is not Cause.EVENT}
     seen = {one: cause for one, cause in subjects.items() if cause is Cause.EVENT}
-    golden.take_turn(permit)
-    resolved = _resolve(permit, anew, now) if anew else {}
-    return {**_profiles_touched(seen), **resolved}
+    if rules is None:
+        golden.take_turn(permit)
+    resolved = _resolve(permit, anew, rules or queries.rules_of(permit.workspace_id), now) if anew else {}
+    return {**(_profiles_touched(seen) if seen else {}), **resolved}
 
 
 _ALL_ANEW = """
@@ -75,16 +79,19 @@ def resolve_all_anew(*, workspace_id: int) -> int:
         return int(cursor.rowcount)
 
 
-def _resolve(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime) -> dict[int, Cause]:
+def _resolve(
+    permit: Permit[Identity], subjects: Mapping[int, Cause], rules: queries.Rules, now: datetime
+) -> dict[int, Cause]:
     with plans.by_key():
-        touched = _link(permit, subjects, now)
+        touched = _link(permit, subjects, rules, now)
     golden.refresh_traits(permit, touched)
     households.relate(permit, touched, now=now)
     return touched
 
 
-def _link(permit: Permit[Identity], subjects: Mapping[int, Cause], now: datetime) -> dict[int, Cause]:
-    rules = queries.rules_of(permit.workspace_id)
+def _link(
+    permit: Permit[Identity], subjects: Mapping[int, Cause], rules: queries.Rules, now: datetime
+) -> dict[int, Cause]:
     judge_sightings(subjects, rules, now)
     before = queries.neighbourhood_of(subjects, rules)
     resolution = disputes.resolve(before, rules)

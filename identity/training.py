@@ -26,7 +26,7 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
         engine.number_by_content(duck)
         frozen = training.train(duck, seed=seed, population=population)
     mine = LinkageModel.objects.filter(workspace_id=permit.workspace_id)
-    return LinkageModel.objects.create(
+    model = LinkageModel.objects.create(
         workspace_id=permit.workspace_id,
         version=(mine.aggregate(latest=Max("version"))["latest"] or 0) + 1,
         settings=dict(frozen.settings),
@@ -34,6 +34,8 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
         metadata=dict(frozen.metadata),
         created_at=now,
     )
+    registry.watch_drift(model)
+    return model
 
 
 def model_to_use(permit: Permit[Identity], rules: Rules, *, now: datetime) -> LinkageModel:

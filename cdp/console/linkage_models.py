@@ -26,7 +26,7 @@ from identity.undoing import Scope
 
 @admin.register(LinkageModel)
 class LinkageModelAdmin(LedgerAdmin):
-    list_display = ("version", "is_active", "created_at", "rows", "digest")
+    list_display = ("version", "is_active", "created_at", "moved", "rows", "digest")
     ordering = ("-version",)
     fields = ("version", "is_active", "created_at", "rows", "digest")
     readonly_fields = ("is_active", "rows", "digest")
@@ -38,6 +38,12 @@ class LinkageModelAdmin(LedgerAdmin):
     @column(description=_("active"), boolean=True)
     def is_active(self, model: LinkageModel) -> bool:
         return registry.active_model(model.workspace_id) == model
+
+    @column(description=_("weights that moved"))
+    def moved(self, model: LinkageModel) -> int | None:
+        """By more than 3 bits since the version before it."""
+        compared = registry.moved(model)
+        return len(compared.alerts) if compared else None
 
     @column(description=_("records it learnt from"))
     def rows(self, model: LinkageModel) -> Any:
@@ -123,10 +129,8 @@ def _require_steward(request: HttpRequest) -> Workspace:
 def _shown(model: LinkageModel) -> dict[str, Any]:
     """Its weights as bars, and how far they are from those of the version before it."""
     bars = registry.chart(model.settings)
-    before = registry.models_of(model.workspace_id).filter(version__lt=model.version).first()
-    compared = registry.compared(model.workspace_id, before.version, model.version) if before else None
     return {
         "bars": [{**bar, "width": round(abs(bar["length"]) * 100)} for bar in bars],
-        "compared": compared,
+        "compared": registry.moved(model),
         "is_the_active": registry.active_model(model.workspace_id) == model,
     }

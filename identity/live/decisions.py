@@ -60,10 +60,14 @@ RETURNING left_id, right_id
 
 
 def judge(changed: Collection[int], alike: Sequence["Pair"], origin: Mapping[str, Any]) -> set[int]:
-    """Retract what these records no longer support, and write what they do. Returns the ends of what was written."""
-    outdated = _written(_TOUCHING + _RETRACT_OUTDATED, changed, alike, origin)
-    judged = _written(_TOUCHING + _JUDGE, changed, alike, origin)
-    return {end for pair in outdated + judged for end in pair}
+    """Write what these records support. Returns the ends of what was written."""
+    judged = _written(_TOUCHING + _JUDGE, changed, alike, origin) if alike else []
+    return {end for pair in judged for end in pair}
+
+
+def retract_outdated(changed: Collection[int], alike: Sequence["Pair"], origin: Mapping[str, Any]) -> set[int]:
+    """Take back what they no longer support, or with another weight: before `judge`. Returns its ends, too."""
+    return {end for pair in _written(_TOUCHING + _RETRACT_OUTDATED, changed, alike, origin) for end in pair}
 
 
 # Between the thresholds, or refused by a guard: two people still. Asked when the identifiers are where they belong.
@@ -91,9 +95,13 @@ RETURNING left_id, right_id
 """
 
 
-def ask(changed: Collection[int], scored: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
-    """What is no question any more is not asked; what has become one waits for a steward."""
+def forget_asked(changed: Collection[int], scored: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
+    """What is no question any more is not asked."""
     _written(_QUESTION + _FORGET_ASKED, changed, scored, origin)
+
+
+def ask(changed: Collection[int], scored: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
+    """What has become a question waits for a steward."""
     if scored:
         _written(_QUESTION + ASK, changed, scored, origin)
 

@@ -18,12 +18,16 @@ from consent import gate
 from identity import golden, plans, queries, records, registry, training
 from identity.matching import blocking, engine, features
 from identity.matching.compiled import CompiledModel
+from identity.matching.few import FewRecords
+from identity.matching.rows.expressions import UnknownSQLError
+from identity.matching.scoring import FrozenModel
 from identity.models import BlockingIndex, LinkageModel
 
 log = structlog.get_logger()
 
 Progress = Callable[[int], None]
 _KEYS_AT_ONCE: Final = 200_000
+FEW: Final = 150  # records: from about so many on, DuckDB's way to set up a query pays off
 _MODELS_AT_HAND: Final = 4  # in one process; each holds its frequencies in memory
 
 
@@ -33,9 +37,10 @@ class NoModelError(TesseraError):
     code = "no_model"
 
 
-def compiled(index: BlockingIndex) -> CompiledModel:
-    """Made once in a process. Models never change, so neither does what is made of them."""
-    return _compiled(index.workspace_id, index.model_id, index.is_day_first)
+def compiled(index: BlockingIndex, *, records: int) -> CompiledModel | FewRecords:
+    """For about so many records. Made once in a process: models never change, so neither does what is made of them."""
+    made = _few(index.workspace_id, index.model_id, index.is_day_first) if records <= FEW else None
+    return made or _many(index.workspace_id, index.model_id, index.is_day_first)
 
 
 def lower_threshold(index: BlockingIndex) -> float:
@@ -53,10 +58,24 @@ def _thresholds(model_id: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=_MODELS_AT_HAND)
-def _compiled(workspace_id: int, model_id: int, is_day_first: bool) -> CompiledModel:  # noqa: FBT001  # a key of the cache
-    frozen = training.thawed(LinkageModel.objects.get(pk=model_id))
+def _few(workspace_id: int, model_id: int, is_day_first: bool) -> FewRecords | None:  # noqa: FBT001  # a key of the cache
+    """None for a model that only DuckDB understands: slower, and the same."""
+    try:
+        return FewRecords(_frozen(model_id), is_day_first=is_day_first, salt=_salt(workspace_id))
+    except UnknownSQLError:
+        log.warning("model.not_read", workspace=workspace_id, model=model_id)
+        return None
+
+
+@lru_cache(maxsize=_MODELS_AT_HAND)
+def _many(workspace_id: int, model_id: int, is_day_first: bool) -> CompiledModel:  # noqa: FBT001  # a key of the cache
     limit = settings.DUCKDB_MEMORY_LIMIT
-    return CompiledModel(frozen, is_day_first=is_day_first, salt=_salt(workspace_id), memory_limit=limit)
+    return CompiledModel(_frozen(model_id), is_day_first=is_day_first, salt=_salt(workspace_id), memory_limit=limit)
+
+
+@lru_cache(maxsize=_MODELS_AT_HAND)
+def _frozen(model_id: int) -> FrozenModel:
+    return training.thawed(LinkageModel.objects.get(pk=model_id))
 
 
 def _salt(workspace_id: int) -> str:
@@ -66,22 +85,24 @@ def _salt(workspace_id: int) -> str:
 
 # -- keys -----------------------------------------------------------------------------------------------------------
 
-_FORGET_KEYS: Final = """
-DELETE FROM blocking_key WHERE identifier_id = ANY(%(ids)s::bigint[])
-AND (key, identifier_id) NOT IN (SELECT * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]))
-"""
 _KEEP_KEYS: Final = """
 INSERT INTO blocking_key (workspace_id, key, identifier_id)
 SELECT %(workspace)s, * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]) ON CONFLICT DO NOTHING
 """
+_REPLACE_KEYS: Final = f"""
+WITH forgotten AS (
+    DELETE FROM blocking_key WHERE identifier_id = ANY(%(ids)s::bigint[])
+    AND (key, identifier_id) NOT IN (SELECT * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]))
+)
+{_KEEP_KEYS}
+"""  # noqa: S608  # our own constant
 
 
 def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
     """Of (record, key). What is unchanged is not written."""
     given = {**_of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
     with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_FORGET_KEYS, given)
-        cursor.execute(_KEEP_KEYS, given)
+        cursor.execute(_REPLACE_KEYS, given)
 
 
 def _of_keys(keys: Collection[tuple[int, int]]) -> dict[str, Any]:

@@ -73,31 +73,48 @@ def pairs_sharing(asked: Collection[tuple[int, int]]) -> set[Pair]:
         return set(cursor.fetchall())
 
 
+# Of whom it was judged or asked before whether they are one. (one of the records, the other)
 _DECIDED: Final = """
-WITH decided AS (
-    SELECT left_id AS one, right_id AS other FROM judgement
-    WHERE left_id = ANY(%(ids)s::bigint[]) AND kind = 'PROBABILISTIC' AND retracts_id IS NULL
-    UNION
-    SELECT right_id, left_id FROM judgement
-    WHERE right_id = ANY(%(ids)s::bigint[]) AND kind = 'PROBABILISTIC' AND retracts_id IS NULL
-    UNION
-    SELECT left_id, right_id FROM review_pair WHERE left_id = ANY(%(ids)s::bigint[])
-    UNION
-    SELECT right_id, left_id FROM review_pair WHERE right_id = ANY(%(ids)s::bigint[])
-),
-asked AS (SELECT * FROM unnest(%(ones)s::bigint[], %(keys)s::bigint[]) AS a (one, key))
-SELECT LEAST(one, other), GREATEST(one, other) FROM decided WHERE EXISTS (
+SELECT left_id AS one, right_id AS other FROM judgement
+WHERE left_id = ANY(%(ids)s::bigint[]) AND kind = 'PROBABILISTIC' AND retracts_id IS NULL
+UNION
+SELECT right_id, left_id FROM judgement
+WHERE right_id = ANY(%(ids)s::bigint[]) AND kind = 'PROBABILISTIC' AND retracts_id IS NULL
+UNION
+SELECT left_id, right_id FROM review_pair WHERE left_id = ANY(%(ids)s::bigint[])
+UNION
+SELECT right_id, left_id FROM review_pair WHERE right_id = ANY(%(ids)s::bigint[])
+"""
+
+
+def decided_of(identifier_ids: Iterable[int]) -> set[Pair]:
+    """(record, other) of all that was judged by a model or asked of these records, retracted or not."""
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_DECIDED, {"ids": bigints(identifier_ids)})
+        return set(cursor.fetchall())
+
+
+_STILL_SHARING: Final = """
+WITH asked AS (SELECT * FROM unnest(%(ones)s::bigint[], %(keys)s::bigint[]) AS a (one, key))
+SELECT LEAST(one, other), GREATEST(one, other)
+FROM unnest(%(decided)s::bigint[], %(others)s::bigint[]) AS decided (one, other) WHERE EXISTS (
     SELECT FROM asked JOIN blocking_key b ON b.key = asked.key
     WHERE asked.one = decided.one AND b.identifier_id = decided.other
 )
 """
 
 
-def pairs_decided(identifier_ids: Iterable[int], asked: Collection[tuple[int, int]]) -> set[Pair]:
-    """What was judged or asked of them before and still shares a key, however many others have it."""
-    given: dict[str, Any] = {**_of_keys(asked), "ids": bigints(identifier_ids)}
+def still_sharing(decided: Collection[Pair], asked: Collection[tuple[int, int]]) -> set[Pair]:
+    """Of what was decided before, what still shares a key, however many others have it."""
+    if not decided:
+        return set()
+    given: dict[str, Any] = {
+        **_of_keys(asked),
+        "decided": bigints(one for one, _ in decided),
+        "others": bigints(other for _, other in decided),
+    }
     with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_DECIDED, given)
+        cursor.execute(_STILL_SHARING, given)
         return set(cursor.fetchall())
 
 

@@ -3,7 +3,8 @@
 The rules are read from the model itself, so whatever it was trained with holds for the keys, too.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,27 +95,50 @@ def kept_keys_sql(settings: Mapping[str, Any], *, salt: str) -> str:
 
 
 def keys_sql(settings: Mapping[str, Any], *, salt: str) -> str:
-    """A query for (record, key, is kept, is asked for). A rule that swaps columns is kept under what the one record must
-    say, and asked for by what the other must.
-    """
-    keys = [_key(rule, rule.ones, salt, is_kept=True, is_asked=rule.is_symmetric) for rule in blockings(settings)]
-    keys += [
-        _key(rule, rule.others, salt, is_kept=False, is_asked=True)
-        for rule in blockings(settings)
-        if not rule.is_symmetric
-    ]
+    """A query for (record, key, is kept, is asked for)."""
+    made = ", ".join(map(_key_sql, keys_of(settings, salt=salt)))
     return f"""
         SELECT unique_id, made.key AS key, made.is_kept AS is_kept, made.is_asked AS is_asked
-        FROM (SELECT unique_id, unnest([{", ".join(keys)}]) AS made FROM record) WHERE made.key IS NOT NULL
+        FROM (SELECT unique_id, unnest([{made}]) AS made FROM record) WHERE made.key IS NOT NULL
     """  # noqa: S608  # our own statements
 
 
-def _key(rule: Blocking, expressions: tuple[str, ...], salt: str, *, is_kept: bool, is_asked: bool) -> str:
-    """A signed 64-bit hash; NULL where a part is missing, as NULL equals nothing.
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a record must say to have this key, and whether it is found by it, or finds others by it, or both.
 
-    By MD5, which every version of DuckDB computes alike, and with the rule in it: no rule meets the key of another.
+    `name` has the rule in it: no rule meets the key of another.
     """
-    name = "|".join((salt, *rule.ones, "=", *rule.others)).replace("'", "''")
-    parts = " || chr(31) || ".join(f"CAST({one} AS VARCHAR)" for one in expressions)
+
+    name: str
+    expressions: tuple[str, ...]
+    is_kept: bool
+    is_asked: bool
+
+    def hashed(self, values: Sequence[str]) -> int:
+        """The same as `_key_sql`."""
+        text = "\x1f".join((self.name, *values)).encode()
+        digest = hashlib.md5(text, usedforsecurity=False).digest()
+        return int.from_bytes(digest[8:], "little") - 2**63
+
+
+def keys_of(settings: Mapping[str, Any], *, salt: str) -> list[Key]:
+    """A rule that swaps columns is kept under what the one record must say, and asked for by what the other must."""
+    rules = blockings(settings)
+    keys = [Key(_name(rule, salt), rule.ones, is_kept=True, is_asked=rule.is_symmetric) for rule in rules]
+    swapped = (rule for rule in rules if not rule.is_symmetric)
+    return keys + [Key(_name(rule, salt), rule.others, is_kept=False, is_asked=True) for rule in swapped]
+
+
+def _name(rule: Blocking, salt: str) -> str:
+    return "|".join((salt, *rule.ones, "=", *rule.others))
+
+
+def _key_sql(key: Key) -> str:
+    """A signed 64-bit hash; NULL where a part is missing, as NULL equals nothing. By MD5, which every version of DuckDB
+    computes alike.
+    """
+    name = key.name.replace("'", "''")
+    parts = " || chr(31) || ".join(f"CAST({one} AS VARCHAR)" for one in key.expressions)
     number = f"CAST(md5_number_lower('{name}' || chr(31) || {parts}) AS HUGEINT) - 9223372036854775808"
-    return f"{{'key': CAST({number} AS BIGINT), 'is_kept': {is_kept}, 'is_asked': {is_asked}}}"
+    return f"{{'key': CAST({number} AS BIGINT), 'is_kept': {key.is_kept}, 'is_asked': {key.is_asked}}}"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from identity.matching import blocking, engine, features, scoring, weighing
 from identity.matching.scoring import FrozenModel
 
-Row = tuple[Any, ...]
+RawRow = tuple[Any, ...]
 """(id, type in which people are unique or None, the traits in order)"""
 Pair = tuple[int, int, float, dict[str, float]]
 
@@ -77,7 +77,7 @@ class CompiledModel:
                 for table in ("raw", "record", "asked"):
                     self._duck.execute(f"DELETE FROM {table}")  # noqa: S608  # our own names
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[RawRow]) -> None:
         """Clean these records and add them to those at hand."""
         if not rows:
             return
@@ -87,7 +87,7 @@ class CompiledModel:
         with_frequencies = [(*row, *self._frequencies_of(row)) for row in cleaned]
         engine.append(self._duck, "record", self._record, with_frequencies)
 
-    def _frequencies_of(self, row: Row) -> Iterator[float | None]:
+    def _frequencies_of(self, row: RawRow) -> Iterator[float | None]:
         """By a dictionary: a join would read all frequencies for each arrival."""
         for place, known, rarest in self._frequencies:
             yield None if row[place] is None else known.get(row[place], rarest)

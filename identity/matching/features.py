@@ -233,6 +233,11 @@ def learn_macros(connection: DuckDBPyConnection) -> None:
     )
 
 
+def macros() -> tuple[str, ...]:
+    """What `cleaning` calls by name, each as the statement that teaches it."""
+    return _MACROS
+
+
 def says_day_first(connection: DuckDBPyConnection) -> bool:
     """What the dates of table `raw` say of their own order."""
     return bool(connection.execute(_DAY_FIRST).fetchall()[0][0])

@@ -3,7 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+import cdp.celery
+from cdp import tasks
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Event, Identifier, IdentifierTrait, Profile
 from cdp.models.tenancy import workspace_scope
@@ -227,3 +230,17 @@ def test_refusal__of_a_guard__is_kept_until_it_holds_no_more(person, link, works
     identity.retract(workspace_id=workspace.pk, judgement_id=judged.pk, author=None, now=now)
     link(ada, lady)
     assert not Refusal.objects.exists()
+
+
+def test_task__each_night__relates_by_group_calls_in_every_open_workspace(person, workspace, crm, now):
+    ada, grace = person("ada"), person("grace")
+    for number, one in enumerate((ada, grace)):
+        Event.objects.create(
+            workspace=workspace, source=crm, identifier=one, message_id=f"g{number}", kind="group", name="",
+            occurred_at=now, received_at=now, seen_with=[], properties={"groupId": "acme"}, context={},
+        )  # fmt: skip
+
+    tasks.relate_people()
+
+    assert belongs_with(ada, timezone.now()) == [("GROUP_CALL", [grace.pk])]
+    assert cdp.celery.app.conf.beat_schedule["relate-people"]["task"] == tasks.relate_people.name

@@ -5,13 +5,15 @@ import json
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cdp.ingestion import storing
+from cdp.ingestion.storing import Encounter
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Identifier, IdentifierTrait
+from cdp.models import Cause, Identifier, IdentifierTrait, Trait
 from cdp.models.digests import identifier_digest
 from consent import erasure, gate
 from consent.models import ConsentState
@@ -20,9 +22,18 @@ from identity import records as bulk
 from identity import services as identity
 from identity import training as identity_training
 from identity.live import index, records, stage
-from identity.matching import engine, features, scoring, training
-from identity.models import BlockingIndex, BlockingKey, Judgement, LinkageModel, ReviewPair
-from tests.factories import SourceFactory, febrl, say
+from identity.matching import engine, features, few, scoring, training
+from identity.models import (
+    BlockingIndex,
+    BlockingKey,
+    IdentityRules,
+    Judgement,
+    LinkageModel,
+    Refusal,
+    ReviewPair,
+    SurvivorshipRule,
+)
+from tests.factories import IdentifierFactory, SourceFactory, febrl, say
 
 pytestmark = pytest.mark.slow
 
@@ -252,6 +263,87 @@ def test_arrival__whose_key_too_many_share__is_left_to_the_batch(workspace, one_
     result = resolve(workspace, now)
 
     assert result["judgements"] == len(judged()) == 1
+
+
+def test_arrival__with_more_candidates_than_a_few__is_weighed_by_duckdb_alike(
+    workspace, one_and_other, monkeypatch, now
+):
+    monkeypatch.setattr(index, "FEW", 1)
+
+    arrive(workspace, [one_and_other[1]], now)
+    by_duckdb = judged()
+    monkeypatch.setattr(index, "FEW", 150)
+    arrive(workspace, [one_and_other[1]], now)
+
+    assert list(by_duckdb) == [tuple(one.pk for one in one_and_other)]
+    assert judged() == by_duckdb
+    assert Judgement.objects.count() == 1
+
+
+def test_arrival__with_a_model_that_only_duckdb_understands__is_linked_too(
+    workspace, one_and_other, monkeypatch, now, log
+):
+    monkeypatch.setattr(features, "macros", lambda: ())
+    index._few.cache_clear()
+    few._cleaning.cache_clear()
+
+    arrive(workspace, [one_and_other[1]], now)
+
+    index._few.cache_clear()
+    assert len(judged()) == 1
+    assert log.has("model.not_read", level="warning", workspace=workspace.pk)
+
+
+def test_arrival__behind_a_pooler_that_keeps_no_plans__is_linked_too(workspace, one_and_other, settings, now):
+    settings.DATABASE_PREPARED_STATEMENTS = False
+    before = connection.connection.cursor_factory
+
+    arrive(workspace, [one_and_other[1]], now)
+
+    assert len(judged()) == 1
+    assert connection.connection.cursor_factory is before
+
+
+def test_arrival__under_rules_of_every_kind__is_resolved_alike_with_plans_kept(workspace, live, source, settings, now):
+    """What is sent beside a statement has a type: each statement of the stage must take it."""
+    IdentityRules.objects.create(
+        workspace=workspace, priority=["user_id", "email"], limits={"email": 1}, blocked_patterns=["^phone:.*1$"],
+        windows={"phone": {"most": 1, "days": 2}}, shared_after=3,
+    )  # fmt: skip
+    SurvivorshipRule.objects.create(workspace=workspace, trait="city", choice="LONGEST")
+    made = [IdentifierFactory(workspace=workspace, type=kind, value=value) for kind, value in MANY_KINDS]
+    for one, city in zip(made, ("Paris", "Marseille", "Lyon", "Nice", "Lille", "Metz"), strict=True):
+        say_of(one, source, {**some_people(MANY)[0], "city": city}, now)
+    encounters = [
+        Encounter((0, 1, 2), source.pk, now),
+        Encounter((0, 3, 4), source.pk, now),
+        Encounter((1, 5), source.pk, now),
+    ]
+    with gate.permit(Purpose.COLLECTION, workspace_id=workspace.pk) as permit:
+        storing.sight(permit, encounters, {place: one.pk for place, one in enumerate(made)})
+
+    outcomes = []
+    for is_kept in (True, False):
+        settings.DATABASE_PREPARED_STATEMENTS = is_kept
+        with transaction.atomic():
+            arrive(workspace, made, now)
+            arrive(workspace, made[1:2], now)
+            refused = set(Refusal.objects.values_list("left_id", "right_id", "reason"))
+            outcomes.append(
+                (profiles(), judged(), refused, set(Trait.objects.values_list("profile_id", "name", "rule")))
+            )
+            transaction.set_rollback(True)
+
+    assert outcomes[0] == outcomes[1]
+    assert len(set(outcomes[0][0].values())) < len(made)
+    assert outcomes[0][2] != set()
+    assert {"longest"} <= {rule for _, _, rule in outcomes[0][3]}
+
+
+MANY_KINDS = (
+    ("user_id", "1"), ("email", "a@x.fr"), ("phone", "+33100000001"), ("email", "b@x.fr"), ("phone", "+33100000002"),
+    ("anonymous_id", "c"),
+)  # fmt: skip
 
 
 def test_index__without_a_model__says_what_to_do(workspace, now):

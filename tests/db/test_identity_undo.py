@@ -228,6 +228,22 @@ def test_activate__an_earlier_version__rolls_back_and_a_training_changes_nothing
     assert ModelActivation.objects.count() == 2
 
 
+def test_training__a_model_that_weighs_otherwise__is_warned_of(workspace, model, log):
+    levels = [{"label_for_charts": "same", "m_probability": 0.9, "u_probability": u} for u in (0.9, 0.01)]
+    made = [
+        LinkageModel.objects.create(
+            workspace=workspace, version=10 + number, frequencies={}, metadata={},
+            settings={"comparisons": [{"output_column_name": "surname", "comparison_levels": [level]}]},
+        )
+        for number, level in enumerate(levels)
+    ]  # fmt: skip
+
+    registry.watch_drift(made[1])
+
+    told = {"workspace": workspace.pk, "version": 11, "since": 10, "weights": 1}
+    assert log.has("linkage_model.drifted", level="warning", **told)
+
+
 def test_activate__an_unknown_version__is_refused(workspace, model, now):
     model(1)
 
