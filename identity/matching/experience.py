@@ -39,6 +39,7 @@ USUAL: Final[Mapping[str, Usual]] = {
     "street": Usual(0.6, 0.2, 0.001, 0.98),
     "postcode": Usual(0.6, 0.15, 0.005, 0.9),
     "city": Usual(0.7, 0.15, 0.02, 0.93),
+    "birth_place": Usual(0.8, 0.1, 0.02, 0.93),
     "organisation": Usual(0.5, 0.05, 0.001, 0.97),
     "employer": Usual(0.6, 0.2, 0.005, 0.97),
     "website": Usual(0.8, 0.2, 0.001, 0.999),

@@ -56,7 +56,7 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED, population: int |
     rules, set_aside = chosen_rules(connection, comparisons.blocking_rules(columns), rows)
     settings = _blank_settings(made, rules, columns)
     sessions = affordable(connection, comparisons.sessions(columns), rows) or rules[:_SESSIONS_WITHOUT_NAMES]
-    lesson = _Lesson(connection, settings, rows, seed)
+    lesson = _Lesson(connection, settings, columns, rows, seed)
     notes = lesson.learn(sessions)
     model = FrozenModel(
         settings=settings,
@@ -84,7 +84,8 @@ _SESSIONS_WITHOUT_NAMES: Final = 6
 _FAMILIES: Final[Mapping[str, str]] = {
     "given_root": "given_name", "surname_sound": "surname", "dob": "date_of_birth", "birth_year": "date_of_birth",
     "email_name": "email", "other_email": "email", "other_phone": "phone", "street_name": "street",
-    "house_number": "street", "initials": "organisation", "city": "postcode", "region": "postcode",
+    "house_number": "street", "initials": "organisation", "other_organisation": "organisation",
+    "other_surname": "surname", "city": "postcode", "region": "postcode",
 }  # fmt: skip
 
 
@@ -103,8 +104,11 @@ _TURNS: Final = 3
 class _Lesson:
     """The comparisons of a model, and what random pairs and sessions say of their levels."""
 
-    def __init__(self, connection: DuckDBPyConnection, settings: dict[str, Any], rows: int, seed: int) -> None:
+    def __init__(
+        self, connection: DuckDBPyConnection, settings: dict[str, Any], columns: frozenset[str], rows: int, seed: int
+    ) -> None:
         self.connection, self.settings, self.rows, self.seed = connection, settings, rows, seed
+        self.columns = columns
         self.names = [comparison["output_column_name"] for comparison in settings["comparisons"]]
         self.levels = [scoring.scored_levels({"comparisons": [one]}) for one in settings["comparisons"]]
         kinds = [(name, len(levels)) for name, levels in zip(self.names, self.levels, strict=True)]
@@ -112,7 +116,7 @@ class _Lesson:
 
     def learn(self, sessions: list[comparisons.Rule]) -> dict[str, Any]:
         """Write the probabilities into the settings. In turns, since random pairs of small sets hold many matches."""
-        random = self._patterns(_random_pairs(self.rows, self.seed))
+        random = self._patterns(_random_pairs(self.rows, self.seed, comparisons.can_be_one(self.columns)))
         strangers = learning.shares_of(random, None, self.of_strangers)
         blocked = [_Session(" + ".join(rule), *self._of_session(rule), self._active(rule)) for rule in sessions]
         if not _is_sampled(self.rows):
@@ -153,7 +157,7 @@ class _Lesson:
     def _of_session(self, rule: comparisons.Rule) -> tuple[Patterns, float]:
         """At most so many pairs, chosen by their hash; and how many pairs each stands for."""
         every = max(1, -(-pairs_made_by(self.connection, rule) // PAIRS_PER_SESSION))
-        joined = f"""record l JOIN record r ON {comparisons.as_sql(rule)} AND l.unique_id < r.unique_id
+        joined = f"""record l JOIN record r ON {comparisons.as_sql(rule, self.columns)} AND l.unique_id < r.unique_id
             WHERE hash(l.unique_id, r.unique_id, {self.seed}) % {every} = 0"""
         return self._patterns(joined), float(every)
 
@@ -214,14 +218,14 @@ def _is_sampled(rows: int) -> bool:
     return rows * (rows - 1) // 2 > RANDOM_PAIRS
 
 
-def _random_pairs(rows: int, seed: int) -> str:
+def _random_pairs(rows: int, seed: int, can_be_one: str) -> str:
     """All pairs of few records; of many, for each record the same number of others, chosen by hash."""
     if not _is_sampled(rows):
-        return f"record l JOIN record r ON l.unique_id < r.unique_id AND {comparisons.DIFFERENT_PEOPLE}"
+        return f"record l JOIN record r ON l.unique_id < r.unique_id AND {can_be_one}"
     each = -(-RANDOM_PAIRS // rows)
     placed = "(SELECT *, row_number() OVER (ORDER BY unique_id) - 1 AS place FROM record)"
     return f"""(SELECT *, hash(place, turn, {seed}) % {rows} AS opposite FROM {placed}, range({each}) AS t(turn)) l
-        JOIN {placed} r ON r.place = l.opposite AND r.place <> l.place AND {comparisons.DIFFERENT_PEOPLE}"""  # noqa: S608  # numbers of our own
+        JOIN {placed} r ON r.place = l.opposite AND r.place <> l.place AND {can_be_one}"""  # noqa: S608  # numbers of our own
 
 
 def _calibrated(connection: DuckDBPyConnection, model: FrozenModel, began: float) -> FrozenModel:
@@ -319,7 +323,11 @@ def _blank_settings(
         link_type="dedupe_only",
         comparisons=made,
         blocking_rules_to_generate_predictions=[
-            CustomRule(rule) for rule in (*map(comparisons.as_sql, rules), *comparisons.crossed_rules(columns))
+            CustomRule(rule)
+            for rule in (
+                *(comparisons.as_sql(rule, columns) for rule in rules),
+                *comparisons.crossed_rules(columns),
+            )
         ],
         retain_matching_columns=False,
         retain_intermediate_calculation_columns=True,
