@@ -10,7 +10,7 @@ import numpy as np
 
 from identity.matching.learning import Floats, Levels
 
-MATCHES: Final = 10.0  # pairs of one person that everybody has seen
+MATCHES: Final = 30.0  # pairs of one person that everybody has seen
 STRANGERS: Final = 1_000.0  # and of two
 
 

@@ -132,22 +132,3 @@ def counted(patterns: Patterns, weights: Floats | None) -> Levels:
         np.bincount(patterns.levels[:, place] + 1, weights=weighted, minlength=size + 1)[1:].astype(np.float64)
         for place, size in enumerate(patterns.sizes)
     ]
-
-
-def correlations(patterns: Patterns) -> Floats:
-    """For two comparisons each, how many bits likelier it is that strangers agree on both than if neither knew of the
-    other. Evidence that comes twice is counted twice: such columns belong into one comparison.
-    """
-    first = (patterns.levels == 0).astype(np.float64)
-    filled = (patterns.levels >= 0).astype(np.float64)
-    weighed = first * patterns.counts[:, None]
-    together = weighed.T @ first
-    compared = np.maximum((filled * patterns.counts[:, None]).T @ filled, 1)
-    alone = (weighed.T @ filled) / compared
-    usual = alone * alone.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bits = np.log2(together / compared / usual)
-    return np.where(together >= _ENOUGH, bits, 0.0)
-
-
-_ENOUGH: Final = 30  # pairs that agree on both, or chance speaks

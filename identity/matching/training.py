@@ -8,10 +8,11 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import splink
 from duckdb import DuckDBPyConnection
 from splink import SettingsCreator
@@ -19,7 +20,7 @@ from splink.blocking_rule_library import CustomRule
 from splink.internals.comparison_creator import ComparisonCreator
 
 from cdp.kernel.errors import TesseraError
-from identity.matching import comparisons, experience, features, learning, scoring, thresholds
+from identity.matching import comparisons, dependence, experience, features, learning, scoring, thresholds
 from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
 
@@ -33,7 +34,6 @@ PAIRS_PER_RECORD_OF_ALL: Final = 60  # of all rules together; the cheapest come 
 MOST_PAIRS_OF_SMALL_DATA: Final = 500_000
 RAREST: Final = 1e-6  # no level is rarer among strangers than this, whatever the sample says
 SELDOM: Final = 1e-3  # nor is any level impossible for one person
-CORRELATED: Final = 3.0  # bits from which two comparisons are named as telling the same fact
 
 
 class TooLittleToLearnError(TesseraError):
@@ -89,7 +89,8 @@ _FAMILIES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-class _Session(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Session:
     """Pairs to learn from, how many each stands for, and the comparisons that they can tell something of."""
 
     name: str
@@ -116,50 +117,57 @@ class _Lesson:
 
     def learn(self, sessions: list[comparisons.Rule]) -> dict[str, Any]:
         """Write the probabilities into the settings. In turns, since random pairs of small sets hold many matches."""
-        random = self._patterns(_random_pairs(self.rows, self.seed, comparisons.can_be_one(self.columns)))
-        strangers = learning.shares_of(random, None, self.of_strangers)
-        blocked = [_Session(" + ".join(rule), *self._of_session(rule), self._active(rule)) for rule in sessions]
-        if not _is_sampled(self.rows):
-            blocked = [_Session("all pairs", random, 1.0, self._active(()))]
+        random = _Session("all pairs", self._patterns(self._random_pairs()), 1.0, self._active(()))
+        strangers = learning.shares_of(random.patterns, None, self.of_strangers)
+        blocked = [self._session(rule) for rule in sessions] if _is_sampled(self.rows) else [random]
+        blocked = [one for one in blocked if one.patterns.pairs]
         for _ in range(_TURNS):
-            found, prior, unconverged = self._matches([one for one in blocked if one.patterns.pairs], strangers)
+            learnt = {one: learning.learn(one.patterns, strangers, one.active, self.of_matches) for one in blocked}
+            found, prior = self._matches(learnt)
             matches = _shares(learning.added(found, self.of_matches))
-            likely = learning.chances(random, matches, strangers, prior)
-            strangers = learning.shares_of(random, 1 - likely, self.of_strangers)
+            unlikely = 1 - learning.chances(random.patterns, matches, strangers, prior)
+            strangers = learning.shares_of(random.patterns, unlikely, self.of_strangers)
         self._write(matches, strangers, prior)
         return {
             "unseen": self._unseen(found),
-            "unconverged": unconverged,
-            "correlated": self._correlated(random),
+            "unconverged": [one.name for one, each in learnt.items() if not each.has_converged],
+            "correlated": self._correct(random.patterns, unlikely),
         }
 
-    def _matches(self, blocked: list["_Session"], strangers: Levels) -> tuple[Levels, float, list[str]]:
+    def _matches(self, learnt: Mapping["_Session", learning.Learnt]) -> tuple[Levels, float]:
+        """Matches by level, and how likely two records are one."""
         found = [np.zeros(len(levels)) for levels in self.levels]
-        most, unconverged = 0.0, []
-        for session in blocked:
-            learnt = learning.learn(session.patterns, strangers, session.active, self.of_matches)
-            if learnt.share * session.patterns.pairs < FEWEST_MATCHES:
-                continue
-            most = max(most, learnt.share * session.patterns.pairs * session.scale)
-            if not learnt.has_converged:
-                unconverged.append(session.name)
-            for place in session.active:
-                found[place] += learnt.found[place]
+        most = 0.0
+        for session, each in learnt.items():
+            matches = each.share * session.patterns.pairs
+            if matches >= FEWEST_MATCHES:
+                most = max(most, matches * session.scale)
+                for place in session.active:
+                    found[place] += each.found[place]
         if not most:
             raise TooLittleToLearnError
-        prior = min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
-        return found, prior, unconverged
+        return found, min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
+
+    def _correct(self, random: Patterns, unlikely: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Take back what two comparisons count twice among strangers; by how many bits, by their names."""
+        ties = dependence.ties(dataclasses.replace(random, counts=random.counts * unlikely))
+        made = self.settings["comparisons"]
+        made += [dependence.correction(made, tie) for tie in ties]
+        return {f"{self.names[tie.one]} + {self.names[tie.other]}": round(tie.bits, 1) for tie in ties}
 
     def _active(self, rule: comparisons.Rule) -> list[int]:
         blocked = {_FAMILIES.get(column, column) for column in map(comparisons.column_of, rule)}
         return [place for place, name in enumerate(self.names) if name not in blocked]
 
-    def _of_session(self, rule: comparisons.Rule) -> tuple[Patterns, float]:
+    def _session(self, rule: comparisons.Rule) -> "_Session":
         """At most so many pairs, chosen by their hash; and how many pairs each stands for."""
         every = max(1, -(-pairs_made_by(self.connection, rule) // PAIRS_PER_SESSION))
         joined = f"""record l JOIN record r ON {comparisons.as_sql(rule, self.columns)} AND l.unique_id < r.unique_id
             WHERE hash(l.unique_id, r.unique_id, {self.seed}) % {every} = 0"""
-        return self._patterns(joined), float(every)
+        return _Session(" + ".join(rule), self._patterns(joined), float(every), self._active(rule))
+
+    def _random_pairs(self) -> str:
+        return _random_pairs(self.rows, self.seed, comparisons.can_be_one(self.columns))
 
     def _patterns(self, pairs: str) -> Patterns:
         columns = ", ".join(f"{side}.{name} AS {name}_{side}" for name in features.COLUMNS for side in ("l", "r"))
@@ -185,15 +193,6 @@ class _Lesson:
             for level, share in zip(levels, shares, strict=True)
             if not share
         ]
-
-    def _correlated(self, random: Patterns) -> dict[str, float]:
-        bits = learning.correlations(random)
-        return {
-            f"{one} + {other}": round(float(bits[i, j]), 1)
-            for i, one in enumerate(self.names)
-            for j, other in enumerate(self.names)
-            if i < j and bits[i, j] >= CORRELATED
-        }
 
 
 def _shares(counts: Levels) -> Levels:
