@@ -62,25 +62,29 @@ def _crossed(one: str, other: str) -> Level:
     return _labelled("in another column", " OR ".join(f"{left}_l = {right}_r" for left, right in pairs))
 
 
-def _null_name(column: str) -> Level:
-    """Names in two scripts say nothing of each other, as a name that is missing."""
+def _null_name(column: str, *, told_by: str = "") -> Level:
+    """Names in two scripts say nothing of each other, as a name that is missing. Nor does a name in the place of another
+    where the comparison `told_by` says so: it is one fact.
+    """
     is_latin = [f"(unicode({column}_{side}) < {_FIRST_BEYOND_LATIN})" for side in ("l", "r")]
-    return {
-        "sql_condition": f"{column}_l IS NULL OR {column}_r IS NULL OR {is_latin[0]} <> {is_latin[1]}",
-        "is_null_level": True,
-    }
+    silent = [f"{column}_l IS NULL", f"{column}_r IS NULL", f"{is_latin[0]} <> {is_latin[1]}"]
+    if told_by:
+        silent.append(f"({column}_l <> {column}_r AND ({column}_l = {told_by}_r OR {told_by}_l = {column}_r))")
+    return {"sql_condition": " OR ".join(silent), "is_null_level": True}
 
 
 _FIRST_BEYOND_LATIN: Final = 880  # Greek begins there
 
 
-def _name(column: str, columns: Columns, *, other: str = "", variant: str = "", second: str = "") -> ComparisonCreator:
-    """Typing errors, nicknames and sounds, an initial in place of a name, and the two names in each other's place."""
+def _name(
+    column: str, columns: Columns, *, other: str = "", told_by: str = "", variant: str = "", second: str = ""
+) -> ComparisonCreator:
+    """Typing errors, nicknames and sounds, an initial in place of a name, and names in each other's place."""
     in_place_of = _labelled("in the place of the other", f"{column}_l = {other}_r OR {other}_l = {column}_r")
     swapped = _labelled("swapped", f"{column}_l = {other}_r AND {other}_l = {column}_r")
     return _comparison(
         column,
-        _null_name(column),
+        _null_name(column, told_by=told_by if told_by in columns else ""),
         _exact(column),
         *([swapped] if other in columns else []),
         *([_crossed(column, second)] if second in columns else []),
@@ -232,7 +236,9 @@ _MADE: Final[tuple[tuple[Rule, Callable[[Columns], ComparisonCreator]], ...]] = 
     (("middle_name",), lambda columns: _name("middle_name", columns)),
     (
         ("surname",),
-        lambda columns: _name("surname", columns, other="given_name", variant="surname_sound", second="other_surname"),
+        lambda columns: _name(
+            "surname", columns, told_by="given_name", variant="surname_sound", second="other_surname"
+        ),
     ),
     (("generation",), lambda _: _same("generation")),
     (("gender",), lambda _: _same("gender")),
