@@ -264,6 +264,7 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
     return by_name + share if by_name else (_FROM_NAMES + share / 2) * (share >= needed)
 
 
+_ALONE: Final = frozenset({"via", "cap", "str", "ort", "land", "patente"})  # as part of a longer name another word
 _LOUD: Final = frozenset({"email", "website"})  # contents that nothing else looks like
 
 
@@ -272,7 +273,8 @@ def _by_name(trait: str, plain: str) -> float:
     names = NAMES[trait]
     if plain in names:
         return 1.0
-    parts = [len(name) / len(plain) for name in names if len(name) > 2 and f"_{name}_" in f"_{plain}_"]
+    within = (name for name in names if len(name) > 2 and name not in _ALONE)
+    parts = [len(name) / len(plain) for name in within if f"_{name}_" in f"_{plain}_"]
     return _FROM_NAMES + 0.4 * max(parts) if parts else 0.0
 
 
@@ -397,7 +399,10 @@ def _share(values: Sequence[str], is_one: Callable[[str], bool]) -> float:
     return sum(map(is_one, values)) / len(values) if values else 0.0
 
 
+_WITHOUT_ACCENTS: Final = str.maketrans("éèêëàâáãäîïíìôóòõöûùúüçñ", "eeeeaaaaaiiiiooooouuuucn")
+
+
 def _plain(column: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
-    bare = spaced.lower().translate(str.maketrans("éèêëàâîïôûùç", "eeeeaaiiouuc"))
+    bare = spaced.lower().replace("ß", "ss").translate(_WITHOUT_ACCENTS)
     return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")

@@ -250,7 +250,7 @@ SELECT unique_id, unique_in, given_found AS given_name, COALESCE(n.root, given_f
     middle_found AS middle_name, family_found AS surname, consonants_of(family_heard) AS surname_sound,
     gender_of(gender) AS gender, dob, COALESCE(left(dob, 4), year_of(date_parts)) AS birth_year,
     without_repetition(id_found) AS national_id, mail_found AS email,
-    replace(split_part(split_part(mail_found, '@', 1), '+', 1), '.', '') AS email_name,
+    NULLIF(replace(split_part(split_part(mail_found, '@', 1), '+', 1), '.', ''), '') AS email_name,
     NULLIF(other_mail, mail_found) AS other_email, number_found AS phone,
     NULLIF(other_number, number_found) AS other_phone, street_found AS street,
     NULLIF(regexp_extract(street_found, '\b(\d+)', 1), '') AS house_number,

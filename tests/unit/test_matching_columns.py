@@ -28,7 +28,7 @@ def holding(**named):
         ("Prénom", "given_name"), ("nom", "surname"), ("date_naissance", "date_of_birth"), ("code_postal", "postcode"),
         ("ville", "city"), ("adresse", "street"), ("tel", "phone"), ("courriel", "email"), ("sexe", "gender"),
         ("siret", "national_id"), ("raison_sociale", "organisation"), ("firstName", "given_name"),
-        ("LAST NAME", "surname"), ("Nachname", "surname"), ("geb_datum", "date_of_birth"), ("PLZ", "postcode"),
+        ("LAST NAME", "surname"), ("Nachname", "surname"), ("geb_datum", "date_of_birth"), ("PLZ", "postcode"), ("Straße", "street"),
         ("fecha_nacimiento", "date_of_birth"), ("cognome", "surname"), ("achternaam", "surname"),
         ("PASSPORT_NUMBER", "passport"), ("drivers_license_number", "driving_licence"), ("Arbeitgeber", "employer"),
         ("place_of_birth", "birth_place"), ("customer_email_address", "email"), ("billing_city", "city"), ("contact_name", "full_name"),
@@ -85,6 +85,10 @@ def test_recognise__two_surnames_and_two_numbers__keeps_all():
         "given_name": "prenom", "surname": "nom_naissance", "national_id": "ssn", "other_surname": "nom_usage",
         "other_id": "national_id",
     }  # fmt: skip
+
+
+def test_recognise__a_short_word_in_a_longer_name__says_nothing():
+    assert columns.recognise(["signup_via"], []) == {}
 
 
 def test_recognise__what_a_record_is_of__goes_by_contents():
