@@ -64,4 +64,5 @@ def _shares(first: float, last: float, falling: float, size: int) -> Floats:
     between = falling ** np.arange(max(size - 2, 0), dtype=np.float64)
     middle = between * (1 - first - last) / between.sum() if between.size else between
     shares: Floats = np.concatenate([[first], middle, [last]])
-    return shares / shares.sum()
+    normal: Floats = shares / shares.sum()
+    return normal

@@ -62,7 +62,7 @@ class Command(TesseraCommand):
             return
         self.emit(result)
 
-    def train(self, options: dict[str, Any]) -> dict[str, Any]:
+    def train(self, options: dict[str, Any]) -> Mapping[str, Any]:
         if options["calibrate"]:
             return operating.calibrate(workspace_id=self.workspace_id(options), now=timezone.now())
         return linkage.train(workspace_id=self.workspace_id(options), seed=options["seed"], now=timezone.now())
