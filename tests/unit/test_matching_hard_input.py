@@ -62,7 +62,7 @@ def test_train__a_birthday_that_everybody_shares__stays_bounded_and_says_so():
         connection.execute(f"""
             CREATE TABLE raw AS SELECT n AS unique_id, NULL::VARCHAR AS unique_in, 'name' || (n // 2) AS surname,
                 CASE WHEN n % 10 = 0 THEN (1940 + n // 2 % 60) || '-05-17' ELSE '{BIRTHDAY}' END AS date_of_birth,
-                CASE WHEN n % 10 < 2 THEN 'nobody@mail.example' ELSE 'mail' || (n // 2) || '@mail.example' END AS email,
+                CASE WHEN n % 10 < 2 THEN 'front.desk@mail.example' ELSE 'mail' || (n // 2) || '@mail.example' END AS email,
                 {nothing}
             FROM range({PEOPLE}) AS t(n)
         """)
