@@ -15,6 +15,7 @@ from typing import Any
 from bench import harness
 
 NAMES = (
+    "accuracy",
     "consent",
     "door",
     "files",

@@ -6,13 +6,19 @@ from typing import Any
 
 from cdp.kernel.purposes import Purpose
 from consent import gate
-from identity import registry
+from identity import registry, training
 
 
 def activate(*, workspace_id: int, version: int, now: datetime) -> Mapping[str, Any]:
     with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id):
         kept = registry.activate(workspace_id=workspace_id, version=version, author=None, now=now)
     return {"active": version, "since": kept.created_at}
+
+
+def calibrate(*, workspace_id: int, now: datetime) -> Mapping[str, Any]:
+    with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+        model = training.calibrate(permit, now=now)
+    return {"model": model.version, **{name: model.metadata[name] for name in ("calibrated", "thresholds")}}
 
 
 def shown(deed: str, versions: Sequence[int], *, workspace_id: int) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Which column of a foreign file holds which trait: by its name, in English or French, and by what is in it.
+"""Which column of a foreign file holds which trait: by its name, in six languages, and by what is in it.
 
 Contents outrank names where they can tell: no column is a date of birth whose values are no dates, whatever it is called.
 """
@@ -17,50 +17,107 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "given_name": (
             "given_name", "first_name", "forename", "fname", "firstname", "givenname", "primary_name_first", "prenom",
-            "name_first", "christian_name",
+            "name_first", "christian_name", "given_names", "first_names", "forenames", "vorname", "rufname", "nombre",
+            "nombres", "nome", "voornaam",
         ),
-        "middle_name": ("middle_name", "middlename", "second_name", "primary_name_middle", "deuxieme_prenom"),
+        "middle_name": (
+            "middle_name", "middlename", "second_name", "primary_name_middle", "deuxieme_prenom", "middle_initial",
+            "middle_names", "zweiter_vorname", "segundo_nombre", "secondo_nome",
+        ),
         "surname": (
             "surname", "last_name", "family_name", "lname", "lastname", "primary_name_last", "nom", "name_last",
-            "nom_de_famille", "nom_usage", "nom_usuel", "nom_naissance", "maiden_name",
+            "nom_de_famille", "nom_usage", "nom_usuel", "nom_naissance", "maiden_name", "nachname", "familienname",
+            "zuname", "geburtsname", "apellido", "apellidos", "primer_apellido", "cognome", "achternaam", "sobrenome",
+            "birth_name", "nom_de_naissance", "nom_de_jeune_fille",
         ),
         "full_name": (
             "full_name", "name", "fullname", "person_name", "primary_name_full", "display_name", "contact_name",
-            "customer_name", "nom_complet", "nom_prenom", "prenom_nom", "nom_et_prenom",
+            "customer_name", "nom_complet", "nom_prenom", "prenom_nom", "nom_et_prenom", "first_and_surname",
+            "vollstandiger_name", "nombre_completo", "nome_completo", "volledige_naam",
         ),
-        "gender": ("gender", "sex", "sexe", "genre", "civilite"),
+        "native_name": ("native_name", "native_name_full", "original_name", "local_name", "nom_natif", "name_native"),
+        "gender": ("gender", "sex", "sexe", "genre", "civilite", "geschlecht", "anrede", "sexo", "genero", "sesso", "geslacht"),
         "date_of_birth": (
             "date_of_birth", "dob", "birth_date", "birthday", "birthdate", "born", "birth_day", "birth_year",
             "year_of_birth", "yob", "date_naissance", "date_de_naissance", "naissance", "ne_le", "annee_naissance",
+            "geburtsdatum", "geb_datum", "geburtstag", "geboren", "geburtsjahr", "fecha_nacimiento", "fecha_de_nacimiento",
+            "data_nascita", "data_di_nascita", "geboortedatum", "data_nascimento",
         ),
-        "email": ("email", "email_address", "e_mail", "mail", "emailaddress", "courriel", "adresse_mail", "adresse_email"),
+        "birth_place": (
+            "birth_place", "place_of_birth", "birthplace", "pob", "lieu_naissance", "lieu_de_naissance", "geburtsort",
+            "lugar_nacimiento", "luogo_nascita", "geboorteplaats", "birth_city", "city_of_birth", "commune_naissance",
+        ),
+        "email": (
+            "email", "email_address", "e_mail", "mail", "emailaddress", "courriel", "adresse_mail", "adresse_email",
+            "e_mail_adresse", "correo", "correo_electronico", "mailadresse",
+        ),
         "phone": (
             "phone", "phone_number", "telephone", "mobile", "tel", "mobile_phone", "phone_1", "cell", "portable",
-            "numero_telephone", "gsm", "landline",
+            "numero_telephone", "gsm", "landline", "telefon", "telefonnummer", "handy", "handynummer", "mobil",
+            "festnetz", "telefono", "movil", "cellulare", "telefoon", "telefone", "mobiel",
         ),
-        "street_number": ("street_number", "house_number", "street_no", "house_no", "numero_rue", "numero_voie", "no_rue"),
+        "street_number": (
+            "street_number", "house_number", "street_no", "house_no", "numero_rue", "numero_voie", "no_rue",
+            "hausnummer", "haus_nr", "hausnr", "huisnummer", "numero_civico", "civico",
+        ),
         "street": (
             "street", "address_1", "address", "street_address", "addr_line1", "address_line_1", "address1", "street_name",
-            "adresse", "adresse_1", "rue", "voie", "libelle_voie",
+            "adresse", "adresse_1", "rue", "voie", "libelle_voie", "strasse", "str", "anschrift", "direccion", "calle",
+            "domicilio", "indirizzo", "via", "straat", "adres", "endereco", "morada",
         ),
-        "full_address": ("full_address", "addr_full", "address_full", "complete_address", "adresse_complete"),
-        "city": ("city", "suburb", "town", "locality", "addr_city", "ville", "commune", "localite"),
+        "full_address": (
+            "full_address", "addr_full", "address_full", "complete_address", "adresse_complete", "direccion_completa",
+        ),
+        "city": (
+            "city", "suburb", "town", "locality", "addr_city", "ville", "commune", "localite", "ort", "stadt", "wohnort",
+            "gemeinde", "ciudad", "municipio", "localidad", "citta", "comune", "plaats", "woonplaats", "gemeente", "cidade",
+        ),
         "postcode": (
             "postcode", "postal_code", "zip", "zip_code", "zipcode", "post_code", "addr_postal_code", "code_postal", "cp",
+            "plz", "postleitzahl", "codigo_postal", "cap", "codice_postale",
         ),
-        "region": ("region", "state", "county", "province", "addr_state", "departement"),
-        "country": ("country", "country_code", "addr_country", "pays", "nation"),
+        "region": (
+            "region", "state", "county", "province", "addr_state", "departement", "bundesland", "kanton", "provincia",
+            "regione", "provincie", "estado",
+        ),
+        "country": ("country", "country_code", "addr_country", "pays", "nation", "land", "staat", "pais", "paese"),
         "national_id": (
             "national_id", "soc_sec_id", "ssn", "social_security_number", "nino", "tax_id", "ssn_number", "tax_id_number",
             "national_id_number", "siret", "siren", "vat_number", "company_number", "registration_number", "numero_tva",
-            "tva", "numero_securite_sociale", "nir", "lei", "lei_number", "duns",
+            "tva", "numero_securite_sociale", "nir", "lei", "lei_number", "duns", "steuernummer", "steuer_id", "ust_id",
+            "ustid", "handelsregisternummer", "sozialversicherungsnummer", "ahv_nummer", "dni", "nif", "cif", "nie",
+            "codice_fiscale", "partita_iva", "bsn", "kvk", "nhs_number", "id_card", "id_card_number",
+        ),
+        "passport": (
+            "passport", "passport_number", "passport_no", "passeport", "numero_passeport", "reisepass",
+            "reisepassnummer", "pasaporte", "passaporto", "paspoort",
+        ),
+        "driving_licence": (
+            "driving_licence", "driving_license", "drivers_license", "drivers_licence", "driver_license",
+            "drivers_license_number", "driver_license_number", "driving_licence_number", "dl_number",
+            "permis_de_conduire", "numero_permis", "fuhrerschein", "fuehrerschein", "fuhrerscheinnummer",
+            "permiso_conducir", "patente", "rijbewijs",
         ),
         "organisation": (
             "organisation", "organization", "org_name", "company", "company_name", "business_name", "primary_name_org",
             "raison_sociale", "societe", "entreprise", "denomination", "nom_entreprise", "account_name", "legal_name",
+            "firma", "firmenname", "unternehmen", "organisation_name", "organization_name", "empresa", "razon_social",
+            "azienda", "ragione_sociale", "bedrijf", "bedrijfsnaam",
         ),
-        "website": ("website", "url", "domain", "homepage", "web", "site_web", "site", "web_site"),
-        "category": ("category", "industry", "sector", "secteur", "activite", "categorie", "segment", "naf", "ape"),
+        "other_organisation": (
+            "secondary_name_org", "trading_name", "trade_name", "dba", "former_name", "nom_commercial", "enseigne",
+            "handelsname", "alias_name", "nombre_comercial",
+        ),
+        "employer": ("employer", "employer_name", "employeur", "arbeitgeber", "empleador", "datore_di_lavoro", "werkgever"),
+        "website": ("website", "url", "domain", "homepage", "web", "site_web", "site", "web_site", "webseite", "sitio_web"),
+        "category": (
+            "category", "industry", "sector", "secteur", "activite", "categorie", "segment", "naf", "ape", "occupation",
+            "profession", "branche", "beruf", "kategorie", "settore", "professione", "profesion",
+        ),
+        "record_type": (
+            "record_type", "entity_type", "party_type", "customer_type", "person_type", "type_personne", "type_client",
+            "kundentyp",
+        ),
     }
 )  # fmt: skip
 
@@ -73,16 +130,26 @@ _STREET: Final = frozenset(word for pair in STREET_WORDS for word in pair) | {
     "cours",
     "way",
     "close",
-    "strasse",
+    "calle",
+    "via",
+    "plaza",
+    "piazza",
 }
+_STREET_ENDS: Final = ("strasse", "straße", "str", "weg", "gasse", "platz", "allee", "straat", "laan")
 _GIVEN_NAMES: Final = frozenset(nicknames.roots()) | frozenset(nicknames.roots().values())
 _FORMS: Final = frozenset(LEGAL_FORMS) - {"as", "the", "se", "group", "company"}
-_MONTH: Final = r"(?:jan|f[eé]v|feb|mar|a[vp]r|ma[iy]|ju[inl]|ao[uû]|aug|sep|oct|nov|d[eé]c)[a-zéû]*\.?"
+_MONTH: Final = (
+    r"(?:jan|ene|gen|f[eé]v|feb|m[aä]r|mae|a[vpb]r|ma[iyg]|ju[inl]|giu|lug|ao[uû]|aug|ago|sep|set|o[ck]t|ott|out|nov"
+    r"|d[eéi][cz])[a-zéûä]*\.?"
+)
 
 
 def _is_date(value: str) -> bool:
     numbers = r"(18|19|20)\d\d([-/. ]?)\d\d?\2\d\d?([T ].*)?|\d{1,2}[-/. ]\d{1,2}[-/. ]((18|19|20)\d\d|\d\d)( .*)?"
-    words = rf"\d{{1,2}}(st|nd|rd|th|er)? {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}}"
+    words = (
+        rf"\d{{1,2}}(st|nd|rd|th|er|\.)?[ -]{_MONTH}[ -](\d{{4}}|\d\d)|{_MONTH} \d{{1,2}},? \d{{4}}"
+        rf"|\d{{1,2}} de {_MONTH} de \d{{4}}"
+    )
     return bool(re.fullmatch(rf"{numbers}|(18|19|20)\d\d|{words}", value, re.IGNORECASE))
 
 
@@ -99,8 +166,20 @@ def _is_postcode(value: str) -> bool:
 def _is_gender(value: str) -> bool:
     return _plain(value) in {
         "m", "f", "male", "female", "man", "woman", "homme", "femme", "h", "mr", "mrs", "ms", "mme", "monsieur", "madame",
-        "1", "2", "other", "autre", "masculin", "feminin",
+        "1", "2", "other", "autre", "masculin", "feminin", "w", "d", "u", "x", "unknown", "herr", "frau", "mannlich",
+        "weiblich", "divers", "hombre", "mujer", "uomo", "donna", "maschio", "femmina", "vrouw", "v",
     }  # fmt: skip
+
+
+def _is_kind(value: str) -> bool:
+    """Says of a record whether it is of a person or of a company."""
+    kinds = r"person\w*|individual|human|organi[sz]ation\w*|compan(y|ies)|business|corporat\w*|entreprise|societe|firma|particulier|persona \w+|personne \w+"
+    return bool(re.fullmatch(kinds, value, re.IGNORECASE))
+
+
+def _is_street(value: str) -> bool:
+    words = re.findall(r"\w+", value.lower())
+    return bool(_STREET.intersection(words)) or any(word.endswith(_STREET_ENDS) for word in words)
 
 
 def _is_worded(value: str) -> bool:
@@ -123,6 +202,7 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "gender": _is_gender,
         "phone": _is_phone,
         "postcode": _is_postcode,
+        "record_type": _is_kind,
     }
 )
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
@@ -131,14 +211,22 @@ _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProx
         "given_name": (lambda value: value.lower() in _GIVEN_NAMES, 0.3),
         "full_name": (_is_person, 0.3),
         "full_address": (lambda value: value.count(",") >= 1 and bool(re.search(r"\d{4,5}", value)), 0.7),
-        "street": (lambda value: bool(_STREET.intersection(re.findall(r"\w+", value.lower()))), 0.6),
+        "street": (_is_street, 0.6),
         "organisation": (lambda value: bool(_FORMS.intersection(re.findall(r"\w+", value.lower())[-2:])), 0.3),
     }
 )
 _WORDED: Final = frozenset(
-    {"given_name", "middle_name", "surname", "full_name", "city", "region", "organisation", "street", "full_address"}
-)
-_OTHER: Final[Mapping[str, str]] = MappingProxyType({"email": "other_email", "phone": "other_phone"})
+    {
+        "given_name", "middle_name", "surname", "full_name", "native_name", "city", "birth_place", "region",
+        "organisation", "other_organisation", "employer", "street", "full_address",
+    }
+)  # fmt: skip
+_OTHER: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "surname": "other_surname", "email": "other_email", "phone": "other_phone", "national_id": "other_id",
+        "organisation": "other_organisation",
+    }
+)  # fmt: skip
 
 
 def recognise(
@@ -151,6 +239,7 @@ def recognise(
     scores = {(trait, column): score(trait, column, values[column]) for trait in NAMES for column in free}
     found = _assigned({pair: one for pair, one in scores.items() if one >= _FROM_NAMES})
     _swap_back(found, values)
+    _part_with_name(found, values)
     _add_by_shape(found, values)
     _add_others(found, scores)
     return _in_order_of_traits(found)
@@ -175,6 +264,7 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
     return by_name + share if by_name else (_FROM_NAMES + share / 2) * (share >= needed)
 
 
+_ALONE: Final = frozenset({"via", "cap", "str", "ort", "land", "patente"})  # as part of a longer name another word
 _LOUD: Final = frozenset({"email", "website"})  # contents that nothing else looks like
 
 
@@ -183,7 +273,8 @@ def _by_name(trait: str, plain: str) -> float:
     names = NAMES[trait]
     if plain in names:
         return 1.0
-    parts = [len(name) / len(plain) for name in names if len(name) > 2 and f"_{name}_" in f"_{plain}_"]
+    within = (name for name in names if len(name) > 2 and name not in _ALONE)
+    parts = [len(name) / len(plain) for name in within if f"_{name}_" in f"_{plain}_"]
     return _FROM_NAMES + 0.4 * max(parts) if parts else 0.0
 
 
@@ -215,6 +306,14 @@ def _swap_back(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
     first, last = found.get("given_name", ""), found.get("surname", "")
     if first and last and _given(values[last]) > 2 * _given(values[first]) + _CHANCE:
         found["given_name"], found["surname"] = last, first
+
+
+def _part_with_name(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
+    """Beside a given name, a "name" of single words is the surname."""
+    if "given_name" in found and "surname" not in found and "full_name" in found:
+        said = values[found["full_name"]]
+        if said and _share(said, lambda value: " " not in value) > _MOST - _CHANCE * 2:
+            found["surname"] = found.pop("full_name")
 
 
 _CHANCE: Final = 0.05  # of surnames are given names, too
@@ -273,12 +372,12 @@ def _add_others(found: dict[str, str], scores: Mapping[tuple[str, str], float]) 
             for (scored, column), one in scores.items()
             if scored == trait and one >= 1 and column not in found.values()
         ]
-        if rest:
+        if rest and other not in found:
             found[other] = max(rest, key=lambda pair: pair[0])[1]
 
 
 def _in_order_of_traits(found: Mapping[str, str]) -> dict[str, str]:
-    order = [*NAMES, *_OTHER.values()]
+    order = dict.fromkeys([*NAMES, *_OTHER.values()])
     return {trait: found[trait] for trait in order if trait in found}
 
 
@@ -300,7 +399,10 @@ def _share(values: Sequence[str], is_one: Callable[[str], bool]) -> float:
     return sum(map(is_one, values)) / len(values) if values else 0.0
 
 
+_WITHOUT_ACCENTS: Final = str.maketrans("éèêëàâáãäîïíìôóòõöûùúüçñ", "eeeeaaaaaiiiiooooouuuucn")
+
+
 def _plain(column: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
-    bare = spaced.lower().translate(str.maketrans("éèêëàâîïôûùç", "eeeeaaiiouuc"))
+    bare = spaced.lower().replace("ß", "ss").translate(_WITHOUT_ACCENTS)
     return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")

@@ -17,7 +17,9 @@ Rule = tuple[str, ...]
 Level = ComparisonLevelCreator | dict[str, Any]
 
 # Two records of a source that has each person once are never compared.
-DIFFERENT_PEOPLE: Final = "(l.unique_in IS NULL OR r.unique_in IS NULL OR l.unique_in <> r.unique_in)"
+_DIFFERENT_PEOPLE: Final = "(l.unique_in IS NULL OR r.unique_in IS NULL OR l.unique_in <> r.unique_in)"
+# Nor is a person ever compared with a company, where a file has both.
+_ONE_KIND: Final = "(l.kind IS NULL OR r.kind IS NULL OR l.kind = r.kind)"
 
 _CLOSE, _ALIKE = 0.92, 0.8
 
@@ -60,16 +62,35 @@ def _crossed(one: str, other: str) -> Level:
     return _labelled("in another column", " OR ".join(f"{left}_l = {right}_r" for left, right in pairs))
 
 
-def _name(column: str, columns: Columns, *, other: str = "", variant: str = "") -> ComparisonCreator:
-    """Typing errors, nicknames and sounds, an initial in place of a name, and the two names in each other's place."""
+def _null_name(column: str, *, told_by: str = "") -> Level:
+    """Names in two scripts say nothing of each other, as a name that is missing. Nor does a name in the place of another
+    where the comparison `told_by` says so: it is one fact.
+    """
+    is_latin = [f"(unicode({column}_{side}) < {_FIRST_BEYOND_LATIN})" for side in ("l", "r")]
+    silent = [f"{column}_l IS NULL", f"{column}_r IS NULL", f"{is_latin[0]} <> {is_latin[1]}"]
+    if told_by:
+        silent.append(f"({column}_l <> {column}_r AND ({column}_l = {told_by}_r OR {told_by}_l = {column}_r))")
+    return {"sql_condition": " OR ".join(silent), "is_null_level": True}
+
+
+_FIRST_BEYOND_LATIN: Final = 880  # Greek begins there
+
+
+def _name(
+    column: str, columns: Columns, *, other: str = "", told_by: str = "", variant: str = "", second: str = ""
+) -> ComparisonCreator:
+    """Typing errors, nicknames and sounds, an initial in place of a name, and names in each other's place."""
+    in_place_of = _labelled("in the place of the other", f"{column}_l = {other}_r OR {other}_l = {column}_r")
     swapped = _labelled("swapped", f"{column}_l = {other}_r AND {other}_l = {column}_r")
     return _comparison(
         column,
-        _null(column),
+        _null_name(column, told_by=told_by if told_by in columns else ""),
         _exact(column),
         *([swapped] if other in columns else []),
+        *([_crossed(column, second)] if second in columns else []),
         levels.JaroWinklerLevel(column, _CLOSE),
         *([_labelled("a variant of it", f"{variant}_l = {variant}_r")] if variant else []),
+        *([in_place_of] if other in columns else []),
         _within(column),
         levels.JaroWinklerLevel(column, _ALIKE),
         _initial(column),
@@ -178,7 +199,10 @@ def _wider(columns: Columns) -> list[Level]:
 
 
 def _organisation(columns: Columns) -> ComparisonCreator:
-    """Legal forms are gone already; words change their order, are left out, or shrink to their initials."""
+    """Legal forms are gone already; words change their order, are left out or shortened, or shrink to their initials.
+
+    What tells companies of one family apart is that each has a word of its own: that is a level, and not half a name.
+    """
     left, right = "string_split(organisation_l, ' ')", "string_split(organisation_r, ' ')"
     shared = f"len(list_intersect({left}, {right}))"
     of_all = f"len(list_distinct(list_concat({left}, {right})))"
@@ -191,12 +215,25 @@ def _organisation(columns: Columns) -> ComparisonCreator:
         "organisation",
         _null("organisation"),
         _exact("organisation"),
+        *([_crossed("organisation", "other_organisation")] if "other_organisation" in columns else []),
         _labelled("same words in another order", f"{shared} = {of_all}"),
         levels.JaroWinklerLevel("organisation", _CLOSE),
         *initials,
-        _within("organisation"),
-        _labelled("half of the words", f"2 * {shared} >= {of_all}"),
+        _labelled("a word shortened", "is_one_word_short(organisation_l, organisation_r)"),
+        _labelled("one within the other", f"{shared} = least(len({left}), len({right}))"),
+        _labelled("half of the words, and each has others", f"2 * {shared} >= {of_all}"),
+        _labelled("a word, and each has others", f"{shared} > 0"),
         levels.JaroWinklerLevel("organisation", _ALIKE),
+    )
+
+
+def _employer(_: Columns) -> ComparisonCreator:
+    return _comparison(
+        "employer",
+        _null("employer"),
+        _exact("employer"),
+        levels.JaroWinklerLevel("employer", _CLOSE),
+        _within("employer"),
     )
 
 
@@ -204,15 +241,26 @@ def _organisation(columns: Columns) -> ComparisonCreator:
 _MADE: Final[tuple[tuple[Rule, Callable[[Columns], ComparisonCreator]], ...]] = (
     (("given_name",), lambda columns: _name("given_name", columns, other="surname", variant="given_root")),
     (("middle_name",), lambda columns: _name("middle_name", columns)),
-    (("surname",), lambda columns: _name("surname", columns, other="given_name", variant="surname_sound")),
+    (
+        ("surname",),
+        lambda columns: _name(
+            "surname", columns, told_by="given_name", variant="surname_sound", second="other_surname"
+        ),
+    ),
+    (("generation",), lambda _: _same("generation")),
     (("gender",), lambda _: _same("gender")),
     (("dob", "birth_year"), _dob),
     (("national_id",), lambda _: _number("national_id")),
+    (("other_id",), lambda _: _number("other_id")),
+    (("passport",), lambda _: _number("passport")),
+    (("driving_licence",), lambda _: _number("driving_licence")),
     (("email",), _email),
     (("phone",), lambda columns: _number("phone", columns, other="other_phone")),
     (("street",), _address),
     (("postcode", "city"), _place),
+    (("birth_place",), lambda _: _ladder_of("birth_place", frozenset())),
     (("organisation",), _organisation),
+    (("employer",), _employer),
     (("website",), lambda _: _same("website")),
     (("category",), lambda _: _same("category")),
 )
@@ -225,6 +273,9 @@ def comparisons_for(columns: Columns) -> list[ComparisonCreator | dict[str, Any]
 # Keys on which two records are compared at all: many tight rules, since each typing error escapes some of them.
 _RULES: Final[tuple[Rule, ...]] = (
     ("national_id",),
+    ("other_id",),
+    ("passport",),
+    ("driving_licence",),
     ("email",),
     ("phone",),
     ("given_name", "surname"),
@@ -250,6 +301,8 @@ _RULES: Final[tuple[Rule, ...]] = (
     ("surname_sound", "birth_year"),
     ("surname_sound", "dob"),
     ("given_root", "birth_year", "city"),
+    ("birth_place", "surname"),
+    ("birth_place", "given_name", "birth_year"),
     ("dob", "left(given_name, 1)"),
     ("dob", "left(surname, 1)"),
     ("surname", "left(given_name, 1)"),
@@ -282,6 +335,10 @@ _RULES: Final[tuple[Rule, ...]] = (
 # One thing in two columns: the rule compares across.
 _CROSSED: Final = (
     (("given_name", "surname"), "l.given_name = r.surname AND l.surname = r.given_name"),
+    (("surname", "other_surname", "given_name"), "l.surname = r.other_surname AND l.given_name = r.given_name"),
+    (("surname", "other_surname", "given_name"), "l.other_surname = r.surname AND l.given_name = r.given_name"),
+    (("organisation", "other_organisation"), "l.organisation = r.other_organisation"),
+    (("organisation", "other_organisation"), "l.other_organisation = r.organisation"),
     (("email", "other_email"), "l.email = r.other_email"),
     (("email", "other_email"), "l.other_email = r.email"),
     (("phone", "other_phone"), "l.phone = r.other_phone"),
@@ -294,6 +351,9 @@ _SESSIONS: Final[tuple[Rule, ...]] = (
     ("email",),
     ("phone",),
     ("national_id",),
+    ("other_id",),
+    ("passport",),
+    ("driving_licence",),
     ("surname", "postcode"),
     ("street",),
     ("postcode",),
@@ -330,11 +390,16 @@ def sessions(columns: Columns) -> list[Rule]:
     return usable(_SESSIONS_OF_COMPANIES if "organisation" in columns and not of_people else _SESSIONS, columns)
 
 
-def as_sql(rule: Rule) -> str:
+def can_be_one(columns: Columns) -> str:
+    """What must hold of any two records that are compared."""
+    return f"{_DIFFERENT_PEOPLE} AND {_ONE_KIND}" if "kind" in columns else _DIFFERENT_PEOPLE
+
+
+def as_sql(rule: Rule, columns: Columns) -> str:
     """The rule as Splink takes it, without pairs that cannot be one person."""
     same = block_on(*rule).get_blocking_rule("duckdb").blocking_rule_sql
-    return f"{same} AND {DIFFERENT_PEOPLE}"
+    return f"{same} AND {can_be_one(columns)}"
 
 
 def crossed_rules(columns: Columns) -> list[str]:
-    return [f"{rule} AND {DIFFERENT_PEOPLE}" for needed, rule in _CROSSED if columns.issuperset(needed)]
+    return [f"{rule} AND {can_be_one(columns)}" for needed, rule in _CROSSED if columns.issuperset(needed)]

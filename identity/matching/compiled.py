@@ -34,7 +34,7 @@ _QUICK_MACROS: Final = (
     r"""CREATE OR REPLACE MACRO words_of(words) AS list_transform([lower(strip_accents(words))], lambda plain:
         list_transform([trim(CASE
             WHEN strlen(plain) = length(plain) THEN regexp_replace(plain, '[^a-z0-9]+', ' ', 'g')
-            ELSE regexp_replace(plain, CASE WHEN plain IS NULL THEN '' ELSE '[^\p{L}\p{N}]+' END, ' ', 'g')
+            ELSE regexp_replace(latin(plain), CASE WHEN plain IS NULL THEN '' ELSE '[^\p{L}\p{N}]+' END, ' ', 'g')
         END)], lambda spoken: CASE WHEN spoken <> '' THEN spoken END)[1])[1]""",
 )
 

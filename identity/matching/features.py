@@ -13,7 +13,8 @@ from identity.matching import nicknames
 TRAITS: Final = (
     "given_name", "middle_name", "surname", "full_name", "gender", "date_of_birth", "email", "other_email", "phone",
     "other_phone", "street_number", "street", "full_address", "city", "postcode", "region", "country", "national_id",
-    "organisation", "website", "category",
+    "organisation", "website", "category", "other_surname", "native_name", "other_id", "passport", "driving_licence",
+    "other_organisation", "employer", "record_type", "birth_place",
 )  # fmt: skip
 
 PLACEHOLDERS: Final = (
@@ -36,9 +37,13 @@ LEGAL_FORMS: Final = (
 
 TITLES: Final = (
     "mr", "mrs", "ms", "miss", "dr", "prof", "sir", "m", "mme", "mlle", "monsieur", "madame", "mademoiselle", "me",
-    "herr", "frau",
+    "herr", "frau", "sr", "sra", "sig", "dhr", "mevr",
 )  # fmt: skip
-SUFFIXES: Final = ("jr", "sr", "ii", "iii", "iv", "phd", "md", "esq")
+# Father and son of one name are told apart by them.
+GENERATIONS: Final[Mapping[str, str]] = {
+    "jr": "jr", "junior": "jr", "sr": "sr", "senior": "sr", "ii": "ii", "iii": "iii", "iv": "iv",
+}  # fmt: skip
+SUFFIXES: Final = (*GENERATIONS, "phd", "md", "esq")
 # Written short as often as in full.
 STREET_WORDS: Final = (
     ("st", "street"), ("rd", "road"), ("ave", "avenue"), ("av", "avenue"), ("blvd", "boulevard"), ("bd", "boulevard"),
@@ -47,13 +52,24 @@ STREET_WORDS: Final = (
     ("imp", "impasse"), ("rte", "route"), ("all", "allee"), ("fg", "faubourg"),
 )  # fmt: skip
 _MONTHS: Final = (
-    ("jan",), ("feb", "fev"), ("mar",), ("apr", "avr"), ("may", "mai"), ("jun", "juin"), ("jul", "juil"),
-    ("aug", "aou"), ("sep",), ("oct",), ("nov",), ("dec",),
+    ("jan", "ene", "gen"), ("feb", "fev"), ("mar", "mae"), ("apr", "avr", "abr"), ("may", "mai", "mag"),
+    ("jun", "juin", "giu"), ("jul", "juil", "lug"), ("aug", "aou", "ago"), ("sep", "set"), ("oct", "okt", "ott", "out"),
+    ("nov",), ("dec", "dez", "dic"),
 )  # fmt: skip
 # Letters and groups that sound alike; what follows the first letter keeps its consonants alone.
 _SOUNDS: Final = (
     ("ph", "f"), ("sch", "s"), ("sh", "s"), ("ch", "s"), ("ck", "k"), ("gh", "g"), ("ce", "se"), ("ci", "si"),
     ("cy", "si"), ("x", "ks"),
+)  # fmt: skip
+# Letters that are no Latin one with an accent, as they are usually written in Latin ones.
+_LETTERS: Final = (
+    "øłđðıабвгдезийклмнопрстуфхыэіαβγδεζηικλμνξοπρσςτυφω",
+    "olddiabvgdeziiklmnoprstufhyeiavgdeziiklmnxoprsstyfo",
+)
+_MORE_LETTERS: Final = (
+    ("ß", "ss"), ("æ", "ae"), ("œ", "oe"), ("þ", "th"), ("ж", "zh"), ("ц", "ts"), ("ч", "ch"), ("ш", "sh"),
+    ("щ", "shch"), ("ю", "yu"), ("я", "ya"), ("є", "ye"), ("ґ", "g"), ("ъ", ""), ("ь", ""), ("θ", "th"), ("χ", "ch"),
+    ("ψ", "ps"),
 )  # fmt: skip
 _DOUBLES: Final = tuple((letter * 2, letter) for letter in "bdfgklmnprst")
 
@@ -81,11 +97,18 @@ def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
+def _named(names: Mapping[str, str]) -> str:
+    return " ".join(f"WHEN '{name}' THEN '{meant}'" for name, meant in names.items())
+
+
 # Macros, so that each rule of cleaning is written once. A macro repeats its argument wherever it stands, so those that
 # name it twice are given columns only: the query below goes in steps for that.
 _MACROS: Final = (
-    r"""CREATE OR REPLACE MACRO words_of(words) AS
-        NULLIF(trim(regexp_replace(lower(strip_accents(words)), '[^\p{L}\p{N}]+', ' ', 'g')), '')""",
+    f"""CREATE OR REPLACE MACRO latin(words) AS
+        translate({_replaced("words", _MORE_LETTERS)}, '{_LETTERS[0]}', '{_LETTERS[1]}')""",
+    r"""CREATE OR REPLACE MACRO words_of(words) AS NULLIF(trim(regexp_replace(
+        CASE WHEN strlen(words) = length(words) THEN lower(words) ELSE latin(lower(strip_accents(words))) END,
+        '[^\p{L}\p{N}]+', ' ', 'g')), '')""",
     f"CREATE OR REPLACE MACRO said(words) AS CASE WHEN words NOT IN ({_listed(PLACEHOLDERS)}) THEN words END",
     "CREATE OR REPLACE MACRO digits_of(words) AS NULLIF(regexp_replace(words, '[^0-9]', '', 'g'), '')",
     f"CREATE OR REPLACE MACRO month_named(word) AS {_month()}",
@@ -97,8 +120,8 @@ _MACROS: Final = (
     # Whatever its notation, a date is eight digits YYYYMMDD; typing errors are kept, so that they can be compared.
     """CREATE OR REPLACE MACRO date_digits(parts, word, day_first) AS CASE
         WHEN len(parts) = 1 AND length(parts[1]) = 8 THEN parts[1]
-        WHEN len(parts) = 2 AND length(parts[1]) <= 2 AND length(parts[2]) = 4 AND month_named(word) IS NOT NULL
-            THEN parts[2] || month_named(word) || lpad(parts[1], 2, '0')
+        WHEN len(parts) = 2 AND length(parts[1]) <= 2 AND length(parts[2]) IN (2, 4) AND month_named(word) IS NOT NULL
+            THEN year_in_full(parts[2]) || month_named(word) || lpad(parts[1], 2, '0')
         WHEN len(parts) < 3 OR length(parts[2]) > 2 THEN NULL
         WHEN length(parts[1]) = 4 AND length(parts[3]) <= 2
             THEN parts[1] || lpad(parts[2], 2, '0') || lpad(parts[3], 2, '0')
@@ -111,17 +134,28 @@ _MACROS: Final = (
     rf"""CREATE OR REPLACE MACRO mailbox(words) AS CASE
         WHEN regexp_matches(words, '^[^@\s]+@[^@\s]+\.[^@\s.]+$')
          AND split_part(words, '@', 1) NOT IN ({_listed(ROLE_MAILBOXES)}) THEN words END""",
+    # "Ada Lovelace <ada@example.com>"
+    r"""CREATE OR REPLACE MACRO address_in(words) AS CASE WHEN contains(words, '<')
+        THEN regexp_extract(words, '<\s*([^<>\s]+)\s*>', 1) ELSE words END""",
     rf"""CREATE OR REPLACE MACRO without_legal_form(words) AS
         COALESCE(words_of(regexp_replace(words, '{_LEGAL_FORM}', ' ', 'g')), words)""",
     rf"CREATE OR REPLACE MACRO given_of(words) AS regexp_replace(words, '^({'|'.join(TITLES)}) ', '')",
     rf"CREATE OR REPLACE MACRO family_of(words) AS regexp_replace(words, ' ({'|'.join(SUFFIXES)})$', '')",
+    f"CREATE OR REPLACE MACRO generation_of(word) AS CASE word {_named(GENERATIONS)} END",
+    """CREATE OR REPLACE MACRO kind_of(words, organisation, name) AS CASE
+        WHEN starts_with(words, 'pers') OR words IN ('individual', 'human', 'natural person', 'particulier', 'p') THEN 'person'
+        WHEN words IS NOT NULL THEN 'organisation'
+        WHEN organisation IS NOT NULL AND name IS NULL THEN 'organisation'
+        WHEN organisation IS NULL AND name IS NOT NULL THEN 'person' END""",
     # "Lovelace, Ada" is read from the back.
     """CREATE OR REPLACE MACRO in_order(words) AS CASE
         WHEN split_part(words, ',', 2) <> '' AND split_part(words, ',', 3) = ''
         THEN split_part(words, ',', 2) || ' ' || split_part(words, ',', 1) ELSE words END""",
     """CREATE OR REPLACE MACRO gender_of(words) AS CASE
-        WHEN words IN ('m', 'male', 'man', 'h', 'homme', 'masculin', 'mr', 'monsieur', 'boy', '1') THEN 'm'
-        WHEN words IN ('f', 'female', 'woman', 'w', 'femme', 'feminin', 'mme', 'mrs', 'ms', 'girl', '2') THEN 'f'
+        WHEN words IN ('m', 'male', 'man', 'h', 'homme', 'masculin', 'mr', 'monsieur', 'boy', '1', 'herr', 'mannlich',
+            'maennlich', 'hombre', 'uomo', 'maschio') THEN 'm'
+        WHEN words IN ('f', 'female', 'woman', 'w', 'femme', 'feminin', 'mme', 'mrs', 'ms', 'girl', '2', 'frau', 'weiblich',
+            'mujer', 'donna', 'femmina', 'v', 'vrouw') THEN 'f'
         END""",
     # Nobody's number is 000000000.
     (
@@ -138,6 +172,17 @@ _MACROS: Final = (
         words, '^(?:https?://)?(?:www\.)?([^/\s:]+\.[^/\s:]+)', 1), '')""",
     """CREATE OR REPLACE MACRO initials_of(words) AS
         list_aggregate(list_transform(string_split(words, ' '), lambda word: left(word, 1)), 'string_agg', '')""",
+    # Words of a name that the other name has not.
+    """CREATE OR REPLACE MACRO words_apart(one, other) AS list_filter(
+        string_split(one, ' '), lambda word: NOT list_contains(string_split(other, ' '), word))""",
+    # "pkg" is short for "packaging": its letters, in their order, from the first one on.
+    """CREATE OR REPLACE MACRO is_short_for(short, long) AS CASE
+        WHEN left(short, 1) = left(long, 1) AND length(short) > 1 AND length(short) < length(long)
+        THEN regexp_matches(long, '^' || array_to_string(string_split(short, ''), '.*')) ELSE false END""",
+    """CREATE OR REPLACE MACRO is_one_word_short(one, other) AS CASE
+        WHEN len(words_apart(one, other)) = 1 AND len(words_apart(other, one)) = 1
+        THEN is_short_for(words_apart(one, other)[1], words_apart(other, one)[1])
+          OR is_short_for(words_apart(other, one)[1], words_apart(one, other)[1]) ELSE false END""",
     f"""CREATE OR REPLACE MACRO heard(words) AS
         translate({_replaced("words", _SOUNDS)}, 'cqzvj', 'kksfg')""",
     f"""CREATE OR REPLACE MACRO consonants_of(words) AS
@@ -155,18 +200,20 @@ _ROOTS: Final = nicknames.roots()
 
 _TEXTS: Final = (
     "given_name", "middle_name", "surname", "gender", "national_id", "street_number", "street", "city", "postcode",
-    "region", "country", "organisation", "category",
+    "region", "country", "organisation", "category", "other_surname", "other_id", "passport", "driving_licence",
+    "other_organisation", "employer", "record_type", "birth_place",
 )  # fmt: skip
 
-_UNDOTTED: Final = {"organisation": "replace(organisation, '.', '')"}  # S.A.R.L. is SARL
+_UNDOTTED: Final = {name: f"replace({name}, '.', '')" for name in ("organisation", "other_organisation", "employer")}
+# S.A.R.L. is SARL
 
 _CLEAN: Final = rf"""
 WITH worded AS (
     SELECT unique_id, unique_in, {", ".join(f"words_of({_UNDOTTED.get(name, name)}) AS {name}" for name in _TEXTS)},
-        words_of(in_order(full_name)) AS whole,
+        words_of(in_order(COALESCE(NULLIF(trim(full_name), ''), native_name))) AS whole,
         regexp_extract_all(split_part(split_part(date_of_birth, 'T', 1), ':', 1), '\d+') AS date_parts,
         regexp_extract(lower(strip_accents(date_of_birth)), '[a-z]{{3,}}') AS date_word,
-        lower(trim(email)) AS email, lower(trim(other_email)) AS other_email,
+        lower(trim(address_in(email))) AS email, lower(trim(address_in(other_email))) AS other_email,
         digits_of(phone) AS phone, digits_of(other_phone) AS other_phone, lower(trim(website)) AS website,
         string_split(full_address, ',') AS address,
         regexp_extract(full_address, '\b(\d{{5}}|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}})\b[^,]*$', 1) AS code
@@ -178,14 +225,20 @@ WITH worded AS (
         number_of(phone) AS number, number_of(other_phone) AS other_number
     FROM worded
 ), named AS (
-    SELECT *, given_of(given_name) AS given, family_of(surname) AS family, family_of(given_of(whole)) AS person
+    SELECT *, family_of(given_of(given_name)) AS given, family_of(surname) AS family,
+        family_of(given_of(whole)) AS person
     FROM told
 ), placed AS (
     SELECT *, COALESCE(given, NULLIF(regexp_extract(person, '^(\S+) ', 1), '')) AS given_found,
         COALESCE(given_of(middle_name), NULLIF(regexp_extract(person, '^\S+ (.+) \S+$', 1), '')) AS middle_found,
         COALESCE(family, NULLIF(regexp_extract(person, '(\S+)$', 1), '')) AS family_found,
         street_in_full(COALESCE(NULLIF(concat_ws(' ', street_number, street), ''), words_of(address[1]))) AS street_found,
-        replace(national_id, ' ', '') AS id_found, without_legal_form(organisation) AS organisation_found,
+        replace(national_id, ' ', '') AS id_found, replace(other_id, ' ', '') AS other_id_found,
+        replace(passport, ' ', '') AS passport_found, replace(driving_licence, ' ', '') AS licence_found,
+        without_legal_form(organisation) AS organisation_found,
+        without_legal_form(other_organisation) AS other_organisation_found,
+        CASE WHEN family <> surname THEN surname WHEN person <> whole THEN whole WHEN given <> given_name THEN given_name
+            END AS suffixed,
         words_of(regexp_replace(address[2], '\b([A-Z]{{2}}|\w*\d\w*)\b', '', 'g')) AS town
     FROM named
 ), heard AS (
@@ -197,21 +250,29 @@ SELECT unique_id, unique_in, given_found AS given_name, COALESCE(n.root, given_f
     middle_found AS middle_name, family_found AS surname, consonants_of(family_heard) AS surname_sound,
     gender_of(gender) AS gender, dob, COALESCE(left(dob, 4), year_of(date_parts)) AS birth_year,
     without_repetition(id_found) AS national_id, mail_found AS email,
-    replace(split_part(split_part(mail_found, '@', 1), '+', 1), '.', '') AS email_name,
+    NULLIF(replace(split_part(split_part(mail_found, '@', 1), '+', 1), '.', ''), '') AS email_name,
     NULLIF(other_mail, mail_found) AS other_email, number_found AS phone,
     NULLIF(other_number, number_found) AS other_phone, street_found AS street,
     NULLIF(regexp_extract(street_found, '\b(\d+)', 1), '') AS house_number,
     words_of(regexp_replace(street_found, '\b\d+\w?\b', '', 'g')) AS street_name,
     COALESCE(replace(postcode, ' ', ''), NULLIF(lower(replace(code, ' ', '')), '')) AS postcode,
     COALESCE(city, town) AS city, region, country, organisation_found AS organisation,
-    initials_of(organisation_found) AS initials, domain_of(website) AS website, category
+    initials_of(organisation_found) AS initials, domain_of(website) AS website, category,
+    NULLIF(family_of(other_surname), family_found) AS other_surname,
+    generation_of(regexp_extract(suffixed, '(\S+)$', 1)) AS generation,
+    NULLIF(without_repetition(other_id_found), id_found) AS other_id,
+    without_repetition(passport_found) AS passport, without_repetition(licence_found) AS driving_licence,
+    NULLIF(other_organisation_found, organisation_found) AS other_organisation,
+    without_legal_form(employer) AS employer, birth_place,
+    kind_of(record_type, organisation_found, COALESCE(given_found, family_found)) AS kind
 FROM heard LEFT JOIN nickname n ON n.name = given_found
 """  # noqa: S608  # our own names of columns
 
 COLUMNS: Final = (
     "given_name", "given_root", "middle_name", "surname", "surname_sound", "gender", "dob", "birth_year",
     "national_id", "email", "email_name", "other_email", "phone", "other_phone", "street", "house_number", "street_name",
-    "postcode", "city", "region", "country", "organisation", "initials", "website", "category",
+    "postcode", "city", "region", "country", "organisation", "initials", "website", "category", "other_surname",
+    "generation", "other_id", "passport", "driving_licence", "other_organisation", "employer", "birth_place", "kind",
 )  # fmt: skip
 
 
@@ -255,7 +316,7 @@ def cleaning(*, is_day_first: bool) -> str:
 
 # What of a record each trait becomes, where that is not called the same.
 COLUMNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "full_name": ("given_name", "surname"), "date_of_birth": ("dob", "birth_year"), "street_number": ("street",),
+    "full_name": ("given_name", "surname"), "native_name": ("given_name", "surname"), "record_type": ("kind",), "date_of_birth": ("dob", "birth_year"), "street_number": ("street",),
     "full_address": ("street", "city", "postcode"),
 }  # fmt: skip
 

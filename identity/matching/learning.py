@@ -44,17 +44,33 @@ class Learnt:
     has_converged: bool
 
 
-def shares_of(patterns: Patterns, weights: Floats | None = None) -> Levels:
-    """How often each level occurs among the pairs at which there was something to compare."""
-    return [found / max(found.sum(), _SMALLEST) for found in _counted(patterns, weights)]
+def shares_of(patterns: Patterns, weights: Floats | None = None, known: Levels | None = None) -> Levels:
+    """How often each level occurs among the pairs at which there was something to compare, and those `known` besides."""
+    found = counted(patterns, weights)
+    return [_normal(one) for one in (added(found, known) if known else found)]
 
 
-def learn(patterns: Patterns, strangers: Levels, active: Sequence[int]) -> Learnt:
-    """The best of several starts, by likelihood. What `strangers` share is known and stays.
+def added(found: Levels, known: Levels) -> Levels:
+    return [one + more for one, more in zip(found, known, strict=True)]
+
+
+def learn(patterns: Patterns, strangers: Levels, active: Sequence[int], known: Levels | None = None) -> Learnt:
+    """The best of several starts, by likelihood. What `strangers` share is known and stays; `known` are matches seen
+    elsewhere, by level, which count as if they were seen here too.
 
     A start can end with the classes in each other's place or with nothing found; the likelihood tells them apart.
     """
-    return max((_climb(patterns, strangers, active, *start) for start in _starts(strangers)), key=_quality)
+    counted = known or [np.zeros_like(one) for one in strangers]
+    return max((_climb(patterns, strangers, active, counted, *start) for start in _starts(strangers)), key=_quality)
+
+
+def chances(patterns: Patterns, matches: Levels, strangers: Levels, share: float) -> Floats:
+    """How likely pairs of each pattern are matches, by all comparisons, if `share` of the pairs are."""
+    everything = range(len(patterns.sizes))
+    alike = _evidence(patterns, matches, everything) + np.log(share)
+    unlike = _evidence(patterns, strangers, everything) + np.log1p(-share)
+    likely: Floats = np.exp(alike - np.logaddexp(alike, unlike))
+    return likely
 
 
 def _quality(learnt: Learnt) -> float:
@@ -73,11 +89,18 @@ def _starts(strangers: Levels) -> Iterator[tuple[float, Levels]]:
 
 
 def _normal(values: Floats) -> Floats:
-    shares: Floats = values / values.sum()
+    shares: Floats = values / max(values.sum(), _SMALLEST)
     return shares
 
 
-def _climb(patterns: Patterns, strangers: Levels, active: Sequence[int], share: float, matches: Levels) -> Learnt:
+def _agreement(matches: Levels, known: Levels, active: Sequence[int]) -> float:
+    """What the matches seen elsewhere say of these shares."""
+    return sum(float(known[place] @ np.log(np.maximum(matches[place], _SMALLEST))) for place in active)
+
+
+def _climb(
+    patterns: Patterns, strangers: Levels, active: Sequence[int], known: Levels, share: float, matches: Levels
+) -> Learnt:
     """Until the likelihood of all pairs gains nothing more, or the rounds are used up: then it has not converged."""
     unlike = _evidence(patterns, strangers, active)
     before, has_converged = -np.inf, False
@@ -85,14 +108,14 @@ def _climb(patterns: Patterns, strangers: Levels, active: Sequence[int], share: 
         alike = _evidence(patterns, matches, active) + np.log(share)
         both = np.logaddexp(alike, unlike + np.log1p(-share))
         likely = np.exp(alike - both)
-        likelihood = float(patterns.counts @ both)
-        matches = shares_of(patterns, likely)
+        likelihood = float(patterns.counts @ both) + _agreement(matches, known, active)
+        matches = shares_of(patterns, likely, known)
         share = float(np.clip(patterns.counts @ likely / patterns.pairs, _SMALLEST, 1 - _SMALLEST))
         has_converged = likelihood - before < SETTLED * patterns.pairs
         if has_converged:
             break
         before = likelihood
-    return Learnt(share, _counted(patterns, likely), likelihood, has_converged)
+    return Learnt(share, counted(patterns, likely), likelihood, has_converged)
 
 
 def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floats:
@@ -103,28 +126,9 @@ def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floa
     return total
 
 
-def _counted(patterns: Patterns, weights: Floats | None) -> Levels:
+def counted(patterns: Patterns, weights: Floats | None) -> Levels:
     weighted: Floats = patterns.counts if weights is None else patterns.counts * weights
     return [
         np.bincount(patterns.levels[:, place] + 1, weights=weighted, minlength=size + 1)[1:].astype(np.float64)
         for place, size in enumerate(patterns.sizes)
     ]
-
-
-def correlations(patterns: Patterns) -> Floats:
-    """For two comparisons each, how many bits likelier it is that strangers agree on both than if neither knew of the
-    other. Evidence that comes twice is counted twice: such columns belong into one comparison.
-    """
-    first = (patterns.levels == 0).astype(np.float64)
-    filled = (patterns.levels >= 0).astype(np.float64)
-    weighed = first * patterns.counts[:, None]
-    together = weighed.T @ first
-    compared = np.maximum((filled * patterns.counts[:, None]).T @ filled, 1)
-    alone = (weighed.T @ filled) / compared
-    usual = alone * alone.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bits = np.log2(together / compared / usual)
-    return np.where(together >= _ENOUGH, bits, 0.0)
-
-
-_ENOUGH: Final = 30  # pairs that agree on both, or chance speaks

@@ -75,6 +75,12 @@ def calibrated(weights: Weights, labels: npt.NDArray[np.bool_]) -> tuple[float, 
     return float(found[0]), float(found[1])
 
 
+def moved(thresholds: Thresholds, slope: float, shift: float) -> Thresholds:
+    """The weights at which the log-odds that stewards see are those at which the model meant to link and to ask."""
+    lower, upper = ((meant - shift) / slope for meant in (log_odds(WORTH_ASKING), thresholds.upper))
+    return Thresholds(lower=min(lower, upper), upper=upper)
+
+
 _FARTHEST: Final = 30.0  # beyond it a weight is sure, and its size says nothing more
 _IMAGINED_WEIGHT: Final = 3.0
 _RIDGE: Final = 0.05

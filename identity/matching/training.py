@@ -20,7 +20,7 @@ from splink.blocking_rule_library import CustomRule
 from splink.internals.comparison_creator import ComparisonCreator
 
 from cdp.kernel.errors import TesseraError
-from identity.matching import comparisons, distances, features, learning, scoring, thresholds
+from identity.matching import comparisons, dependence, distances, experience, features, learning, scoring, thresholds
 from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
 
@@ -34,8 +34,6 @@ PAIRS_PER_RECORD_OF_ALL: Final = 60  # of all rules together; the cheapest come 
 MOST_PAIRS_OF_SMALL_DATA: Final = 500_000
 RAREST: Final = 1e-6  # no level is rarer among strangers than this, whatever the sample says
 SELDOM: Final = 1e-3  # nor is any level impossible for one person
-UNSEEN: Final = 5e-3  # a level that no match of the training had: rare among matches, and if rare among all, silent
-CORRELATED: Final = 3.0  # bits from which two comparisons are named as telling the same fact
 
 
 class TooLittleToLearnError(TesseraError):
@@ -58,11 +56,11 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED, population: int |
     rules, set_aside = chosen_rules(connection, comparisons.blocking_rules(columns), rows)
     settings = _blank_settings(made, rules, columns)
     sessions = affordable(connection, comparisons.sessions(columns), rows) or rules[:_SESSIONS_WITHOUT_NAMES]
-    lesson = _Lesson(connection, settings, rows, seed)
+    lesson = _Lesson(connection, settings, columns, rows, seed)
     notes = lesson.learn(sessions)
     model = FrozenModel(
         settings=settings,
-        frequencies=_frequencies(connection, settings),
+        frequencies=_frequencies(connection, settings, rows),
         metadata={
             "splink": splink.__version__,
             "duckdb": duckdb.__version__,
@@ -86,64 +84,90 @@ _SESSIONS_WITHOUT_NAMES: Final = 6
 _FAMILIES: Final[Mapping[str, str]] = {
     "given_root": "given_name", "surname_sound": "surname", "dob": "date_of_birth", "birth_year": "date_of_birth",
     "email_name": "email", "other_email": "email", "other_phone": "phone", "street_name": "street",
-    "house_number": "street", "initials": "organisation", "city": "postcode", "region": "postcode",
+    "house_number": "street", "initials": "organisation", "other_organisation": "organisation",
+    "other_surname": "surname", "city": "postcode", "region": "postcode",
 }  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Session:
+    """Pairs to learn from, how many each stands for, and the comparisons that they can tell something of."""
+
+    name: str
+    patterns: Patterns
+    scale: float
+    active: list[int]
+
+
+_TURNS: Final = 3
 
 
 class _Lesson:
     """The comparisons of a model, and what random pairs and sessions say of their levels."""
 
-    def __init__(self, connection: DuckDBPyConnection, settings: dict[str, Any], rows: int, seed: int) -> None:
+    def __init__(
+        self, connection: DuckDBPyConnection, settings: dict[str, Any], columns: frozenset[str], rows: int, seed: int
+    ) -> None:
         self.connection, self.settings, self.rows, self.seed = connection, settings, rows, seed
+        self.columns = columns
         self.names = [comparison["output_column_name"] for comparison in settings["comparisons"]]
         self.levels = [scoring.scored_levels({"comparisons": [one]}) for one in settings["comparisons"]]
+        kinds = [(name, len(levels)) for name, levels in zip(self.names, self.levels, strict=True)]
+        self.of_matches, self.of_strangers = experience.of_matches(kinds), experience.of_strangers(kinds)
 
     def learn(self, sessions: list[comparisons.Rule]) -> dict[str, Any]:
-        """Write the probabilities into the settings. Twice, since random pairs of small sets hold many matches."""
-        random = self._patterns(_random_pairs(self.rows, self.seed))
-        strangers = seen = learning.shares_of(random)
-        blocked = [(rule, *self._of_session(rule)) for rule in sessions]
-        blocked = [one for one in blocked if one[1].pairs]
-        for _ in range(3):
-            matches, prior, unconverged = self._matches(blocked, strangers)
-            strangers = _without_matches(seen, matches, prior)
+        """Write the probabilities into the settings. In turns, since random pairs of small sets hold many matches."""
+        random = _Session("all pairs", self._patterns(self._random_pairs()), 1.0, self._active(()))
+        strangers = learning.shares_of(random.patterns, None, self.of_strangers)
+        blocked = [self._session(rule) for rule in sessions] if _is_sampled(self.rows) else [random]
+        blocked = [one for one in blocked if one.patterns.pairs]
+        for _ in range(_TURNS):
+            learnt = {one: learning.learn(one.patterns, strangers, one.active, self.of_matches) for one in blocked}
+            found, prior = self._matches(learnt)
+            matches = _shares(learning.added(found, self.of_matches))
+            unlikely = 1 - learning.chances(random.patterns, matches, strangers, prior)
+            strangers = learning.shares_of(random.patterns, unlikely, self.of_strangers)
         self._write(matches, strangers, prior)
         return {
-            "unseen": self._unseen(matches),
-            "unconverged": unconverged,
-            "correlated": self._correlated(random),
+            "unseen": self._unseen(found),
+            "unconverged": [one.name for one, each in learnt.items() if not each.has_converged],
+            "correlated": self._correct(random.patterns, unlikely),
         }
 
-    def _matches(
-        self, blocked: list[tuple[comparisons.Rule, Patterns, float]], strangers: Levels
-    ) -> tuple[Levels, float, list[str]]:
+    def _matches(self, learnt: Mapping["_Session", learning.Learnt]) -> tuple[Levels, float]:
+        """Matches by level, and how likely two records are one."""
         found = [np.zeros(len(levels)) for levels in self.levels]
-        most, unconverged = 0.0, []
-        for rule, patterns, scale in blocked:
-            active = self._active(rule)
-            learnt = learning.learn(patterns, strangers, active)
-            if learnt.share * patterns.pairs < FEWEST_MATCHES:
-                continue
-            most = max(most, learnt.share * patterns.pairs * scale)
-            if not learnt.has_converged:
-                unconverged.append(" + ".join(rule))
-            for place in active:
-                found[place] += learnt.found[place]
+        most = 0.0
+        for session, each in learnt.items():
+            matches = each.share * session.patterns.pairs
+            if matches >= FEWEST_MATCHES:
+                most = max(most, matches * session.scale)
+                for place in session.active:
+                    found[place] += each.found[place]
         if not most:
             raise TooLittleToLearnError
-        prior = min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
-        return [_with_experience(counts) for counts in found], prior, unconverged
+        return found, min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
+
+    def _correct(self, random: Patterns, unlikely: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Take back what two comparisons count twice among strangers; by how many bits, by their names."""
+        ties = dependence.ties(dataclasses.replace(random, counts=random.counts * unlikely))
+        made = self.settings["comparisons"]
+        made += [dependence.correction(made, tie) for tie in ties]
+        return {f"{self.names[tie.one]} + {self.names[tie.other]}": round(tie.bits, 1) for tie in ties}
 
     def _active(self, rule: comparisons.Rule) -> list[int]:
         blocked = {_FAMILIES.get(column, column) for column in map(comparisons.column_of, rule)}
         return [place for place, name in enumerate(self.names) if name not in blocked]
 
-    def _of_session(self, rule: comparisons.Rule) -> tuple[Patterns, float]:
+    def _session(self, rule: comparisons.Rule) -> "_Session":
         """At most so many pairs, chosen by their hash; and how many pairs each stands for."""
         every = max(1, -(-pairs_made_by(self.connection, rule) // PAIRS_PER_SESSION))
-        joined = f"""record l JOIN record r ON {comparisons.as_sql(rule)} AND l.unique_id < r.unique_id
+        joined = f"""record l JOIN record r ON {comparisons.as_sql(rule, self.columns)} AND l.unique_id < r.unique_id
             WHERE hash(l.unique_id, r.unique_id, {self.seed}) % {every} = 0"""
-        return self._patterns(joined), float(every)
+        return _Session(" + ".join(rule), self._patterns(joined), float(every), self._active(rule))
+
+    def _random_pairs(self) -> str:
+        return _random_pairs(self.rows, self.seed, comparisons.can_be_one(self.columns))
 
     def _patterns(self, pairs: str) -> Patterns:
         columns = ", ".join(f"{side}.{name} AS {name}_{side}" for name in features.COLUMNS for side in ("l", "r"))
@@ -158,9 +182,8 @@ class _Lesson:
         self.settings["probability_two_random_records_match"] = prior
         for levels, alike, unlike in zip(self.levels, matches, strangers, strict=True):
             for level, match, stranger in zip(levels, alike, unlike, strict=True):
-                level["u_probability"] = float(stranger)
-                seldom = max(match, min(SELDOM, stranger * 100))
-                level["m_probability"] = float(seldom if match else min(stranger, UNSEEN))
+                level["u_probability"] = float(max(stranger, RAREST))
+                level["m_probability"] = float(max(match, min(SELDOM, stranger * 100)))
 
     def _unseen(self, matches: Levels) -> list[str]:
         """Levels that no match of the training had: what they weigh is assumed."""
@@ -171,29 +194,9 @@ class _Lesson:
             if not share
         ]
 
-    def _correlated(self, random: Patterns) -> dict[str, float]:
-        bits = learning.correlations(random)
-        return {
-            f"{one} + {other}": round(float(bits[i, j]), 1)
-            for i, one in enumerate(self.names)
-            for j, other in enumerate(self.names)
-            if i < j and bits[i, j] >= CORRELATED
-        }
 
-
-EXPERIENCE: Final = 4.0  # matches that everybody has seen: with few of their own, data do not speak loudly
-
-
-def _with_experience(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Records of one person agree mostly, and the less exactly the rarer. Nothing is added that many matches show."""
-    usual = 0.4 ** np.arange(counts.size, dtype=np.float64)
-    is_little = counts.sum() <= _MANY
-    added = counts + EXPERIENCE * usual / usual.sum() if is_little else counts
-    shares: npt.NDArray[np.float64] = added / added.sum()
-    return shares
-
-
-_MANY: Final = 100.0  # matches that have said what there is to say
+def _shares(counts: Levels) -> Levels:
+    return [one / one.sum() for one in counts]
 
 
 def _case(comparison: Mapping[str, Any]) -> str:
@@ -210,23 +213,18 @@ def _case(comparison: Mapping[str, Any]) -> str:
     return f"CASE {' '.join(whens)} END"
 
 
-def _random_pairs(rows: int, seed: int) -> str:
+def _is_sampled(rows: int) -> bool:
+    return rows * (rows - 1) // 2 > RANDOM_PAIRS
+
+
+def _random_pairs(rows: int, seed: int, can_be_one: str) -> str:
     """All pairs of few records; of many, for each record the same number of others, chosen by hash."""
-    if rows * (rows - 1) // 2 <= RANDOM_PAIRS:
-        return f"record l JOIN record r ON l.unique_id < r.unique_id AND {comparisons.DIFFERENT_PEOPLE}"
+    if not _is_sampled(rows):
+        return f"record l JOIN record r ON l.unique_id < r.unique_id AND {can_be_one}"
     each = -(-RANDOM_PAIRS // rows)
     placed = "(SELECT *, row_number() OVER (ORDER BY unique_id) - 1 AS place FROM record)"
     return f"""(SELECT *, hash(place, turn, {seed}) % {rows} AS opposite FROM {placed}, range({each}) AS t(turn)) l
-        JOIN {placed} r ON r.place = l.opposite AND r.place <> l.place AND {comparisons.DIFFERENT_PEOPLE}"""  # noqa: S608  # numbers of our own
-
-
-def _without_matches(seen: Levels, matches: Levels, prior: float) -> Levels:
-    """Take the matches out of what random pairs share, and leave no level impossible.
-
-    In small sets random pairs hold so many matches that a rare agreement looks common among strangers:
-    seen = (1 - prior) * strangers + prior * matches.
-    """
-    return [np.maximum(RAREST, (one - prior * alike) / (1 - prior)) for one, alike in zip(seen, matches, strict=True)]
+        JOIN {placed} r ON r.place = l.opposite AND r.place <> l.place AND {can_be_one}"""  # noqa: S608  # numbers of our own
 
 
 def _calibrated(connection: DuckDBPyConnection, model: FrozenModel, began: float) -> FrozenModel:
@@ -324,22 +322,45 @@ def _blank_settings(
         link_type="dedupe_only",
         comparisons=made,
         blocking_rules_to_generate_predictions=[
-            CustomRule(rule) for rule in (*map(comparisons.as_sql, rules), *comparisons.crossed_rules(columns))
+            CustomRule(rule)
+            for rule in (
+                *(comparisons.as_sql(rule, columns) for rule in rules),
+                *comparisons.crossed_rules(columns),
+            )
         ],
         retain_matching_columns=False,
         retain_intermediate_calculation_columns=True,
     ).create_settings_dict("duckdb")
 
 
-def _frequencies(connection: DuckDBPyConnection, settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Of values that occur more than once; all others count as seen once (see `scoring`)."""
+def _frequencies(connection: DuckDBPyConnection, settings: Mapping[str, Any], rows: int) -> dict[str, dict[str, float]]:
+    """Of values that more than one person has; all others count as seen once (see `scoring`).
+
+    How common a value is among people, not among records: of the records that have it, those are not counted that are
+    likely of the same person.
+    """
+    others = settings["probability_two_random_records_match"] * (rows - 1)  # records of the same person, on average
     found = {}
-    for column in scoring.frequency_columns(settings):
+    for column, kept in _kept_by_matches(settings).items():
         sql = f"""
-            SELECT {column}, count(*) / (SELECT count({column}) FROM record)::DOUBLE FROM record
-            WHERE {column} IS NOT NULL GROUP BY {column} HAVING count(*) > 1 ORDER BY {column}"""  # noqa: S608  # our own names of columns
-        found[column] = dict(connection.execute(sql).fetchall())
+            SELECT {column}, (n - $others * $kept * known / total) / known AS frequency
+            FROM (SELECT {column}, count(*) AS n FROM record WHERE {column} IS NOT NULL GROUP BY {column}),
+                (SELECT count({column})::DOUBLE AS known, count(*) AS total FROM record)
+            WHERE n > 1 AND frequency > 1 / known ORDER BY {column}"""  # noqa: S608  # our own names of columns
+        found[column] = dict(connection.execute(sql, {"others": others, "kept": kept}).fetchall())
     return found
+
+
+def _kept_by_matches(settings: Mapping[str, Any]) -> dict[str, float]:
+    """Columns whose values have frequencies, and how many of the records of one person agree on them."""
+    kept = {}
+    for comparison in settings["comparisons"]:
+        so_far = 0.0
+        for level in scoring.scored_levels({"comparisons": [comparison]}):
+            so_far += level["m_probability"]
+            if "tf_adjustment_column" in level:
+                kept[level["tf_adjustment_column"]] = min(so_far, 1.0)
+    return dict(sorted(kept.items()))
 
 
 def _rarest(connection: DuckDBPyConnection, settings: Mapping[str, Any]) -> dict[str, float]:

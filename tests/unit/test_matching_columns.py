@@ -28,10 +28,13 @@ def holding(**named):
         ("Prénom", "given_name"), ("nom", "surname"), ("date_naissance", "date_of_birth"), ("code_postal", "postcode"),
         ("ville", "city"), ("adresse", "street"), ("tel", "phone"), ("courriel", "email"), ("sexe", "gender"),
         ("siret", "national_id"), ("raison_sociale", "organisation"), ("firstName", "given_name"),
-        ("LAST NAME", "surname"), ("customer_email_address", "email"), ("billing_city", "city"), ("contact_name", "full_name"),
+        ("LAST NAME", "surname"), ("Nachname", "surname"), ("geb_datum", "date_of_birth"), ("PLZ", "postcode"), ("Straße", "street"),
+        ("fecha_nacimiento", "date_of_birth"), ("cognome", "surname"), ("achternaam", "surname"),
+        ("PASSPORT_NUMBER", "passport"), ("drivers_license_number", "driving_licence"), ("Arbeitgeber", "employer"),
+        ("place_of_birth", "birth_place"), ("customer_email_address", "email"), ("billing_city", "city"), ("contact_name", "full_name"),
     ],
 )  # fmt: skip
-def test_recognise__a_name__in_english_or_french(name, trait):
+def test_recognise__a_name__in_many_languages(name, trait):
     assert columns.recognise([name], []) == {trait: name}
 
 
@@ -67,6 +70,31 @@ def test_recognise__two_mailboxes__keeps_both():
     rows = [{"mail": "a@x.fr", "work": "b@y.fr"}, {"mail": "c@x.fr", "work": "d@y.fr"}]
 
     assert columns.recognise(["mail", "work"], rows) == {"email": "mail", "other_email": "work"}
+
+
+def test_recognise__a_name_beside_a_given_name__is_the_surname():
+    rows = [{"vorname": "Ada", "name": "Lovelace"}, {"vorname": "Grace", "name": "Hopper"}]
+
+    assert columns.recognise(["vorname", "name"], rows) == {"given_name": "vorname", "surname": "name"}
+
+
+def test_recognise__two_surnames_and_two_numbers__keeps_all():
+    found = columns.recognise(["prenom", "nom_naissance", "nom_usage", "ssn", "national_id"], [])
+
+    assert found == {
+        "given_name": "prenom", "surname": "nom_naissance", "national_id": "ssn", "other_surname": "nom_usage",
+        "other_id": "national_id",
+    }  # fmt: skip
+
+
+def test_recognise__a_short_word_in_a_longer_name__says_nothing():
+    assert columns.recognise(["signup_via"], []) == {}
+
+
+def test_recognise__what_a_record_is_of__goes_by_contents():
+    rows = [{"kind": "PERSON"}, {"kind": "ORGANIZATION"}]
+
+    assert columns.recognise(["kind"], rows) == {"record_type": "kind"}
 
 
 def test_recognise__a_tenth_of_junk__changes_nothing():

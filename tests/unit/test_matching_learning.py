@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from identity.matching import engine, features, learning, training
+from identity.matching import dependence, engine, features, learning, training
 from identity.matching.learning import Patterns
 
 MATCHES = [np.array([0.9, 0.1]), np.array([0.8, 0.2]), np.array([0.7, 0.3])]
@@ -33,11 +33,11 @@ def test_learn__too_few_rounds__is_told(monkeypatch):
     assert not learning.learn(mixed(0.05), STRANGERS, [0, 1, 2]).has_converged
 
 
-def test_correlations__of_a_column_and_its_copy__are_high():
+def test_excess__of_a_column_and_its_copy__is_high():
     places = np.array([[0, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]])
     patterns = Patterns(places, np.array([100.0, 9_900.0, 100.0, 9_900.0]), (2, 2, 2))
 
-    bits = learning.correlations(patterns)
+    bits = dependence.excess(patterns)
 
     assert bits[0, 1] == pytest.approx(np.log2(100))
     assert bits[0, 2] == pytest.approx(0.0)

@@ -27,6 +27,11 @@ class Command(TesseraCommand):
         actions = self.add_actions(parser)
         train = actions.add_parser("train", help="learn from the records of the workspace, and freeze a candidate")
         train.add_argument("--seed", type=int, default=SEED)
+        train.add_argument(
+            "--calibrate",
+            action="store_true",
+            help="learn nothing: a candidate of the active model, with thresholds that agree with what stewards judged",
+        )
         actions.add_parser("households", help="find anew who belongs with whom: households and organisations")
         actions.add_parser("opinions", help="form a second opinion on the pairs that wait, and order them anew")
         resolve = actions.add_parser("resolve", help="score all records with the active model, judge, and cluster")
@@ -57,7 +62,9 @@ class Command(TesseraCommand):
             return
         self.emit(result)
 
-    def train(self, options: dict[str, Any]) -> dict[str, Any]:
+    def train(self, options: dict[str, Any]) -> Mapping[str, Any]:
+        if options["calibrate"]:
+            return operating.calibrate(workspace_id=self.workspace_id(options), now=timezone.now())
         return linkage.train(workspace_id=self.workspace_id(options), seed=options["seed"], now=timezone.now())
 
     def resolve(self, options: dict[str, Any]) -> Mapping[str, Any]:
