@@ -294,8 +294,10 @@ def without_common_values(connection: DuckDBPyConnection, rule: comparisons.Rule
     ).fetchall()
     if not 0 < len(found) <= _MOST_COMMON_VALUES:
         return rule, 0
-    listed = ", ".join(_quoted(value) for (value,) in found)
-    return (f"CASE WHEN {keys} NOT IN ({listed}) THEN {rule[0]} END", *rule[1:]), len(found)
+    common = _quoted("\x1e".join(f"\x1f{value}\x1f" for (value,) in found))
+    between = f"concat_ws(chr(31), '', {', '.join(rule)}, '')"
+    # A text and no list: of a list DuckDB makes a join of its own above that of the records, which then makes all pairs.
+    return (f"CASE WHEN NOT contains({common}, {between}) THEN {rule[0]} END", *rule[1:]), len(found)
 
 
 _MOST_COMMON_VALUES: Final = 200

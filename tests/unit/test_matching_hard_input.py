@@ -30,7 +30,7 @@ def cleaned(duck, record):
     return dict(zip(names, found.fetchall()[0], strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(record=records)
 def test_clean__any_texts__makes_one_record_and_no_empty_text(duck, record):
     found = cleaned(duck, record)
@@ -39,7 +39,7 @@ def test_clean__any_texts__makes_one_record_and_no_empty_text(duck, record):
     assert "" not in found.values()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(values=st.lists(texts, min_size=1, max_size=20))
 def test_words_of__its_own_words__are_the_same(duck, values):
     features.learn_macros(duck)
@@ -51,6 +51,7 @@ def test_words_of__its_own_words__are_the_same(duck, values):
     assert again == once
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_train__a_birthday_that_everybody_shares__stays_bounded_and_says_so():
     with duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "2GB"}) as connection:
