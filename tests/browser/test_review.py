@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from cdp import embedded
+from cdp.demo.client import wait_until
 from tests import databases
 from tests.browser.test_console import (
     CHROMIUM,
@@ -211,7 +212,7 @@ def test_steward__who_leaves__leaves_nothing_behind(desk):
 
     assert desk.page.inner_text("#stewards tbody td >> nth=0") == f"ann-{desk.shop}"
     picture(desk.page, "statistics")
-    assert desk.said()["claimed"] == 0
+    wait_until(lambda: desk.said()["claimed"] == 0, "what the page said when it was left", seconds=20)
 
 
 def test_steward__who_judges_many__looks_first(desk):

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from activation.models import Destination
 from cdp.console import home
+from cdp.console.apps import load_pages
 from cdp.models import ApiKey, Cause, Member, OutboxRow, Profile, QuarantinedItem, Stage, User, Workspace, WriteKey
 from cdp.models.keys import digest_of
 from cdp.models.outbox import PACK, hand_over
@@ -21,6 +22,7 @@ from segments.models import Membership, Segment, SegmentVersion
 from tests.factories import WorkspaceFactory
 from tests.factories.filled import Filled, console_user, fill
 
+load_pages()
 PAGES = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
 
