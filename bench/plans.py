@@ -106,12 +106,12 @@ def _call(order: dict[str, Any]) -> bytes:
 
 def _arrive(sent: list[bytes], schema: dict[str, Any] | None) -> None:
     """Reading, the checks of every event, and the plan if there is one: what happens before the batch is written."""
-    from cdp.ingestion import bodies, messages, plan_check
+    from cdp.ingestion import messages, plan_check
 
     plan = (
         plan_check.compile_plan({"rules": [{"kind": "track", "event": "Order", "schema": schema}]}) if schema else None
     )
     for raw in sent:
-        event = messages.checked(bodies.read_item(raw), kind=None)
+        call, _ = messages.checked_call(raw, kind=None, shared={})
         if plan:
-            plan.apply(event)
+            plan.apply(messages.said(call))
