@@ -6,7 +6,7 @@ Its texts are in the language of the moment. Recipients are given by the caller:
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -197,3 +197,11 @@ def _rows(sheet: Sheet) -> Iterator[Row]:
         yield Row([])
         yield Row([part.title], is_head=True)
         yield from (Row(line) for line in part.lines)
+
+
+FILES: Final[Mapping[str, tuple[Callable[[Register], str | bytes], str]]] = {
+    "csv": (as_csv, "text/csv; charset=utf-8"),
+    "html": (as_html, "text/html; charset=utf-8"),
+    "ods": (as_ods, spreadsheet.KIND),
+}
+"""By name: what writes it, and the type of its contents."""

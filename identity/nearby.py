@@ -10,7 +10,6 @@ from django.db import connection
 from duckdb import DuckDBPyConnection
 
 from cdp.kernel.arrays import bigints
-from cdp.models.digests import identifier_digest
 from identity import plans, records
 from identity.live import index
 from identity.matching import blocking
@@ -29,18 +28,13 @@ def load(
     """
     day_first = current.is_day_first
     records.load_some(duck, rules, arrivals, workspace_id=current.workspace_id, is_day_first=day_first)
-    made = duck.execute(blocking.keys_sql(model.settings, salt=_salt(current.workspace_id))).fetchall()
+    made = duck.execute(blocking.keys_sql(model.settings, salt=index.salt_of(current.workspace_id))).fetchall()
     kept = {(one, key) for one, key, is_kept, _ in made if is_kept}
     index.replace_keys(arrivals, kept, workspace_id=current.workspace_id)
     near = _sharing({key for _, key, _, is_asked in made if is_asked})
     return records.load_some(
         duck, rules, near.union(arrivals), workspace_id=current.workspace_id, is_day_first=day_first
     )
-
-
-def _salt(workspace_id: int) -> str:
-    """Of the keys as they lie in the index."""
-    return identifier_digest("blocking", str(workspace_id)).hex()
 
 
 def _sharing(keys: Collection[int]) -> set[int]:

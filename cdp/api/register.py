@@ -1,6 +1,5 @@
 """The record of processing activities, as JSON or as a file."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpResponse
@@ -17,15 +16,11 @@ from cdp.api.openapi import REFUSALS
 from cdp.models import Scope
 from consent import register, spreadsheet
 
-FILES: Mapping[str, tuple[Callable[[register.Register], str | bytes], str]] = {
-    "csv": (register.as_csv, "text/csv; charset=utf-8"),
-    "html": (register.as_html, "text/html; charset=utf-8"),
-    "ods": (register.as_ods, spreadsheet.KIND),
-}
-
 
 class RegisterParameters(serializers.Serializer[Any]):
-    file = serializers.ChoiceField(["json", *FILES], required=False, default="json", help_text="the kind of file")
+    file = serializers.ChoiceField(
+        ["json", *register.FILES], required=False, default="json", help_text="the kind of file"
+    )
 
 
 class RegisterView(KeyedView):
@@ -47,7 +42,7 @@ class RegisterView(KeyedView):
         asked = RegisterParameters(data=request.query_params)
         asked.is_valid(raise_exception=True)
         built = register_of(workspace_id=workspace_of(request), now=timezone.now())
-        if asked.validated_data["file"] not in FILES:
+        if asked.validated_data["file"] not in register.FILES:
             return Response(built.as_json())
-        write, kind = FILES[asked.validated_data["file"]]
+        write, kind = register.FILES[asked.validated_data["file"]]
         return HttpResponse(write(built), content_type=kind)

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from activation.register import register_of
 from cdp.admin import workspace_of
-from consent import register, spreadsheet
+from consent import register
 
 
 def show_register(request: HttpRequest) -> HttpResponse:
@@ -16,10 +16,9 @@ def show_register(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     built = register_of(workspace_id=workspace.pk, now=timezone.now())
     match request.GET.get("file", ""):
-        case "csv":
-            return _download(HttpResponse(register.as_csv(built), content_type="text/csv; charset=utf-8"), "csv")
-        case "ods":
-            return _download(HttpResponse(register.as_ods(built), content_type=spreadsheet.KIND), "ods")
+        case "csv" | "ods" as file:
+            write, kind = register.FILES[file]
+            return _download(HttpResponse(write(built), content_type=kind), file)
         case "json":
             return _download(JsonResponse(built.as_json()), "json")
     return HttpResponse(register.as_html(built))

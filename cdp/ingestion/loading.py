@@ -466,20 +466,22 @@ def _store_all(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) ->
 
 def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
     """Rows, place and the work for the next stage, all or nothing."""
-    with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
-        _need_not_wait_for_the_disk()
+    with _storing(load) as permit:
         _hold(run)
         written = load.write(permit, load.source, chunk.good, chunk.now)
         after = _keep(permit, load, run, chunk, counts, written)
     _move_on(run, chunk, counts, after)
 
 
-def _need_not_wait_for_the_disk() -> None:
-    """Should Postgres crash, the newest chunks are gone with the place in the file, and are loaded again. The end of a
-    run waits for the disk, and with it for all that came before.
+@contextmanager
+def _storing(load: Load) -> Iterator[Permit[Collection]]:
+    """A transaction that need not wait for the disk. Should Postgres crash, the newest chunks are gone with the place in
+    the file, and are loaded again. The end of a run waits for the disk, and with it for all that came before.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit = off")
+    with gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+        yield permit
 
 
 def _keep(permit: Permit[Collection], load: Load, run: Run, chunk: Chunk, counts: Counts, written: Written) -> Counts:
@@ -557,12 +559,10 @@ def _store_columns(
     load: Load, run: Run, chunk: Chunk, counts: Counts, turn: Callable[[str], AbstractContextManager[None]]
 ) -> None:
     """Whom the chunk names is committed at once, so that the next can go on; its events wait for those before them."""
-    with turn("meet"), gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id) as permit:
-        _need_not_wait_for_the_disk()
+    with turn("meet"), _storing(load) as permit:
         hand_over(permit, chunk.good.meet(permit))
     with ExitStack() as transaction:
-        permit = transaction.enter_context(gate.permit(Purpose.COLLECTION, workspace_id=load.source.workspace_id))
-        _need_not_wait_for_the_disk()
+        permit = transaction.enter_context(_storing(load))
         stored = chunk.good.store(permit, turn("claim"))
         with turn("commit"):
             _hold(run)

@@ -61,7 +61,7 @@ def _thresholds(model_id: int) -> tuple[float, float]:
 def _few(workspace_id: int, model_id: int, is_day_first: bool) -> FewRecords | None:  # noqa: FBT001  # a key of the cache
     """None for a model that only DuckDB understands: slower, and the same."""
     try:
-        return FewRecords(_frozen(model_id), is_day_first=is_day_first, salt=_salt(workspace_id))
+        return FewRecords(_frozen(model_id), is_day_first=is_day_first, salt=salt_of(workspace_id))
     except UnknownSQLError:
         log.warning("model.not_read", workspace=workspace_id, model=model_id)
         return None
@@ -70,7 +70,7 @@ def _few(workspace_id: int, model_id: int, is_day_first: bool) -> FewRecords | N
 @lru_cache(maxsize=_MODELS_AT_HAND)
 def _many(workspace_id: int, model_id: int, is_day_first: bool) -> CompiledModel:  # noqa: FBT001  # a key of the cache
     limit = settings.DUCKDB_MEMORY_LIMIT
-    return CompiledModel(_frozen(model_id), is_day_first=is_day_first, salt=_salt(workspace_id), memory_limit=limit)
+    return CompiledModel(_frozen(model_id), is_day_first=is_day_first, salt=salt_of(workspace_id), memory_limit=limit)
 
 
 @lru_cache(maxsize=_MODELS_AT_HAND)
@@ -78,7 +78,7 @@ def _frozen(model_id: int) -> FrozenModel:
     return training.thawed(LinkageModel.objects.get(pk=model_id))
 
 
-def _salt(workspace_id: int) -> str:
+def salt_of(workspace_id: int) -> str:
     """Without the pepper of the installation nobody can try out names against the hashes."""
     return identifier_digest("blocking", str(workspace_id)).hex()
 
@@ -135,7 +135,7 @@ def _build(model: LinkageModel, now: datetime, progress: Progress) -> tuple[int,
         is_day_first = features.were_read_day_first(duck)
         _empty(workspace_id)
         total = 0
-        made = duck.execute(blocking.kept_keys_sql(model.settings, salt=_salt(workspace_id)))
+        made = duck.execute(blocking.kept_keys_sql(model.settings, salt=salt_of(workspace_id)))
         while keys := made.fetchmany(_KEYS_AT_ONCE):
             with connection.cursor() as cursor:
                 cursor.execute(_KEEP_KEYS, {**_of_keys(keys), "workspace": workspace_id})

@@ -118,19 +118,8 @@ class CompiledModel:
 
 
 def _weigh_sql(model: FrozenModel, frequency_columns: Sequence[str]) -> str:
-    comparisons = model.settings["comparisons"]
-    columns = [*features.COLUMNS, *(f"tf_{column}" for column in frequency_columns)]
-    both = ", ".join(f"{side}.{column} AS {column}_{side}" for column in columns for side in ("l", "r"))
-    levels = ", ".join(map(weighing.level_sql, comparisons))
-    parts = ", ".join(part for comparison in comparisons for part in weighing.part_sqls(comparison))
-    return f"""
-        WITH compared AS (
-            SELECT l.unique_id AS left_id, r.unique_id AS right_id, {both}
-            FROM asked JOIN record l ON l.unique_id = asked.left_id JOIN record r ON r.unique_id = asked.right_id
-            WHERE {blocking.condition_sql(model.settings)}
-        ),
-        levelled AS (SELECT *, {levels} FROM compared),
-        weighed AS (SELECT *, {parts} FROM levelled)
-        SELECT left_id, right_id, {weighing.weight_sql(model.settings)} AS total, {weighing.evidence_sql(model.settings)}
-        FROM weighed WHERE total >= $1 ORDER BY left_id, right_id
-    """  # noqa: S608  # our own statements
+    weighed = weighing.pairs_sql(
+        model.settings, pairs="asked", records="record", columns=features.COLUMNS, frequencies=frequency_columns,
+        least="$1", condition=blocking.condition_sql(model.settings),
+    )  # fmt: skip
+    return f"{weighed} ORDER BY left_id, right_id"

@@ -127,16 +127,6 @@ def _columns_of(settings: Mapping[str, Any]) -> list[str]:
 
 _WORD: Final = re.compile(r"\w+")
 _BLOCK: Final = "SELECT l.unique_id AS left_id, r.unique_id AS right_id FROM {one} l JOIN {other} r ON l.unique_id < r.unique_id AND {rule}"
-_WEIGH: Final = """
-CREATE OR REPLACE TABLE pair AS
-WITH compared AS (
-    SELECT blocked.left_id, blocked.right_id, {both}
-    FROM blocked JOIN framed l ON l.unique_id = blocked.left_id JOIN framed r ON r.unique_id = blocked.right_id
-),
-levelled AS (SELECT left_id, right_id, {frequencies} {levels} FROM compared),
-weighed AS (SELECT *, {parts} FROM levelled)
-SELECT left_id, right_id, {weight} AS weight, {evidence} AS parts FROM weighed WHERE {weight} >= {least}
-"""
 
 
 def _score(connection: DuckDBPyConnection, model: FrozenModel, sides: Sequence[tuple[str, str]]) -> None:
@@ -144,21 +134,10 @@ def _score(connection: DuckDBPyConnection, model: FrozenModel, sides: Sequence[t
     rules = blocking.rules_of(model.settings)
     blocks = [_BLOCK.format(one=one, other=other, rule=f"({rule})") for one, other in sides for rule in rules]
     connection.execute(f"CREATE OR REPLACE TABLE blocked AS {' UNION '.join(blocks)}")
-    connection.execute(_weighing(model.settings))
+    weighed = weighing.pairs_sql(
+        model.settings, pairs="blocked", records="framed", columns=_columns_of(model.settings),
+        frequencies=frequency_columns(model.settings), least=str(LEAST_WEIGHT),
+    )  # fmt: skip
+    connection.execute(f"CREATE OR REPLACE TABLE pair AS {weighed}")
     connection.execute("DROP TABLE blocked")
     connection.execute("DROP TABLE framed")
-
-
-def _weighing(settings: Mapping[str, Any]) -> str:
-    comparisons = settings["comparisons"]
-    frequencies = [f"tf_{column}_{side}" for column in frequency_columns(settings) for side in ("l", "r")]
-    columns = [*_columns_of(settings), *(f"tf_{column}" for column in frequency_columns(settings))]
-    return _WEIGH.format(
-        both=", ".join(f"{side}.{column} AS {column}_{side}" for column in columns for side in ("l", "r")),
-        frequencies="".join(f"{each}, " for each in frequencies),
-        levels=", ".join(map(weighing.level_sql, comparisons)),
-        parts=", ".join(part for comparison in comparisons for part in weighing.part_sqls(comparison)),
-        weight=weighing.weight_sql(settings),
-        evidence=weighing.evidence_sql(settings),
-        least=LEAST_WEIGHT,
-    )

@@ -1,7 +1,7 @@
 """The match weight of a pair as one expression of SQL, made of the frozen model: what Splink adds up, in the same order."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from splink.internals.misc import prob_to_match_weight
@@ -12,6 +12,40 @@ Comparison = Mapping[str, Any]
 Level = Mapping[str, Any]
 
 _LEAST: Final = 1e-300  # as Splink does: no probability is so small that its logarithm is none
+
+
+_PAIRS: Final = """
+WITH compared AS (
+    SELECT l.unique_id AS left_id, r.unique_id AS right_id, {both}
+    FROM {pairs} AS asked JOIN {records} l ON l.unique_id = asked.left_id JOIN {records} r ON r.unique_id = asked.right_id
+    WHERE {condition}
+),
+levelled AS (SELECT left_id, right_id, {frequencies} {levels} FROM compared),
+weighed AS (SELECT *, {parts} FROM levelled)
+SELECT left_id, right_id, {weight} AS weight, {evidence} AS parts FROM weighed WHERE {weight} >= {least}
+"""
+
+
+def pairs_sql(
+    settings: Mapping[str, Any], *, pairs: str, records: str, columns: Sequence[str], frequencies: Sequence[str],
+    least: str, condition: str = "true",
+) -> str:  # fmt: skip
+    """Of the table `pairs` (left_id, right_id) those that fulfil `condition` and weigh at least `least`, with what they
+    weigh. `columns` are those of the table `records` that the model looks at; of `frequencies` it has `tf_…`.
+    """
+    comparisons, shares = settings["comparisons"], [f"tf_{column}" for column in frequencies]
+    return _PAIRS.format(
+        both=", ".join(f"{side}.{one} AS {one}_{side}" for one in (*columns, *shares) for side in ("l", "r")),
+        frequencies="".join(f"{one}_{side}, " for one in shares for side in ("l", "r")),
+        levels=", ".join(map(level_sql, comparisons)),
+        parts=", ".join(part for comparison in comparisons for part in part_sqls(comparison)),
+        weight=weight_sql(settings),
+        evidence=evidence_sql(settings),
+        pairs=pairs,
+        records=records,
+        condition=condition,
+        least=least,
+    )
 
 
 def weight_sql(settings: Mapping[str, Any]) -> str:

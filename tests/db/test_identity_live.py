@@ -366,7 +366,7 @@ def test_index__built_at_once__has_the_keys_that_arrivals_made(workspace, one_an
 
 
 def test_keys__of_another_workspace__are_other_hashes(workspace):
-    assert index._salt(workspace.pk) != index._salt(workspace.pk + 1)
+    assert index.salt_of(workspace.pk) != index.salt_of(workspace.pk + 1)
 
 
 # -- any order, any batches -----------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Distinct:
             self._merge()
 
     def _merge(self) -> None:
+        if not self._waiting:
+            return
         fresh = np.array(self._waiting, dtype=np.int64).view(np.uint64)
         self._waiting = []
         if not self._is_exact and len(self._hashes) == KEPT_MINIMA:

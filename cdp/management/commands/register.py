@@ -15,9 +15,7 @@ from consent import processor_register, register
 
 WRITERS: Final[Mapping[str, Callable[[register.Register], str | bytes]]] = {
     "json": lambda built: json.dumps(built.as_json(), default=str, ensure_ascii=False),
-    "csv": register.as_csv,
-    "html": register.as_html,
-    "ods": register.as_ods,
+    **{name: write for name, (write, _) in register.FILES.items()},
 }
 
 
@@ -26,7 +24,7 @@ class Command(TesseraCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--format", choices=("json", "csv", "html", "ods"), default="json")
+        parser.add_argument("--format", choices=tuple(WRITERS), default="json")
         parser.add_argument("--language", choices=[code for code, _ in settings.LANGUAGES], default="en")
         parser.add_argument("--output", type=Path, metavar="FILE", help="written to it; ods needs one")
         parser.add_argument(
@@ -49,8 +47,7 @@ class Command(TesseraCommand):
             elif options["format"] == "json":
                 self.emit(built.as_json())
             else:
-                write = {"csv": register.as_csv, "html": register.as_html}[options["format"]]
-                self.stdout.write(write(built))
+                self.stdout.write(str(WRITERS[options["format"]](built)))
 
     def _write_file(self, built: register.Register, options: Mapping[str, Any]) -> None:
         written = WRITERS[options["format"]](built)
