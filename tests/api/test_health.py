@@ -56,8 +56,7 @@ def test_ready__when_postgres_is_away__is_unavailable(client, monkeypatch):
 )
 def test_broker_answers__of_a_broker_that_is_away__is_false_and_soon(url, monkeypatch):
     monkeypatch.setattr(tasks, "BROKER_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(tasks.current_app.conf, "broker_url", url)
-    monkeypatch.setattr(tasks.current_app.conf, "broker_write_url", url)
+    monkeypatch.setenv("CELERY_BROKER_WRITE_URL", url)
 
     assert tasks.broker_answers() is False
 
