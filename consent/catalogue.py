@@ -37,7 +37,7 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "refresh_permissions": "has the masks written, however many they are",
     "decide_permissions": "writes the masks, which no login may write",
     "refresh_expired_permissions": "decides anew when time has passed a mask",
-    "identifier_is_silent": "trigger: a new identifier has the mask of somebody who said nothing",
+    "identifiers_come": "trigger: looks up the mask of somebody who said nothing, which whoever comes now will have",
     "identifiers_came": "trigger: a new identifier gets its profile and its mask",
     "identifiers_moved": "trigger: a merge or its undo gets its masks",
     "consent_is_chained": "trigger: links what was said to the chain, which no login may write",

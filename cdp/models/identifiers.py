@@ -20,7 +20,7 @@ class Identifier(models.Model):
     Triggers keep it true in the transaction that changes the ledger or `profile_id` (see consent/migrations).
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
     type = models.CharField(_("type"), max_length=64)
     value = models.TextField(_("value"))
     digest = models.BinaryField(max_length=32, help_text="HMAC of type and value: the key of the consent ledger")

@@ -16,8 +16,10 @@ class Profile(models.Model):
     """
 
     id = models.BigIntegerField(primary_key=True)
-    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False)
-    merged_into = models.ForeignKey("self", models.CASCADE, null=True, blank=True, verbose_name=_("merged into"))
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    merged_into = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, db_index=False, verbose_name=_("merged into")
+    )
     permitted = models.PositiveSmallIntegerField(default=0, db_default=0)
     permitted_until = models.DateTimeField(
         null=True, help_text="past this nothing is permitted until it is decided anew"
@@ -37,8 +39,11 @@ class Profile(models.Model):
         verbose_name = _("profile")
         verbose_name_plural = _("profiles")
         indexes = [
-            models.Index(fields=["permitted_until"], name="profile_by_expiry"),
+            models.Index(
+                fields=["permitted_until"], condition=models.Q(permitted_until__isnull=False), name="profile_by_expiry"
+            ),
             models.Index(fields=["workspace", "id"], condition=models.Q(merged_into=None), name="profile_live"),
+            models.Index(fields=["merged_into"], condition=models.Q(merged_into__isnull=False), name="profile_merged"),
         ]
 
     def __str__(self) -> str:

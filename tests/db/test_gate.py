@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from cdp.kernel.logins import PURPOSES_BY_LOGIN, WORKER_BY_QUEUE
 from cdp.kernel.purposes import Purpose
-from cdp.models import Identifier
+from cdp.models import Identifier, Profile
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.models import ConsentState
@@ -74,6 +74,20 @@ def test_every_view__when_everybody_has_withdrawn__is_empty(gated_purpose, works
             counts[view] = cursor.fetchone()[0]
     assert views
     assert counts == dict.fromkeys(views, 0)
+
+
+def test_newcomer__whose_statement_forges_the_mask_of_the_silent__has_the_true_one(workspace):
+    with gate.permit(Purpose.COLLECTION, workspace_id=workspace.pk), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO identifier (workspace_id, type, value, digest)"
+            " SELECT %s, 'email', set_config('tessera.silent', '32767', true), 'digest'",
+            [workspace.pk],
+        )
+
+    IdentifierFactory(workspace=workspace)  # in a statement of its own
+    for people in (Identifier, Profile):
+        forged, honest = people.objects.order_by("pk").values_list("permitted", flat=True)
+        assert forged == honest
 
 
 def test_other_workspace__has_no_rows(workspace):
