@@ -70,8 +70,8 @@ def _mentions_in(place: str, ids: Sequence[int], pattern: str) -> Iterator[Menti
     with connection.cursor() as cursor:
         cursor.execute(_MARKED.replace("{rows}", _ROWS[place]), {"pattern": pattern, "ids": bigints(ids)})
         found = cursor.fetchall()
-    for about, rows in groupby(found, key=itemgetter(0, 1, 2, 3, 4)):
-        yield Mention(place, *about, texts=[pieces_of(marked) for *_, marked in rows])
+    for (number, source, profile, at, what), rows in groupby(found, key=itemgetter(0, 1, 2, 3, 4)):
+        yield Mention(place, number, source, profile, at, what, [pieces_of(marked) for *_, marked in rows])
 
 
 def pieces_of(marked: str) -> list[Piece]:

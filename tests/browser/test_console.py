@@ -348,5 +348,5 @@ def test_officer__by_keyboard_and_without_scripts__blots_out_what_means_the_pers
     page.keyboard.press("Enter")
 
     page.wait_for_selector("#steps")
-    assert "The words were blotted out in 1 row." in page.inner_text("#content")
+    assert "The words were blotted out in 1 row." in page.inner_text("#main")
     assert "request.mentions_redacted" in page.inner_text("#steps tbody tr >> nth=-1")
