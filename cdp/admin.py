@@ -5,6 +5,7 @@ workspace is known (keys, members, the outbox), so every page also asks for its 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any, ClassVar, TypeVar, cast
 
 from django import forms
@@ -36,9 +37,31 @@ def column(
     ordering: str | None = None,
     boolean: bool | None = None,
 ) -> Callable[[Method], Method]:
-    """A method of a page as a column of its list or a field of its form; `label` gives texts a colour."""
-    made = display(description=description, label=label, ordering=ordering, boolean=boolean)
-    return cast("Callable[[Method], Method]", made)
+    """A method of a page as a column of its list or a field of its form; `label` gives texts a colour in the list."""
+    shown = display(description=description, label=label, ordering=ordering, boolean=boolean)
+
+    def made(method: Method) -> Method:
+        return cast("Method", shown(_labelled(method) if label else method))
+
+    return made
+
+
+class Labelled(tuple[str, Any]):
+    """What decides the colour, and the words: a form, which has no colours, shows the words."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(self[1])
+
+
+def _labelled(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def labelled(*given: Any) -> Any:
+        value = method(*given)
+        return Labelled(value) if isinstance(value, tuple) else value
+
+    return labelled
 
 
 def workspace_of(request: HttpRequest) -> Workspace | None:

@@ -14,7 +14,9 @@ from typing import Final
 import structlog
 from django.db import connection
 
+from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
+from consent.excerpts import Mention, mentions_among
 from consent.models import DataRequest
 from consent.request_states import RequestState
 from consent.requests import NotVerifiedError, WrongStateError, changing, take_step
@@ -34,10 +36,19 @@ class UnsearchableTextError(TesseraError):
     code = "unsearchable_text"
 
 
+class NothingChosenError(TesseraError):
+    """Tick the rows in which the words mean the person: nothing was changed."""
+
+    code = "nothing_chosen"
+
+
 class NothingToRedactError(TesseraError):
     """Values are blotted out for a request of erasure or rectification alone. Others can be looked for."""
 
     code = "nothing_to_redact"
+
+
+Chosen = Mapping[str, Sequence[int]]  # ids by table
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,14 @@ class Mentions:
     @property
     def counts(self) -> dict[str, int]:
         return {place: len(ids) for place, ids in self.rows.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was found, and the first rows of each table with what stands around the words."""
+
+    found: Mentions
+    mentions: Sequence[Mention]
 
 
 def find_mentions(
@@ -66,22 +85,58 @@ def find_mentions(
     return found
 
 
-def redact_mentions(
-    *, workspace_id: int, request_id: int, text: str, by: str, now: datetime, places: Sequence[str] = PLACES
-) -> Mentions:
-    """Put […] in their place, and delete what is quarantined and has them; profiles follow by the pipeline.
+def show_mentions(
+    *,
+    workspace_id: int,
+    request_id: int,
+    text: str,
+    by: str,
+    now: datetime,
+    places: Sequence[str] = PLACES,
+    chosen: Chosen | None = None,
+) -> Shown:
+    """Likewise, with what stands around the words, or of the `chosen` rows alone: that somebody read it is written down.
 
-    All of it or nothing, and again it finds none. Raises `NothingToRedactError` besides.
+    For the console, whose login may read the tables. Raises what `find_mentions` raises.
     """
     pattern = _pattern_of(text)
     with changing(workspace_id, request_id) as request:
-        if request.kind not in {Right.ERASURE, Right.RECTIFICATION}:
+        _refuse_unless_begun(request)
+        found = _mentions(places, pattern, redacts=False, chosen=chosen)
+        _note(request, "request.mentions_shown", found, by, now)
+        return Shown(found, mentions_among(found.rows, pattern))
+
+
+def redact_mentions(
+    *,
+    workspace_id: int,
+    request_id: int,
+    text: str,
+    by: str,
+    now: datetime,
+    places: Sequence[str] = PLACES,
+    chosen: Chosen | None = None,
+) -> Mentions:
+    """Put […] in their place, and delete what is quarantined and has them; profiles follow by the pipeline.
+
+    In every row that has them, or in the `chosen` ones alone, of their tables and no others. All of it or nothing, and
+    again it finds none. Raises `NothingToRedactError` and `NothingChosenError` besides.
+    """
+    pattern = _pattern_of(text)
+    if chosen is not None and not any(chosen.values()):
+        raise NothingChosenError
+    with changing(workspace_id, request_id) as request:
+        if not may_redact(request):
             raise NothingToRedactError
         _refuse_unless_begun(request)
-        found = _mentions(places, pattern, redacts=True)
+        found = _mentions(places, pattern, redacts=True, chosen=chosen)
         _note(request, "request.mentions_redacted", found, by, now)
     log.info("request.mentions_redacted", workspace=workspace_id, request=request_id, rows=sum(found.counts.values()))
     return found
+
+
+def may_redact(request: DataRequest) -> bool:
+    return request.kind in {Right.ERASURE, Right.RECTIFICATION}
 
 
 def _refuse_unless_begun(request: DataRequest) -> None:
@@ -100,14 +155,15 @@ def _pattern_of(text: str) -> str:
     return rf"(?<![[:alnum:]]){r'[[:space:]]+'.join(parts)}(?![[:alnum:]])"
 
 
-_FIND: Final = "SELECT core.mentions_in(%s, %s, %s)"
+_FIND: Final = "SELECT core.mentions_in(%s, %s, %s, %s::bigint[])"
 
 
-def _mentions(places: Sequence[str], pattern: str, *, redacts: bool) -> Mentions:
+def _mentions(places: Sequence[str], pattern: str, *, redacts: bool, chosen: Chosen | None = None) -> Mentions:
     rows: dict[str, Sequence[int]] = {}
     with connection.cursor() as cursor:
-        for place in places:
-            cursor.execute(_FIND, [place, pattern, redacts])
+        for place in [place for place in places if chosen is None or chosen.get(place)]:
+            among = None if chosen is None else bigints(chosen[place])
+            cursor.execute(_FIND, [place, pattern, redacts, among])
             rows[place] = cursor.fetchone()[0]
     return Mentions(rows)
 

@@ -1,6 +1,7 @@
 """What others said of a person, by the words of whoever answers the request."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -25,6 +26,22 @@ class Words(serializers.Serializer[Any]):
     )  # fmt: skip
 
 
+class ChosenWords(Words):
+    ids = serializers.DictField(
+        child=serializers.ListField(
+            child=serializers.IntegerField(min_value=1, max_value=2**63 - 1), allow_empty=False, max_length=MOST_IDS
+        ),
+        source="chosen", required=False, allow_empty=False,
+        help_text="the rows that mean the person, by table; default: all that have the words",
+    )  # fmt: skip
+
+    def validate_ids(self, ids: dict[str, list[int]]) -> dict[str, list[int]]:
+        if unknown := ids.keys() - set(mentions.PLACES):
+            message = f"There is no such table: {', '.join(sorted(unknown))}."
+            raise serializers.ValidationError(message)
+        return ids
+
+
 class MentionsBody(serializers.Serializer[Any]):
     rows = serializers.DictField(child=serializers.IntegerField(), help_text="how many, by table")
     ids = serializers.DictField(
@@ -32,40 +49,43 @@ class MentionsBody(serializers.Serializer[Any]):
     )
 
 
-class MentionsView(KeyedView):
-    scopes = {"POST": Scope.RIGHTS_WRITE}
+def _view(
+    name: str, summary: str, asks: type[serializers.Serializer[Any]], service: Callable[..., mentions.Mentions]
+) -> type[KeyedView]:
+    """The view of one thing that is done with the words."""
 
-    @extend_schema(
-        operation_id="find_mentions",
-        summary="Where others wrote of the person in these words; nothing is changed",
-        parameters=[ID],
-        request=Words,
-        responses={200: MentionsBody, **REFUSALS},
-    )
-    def post(self, request: Request, number: int) -> Response:
-        return _told(mentions.find_mentions(**_asked(request, number)))
+    class WordsView(KeyedView):
+        scopes = {"POST": Scope.RIGHTS_WRITE}
 
+        @extend_schema(
+            operation_id=name,
+            summary=summary,
+            parameters=[ID],
+            request=asks,
+            responses={200: MentionsBody, **REFUSALS},
+        )
+        def post(self, request: Request, number: int) -> Response:
+            asked = asks(data=request.data)
+            asked.is_valid(raise_exception=True)
+            named = {"workspace_id": workspace_of(request), "request_id": number, "by": f"key:{key_of(request).pk}"}
+            found = service(**named, now=timezone.now(), **asked.validated_data)
+            ids = {place: ids[:MOST_IDS] for place, ids in found.rows.items()}
+            return Response({"rows": found.counts, "ids": ids})
 
-class RedactionsView(KeyedView):
-    scopes = {"POST": Scope.RIGHTS_WRITE}
-
-    @extend_schema(
-        operation_id="redact_mentions",
-        summary="Put […] in the place of these words, for an erasure or a rectification that was begun",
-        parameters=[ID],
-        request=Words,
-        responses={200: MentionsBody, **REFUSALS},
-    )
-    def post(self, request: Request, number: int) -> Response:
-        return _told(mentions.redact_mentions(**_asked(request, number)))
+    return WordsView
 
 
-def _asked(request: Request, number: int) -> dict[str, Any]:
-    asked = Words(data=request.data)
-    asked.is_valid(raise_exception=True)
-    named = {"workspace_id": workspace_of(request), "request_id": number, "by": f"key:{key_of(request).pk}"}
-    return {**named, "now": timezone.now(), **asked.validated_data}
-
-
-def _told(found: mentions.Mentions) -> Response:
-    return Response({"rows": found.counts, "ids": {place: ids[:MOST_IDS] for place, ids in found.rows.items()}})
+VIEWS: Final[dict[str, type[KeyedView]]] = {
+    "mentions": _view(
+        "find_mentions",
+        "Where others wrote of the person in these words; nothing is changed",
+        Words,
+        mentions.find_mentions,
+    ),
+    "redactions": _view(
+        "redact_mentions",
+        "Put […] in the place of these words, for an erasure or a rectification that was begun",
+        ChosenWords,
+        mentions.redact_mentions,
+    ),
+}

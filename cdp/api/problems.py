@@ -116,6 +116,8 @@ class ProblemMiddleware:
             _make_json(response)
         if response.status_code >= HTTPStatus.BAD_REQUEST and request.path.startswith(browsers.PATHS):
             browsers.share(request, response)
+        if HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log_refusal(request, response)
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -206,6 +208,19 @@ def _make_json(response: HttpResponse) -> None:
 def _is_meant_so(response: HttpResponse) -> bool:
     """What a view answers on purpose: JSON, or the image that must come whatever happens."""
     return response.get("Content-Type", "").startswith(("application/json", "image/"))
+
+
+def _log_refusal(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Whoever tries links, codes or identifiers one after the other is seen here; what they tried is not."""
+    match, said = request.resolver_match, getattr(response, "data", None)
+    log.info(
+        "call.refused",
+        method=request.method,
+        route=match.route if match else None,
+        status=response.status_code,
+        code=said.get("code") if isinstance(said, Mapping) else None,
+        key=getattr(getattr(request, "auth", None), "pk", None),
+    )
 
 
 def _log_failure(error: Exception, method: str | None, route: str | None) -> None:

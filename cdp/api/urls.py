@@ -85,9 +85,7 @@ REQUESTS: dict[str, type[APIView]] = {
     f"{REQUEST}/results": data_requests.ResultsView,
     f"{REQUEST}/work": data_requests.WorkView,
     f"{REQUEST}/answer": data_requests.AnswerView,
-    f"{REQUEST}/mentions": mentions.MentionsView,
-    f"{REQUEST}/redactions": mentions.RedactionsView,
-    **{f"{REQUEST}/{step}": view for step, view in data_requests.STEPS.items()},
+    **{f"{REQUEST}/{step}": view for step, view in {**data_requests.STEPS, **mentions.VIEWS}.items()},
 }
 QUARANTINE: dict[str, type[APIView]] = {
     "quarantine": quarantine.ItemsView,

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -18,6 +19,7 @@ from django.views.decorators.http import require_POST
 
 from cdp import tasks
 from cdp.admin import LedgerAdmin, column, number_in
+from cdp.console import mentions as mentions_page
 from cdp.ingestion.rectifying import normal_values
 from cdp.kernel.errors import TesseraError
 from consent import answers, execution, packaging, requests
@@ -127,6 +129,7 @@ class DataRequestAdmin(LedgerAdmin):
                 "<int:pk>/step/<str:name>/", self.admin_site.admin_view(self.take_step), name="consent_datarequest_step"
             ),
             path("<int:pk>/link/", self.admin_site.admin_view(self.link), name="consent_datarequest_link"),
+            path("<int:pk>/mentions/", self.admin_site.admin_view(self.mentions), name="consent_datarequest_mentions"),
         ]
         return [*own, *super().get_urls()]
 
@@ -170,6 +173,16 @@ class DataRequestAdmin(LedgerAdmin):
             self.message_user(request, told % {"address": address}, messages.SUCCESS)
         return HttpResponseRedirect(page_of(found))
 
+    def mentions(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What others said of the person: looked for, ticked, and blotted out."""
+        found = self._to_answer(request, pk)
+        page = mentions_page.answer_to(request, found, _named(request, found))
+        if page is None:
+            self.log_change(request, found, "mentions")
+            return HttpResponseRedirect(page_of(found))
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "original": found, **page}
+        return TemplateResponse(request, "console/mentions.html", context)
+
     def _to_answer(self, request: HttpRequest, pk: int) -> DataRequest:
         if not request.user.has_perm(MAY_ANSWER):
             raise PermissionDenied
@@ -203,6 +216,7 @@ def facts_about(found: DataRequest) -> dict[str, Any]:
         "steps": list(found.steps.order_by("pk")),
         "doubts": list(found.doubts.order_by("pk")),
         "package": DataPackage.objects.filter(request=found).first(),
+        "is_searchable": bool(found.verification) and found.state == DataRequest.State.IN_PROGRESS,
         "work": work,
         "work_words": WORK_WORDS[work.state] if work else None,
         "told": answer,

@@ -298,3 +298,25 @@ def test_mentions__by_a_key_that_answers_people__are_found_and_blotted_out(owner
     assert found == done == {"rows": {"identifier_trait": 1}, "ids": {"identifier_trait": [note.pk]}}
     assert note.value == "Knows […]"
     assert [step["note"] for step in owner.get(here).json()["steps"][-2:]] == ["identifier_trait: 1"] * 2
+
+
+def test_redaction__of_the_rows_that_are_named__leaves_the_others(owner, workspace, as_login):
+    notes = [
+        IdentifierTrait.objects.create(
+            workspace=workspace, identifier=IdentifierFactory(workspace=workspace), name="note", value="Ada Lovelace",
+            source=SourceFactory(workspace=workspace), observed_at=timezone.now(),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    as_login("web")
+    number = owner.post("data-requests", asked(kind="ERASURE", is_logged_in=True)).json()["id"]
+    here, words = f"data-requests/{number}", {"text": "ada lovelace"}
+    owner.post(f"{here}/start", {})
+
+    unknown = owner.post(f"{here}/redactions", {**words, "ids": {"profile": [1]}})
+    none = owner.post(f"{here}/redactions", {**words, "ids": {}})
+    done = owner.post(f"{here}/redactions", {**words, "ids": {"identifier_trait": [notes[1].pk, notes[1].pk + 1]}})
+
+    assert (unknown.status_code, none.status_code) == (400, 400)
+    assert done.json()["ids"] == {"identifier_trait": [notes[1].pk]}
+    assert list(IdentifierTrait.objects.order_by("pk").values_list("value", flat=True)) == ["Ada Lovelace", "[…]"]

@@ -33,6 +33,9 @@ import django; django.setup()
 import json
 from datetime import UTC, datetime
 from django.db import connection, transaction
+from cdp.kernel.identifiers import Identifier
+from consent import requests
+from consent.rights import Right
 from tests.factories import SourceFactory, WorkspaceFactory
 from tests.factories.filled import console_user, fill
 
@@ -43,8 +46,15 @@ with transaction.atomic(), connection.cursor() as cursor:
     console_user(files, "clerk")
     workspace = WorkspaceFactory(slug="shop", name="Maison")
     cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(workspace.pk)])
-    filled = fill(workspace, console_user(workspace), datetime.now(UTC))
-    print(json.dumps({"profile": filled.people[0].profile_id, "segment": filled.segment.pk}))
+    now = datetime.now(UTC)
+    filled = fill(workspace, console_user(workspace), now)
+    asked = {"workspace_id": workspace.pk, "by": "key:1", "now": now}
+    somebody = [Identifier("email", "augusta@example.org")]
+    erasure = requests.receive_request(
+        kind=Right.ERASURE, identifiers=somebody, received_at=now, is_logged_in=True, **asked
+    )
+    requests.start_request(request_id=erasure.pk, **asked)
+    print(json.dumps({"profile": filled.people[0].profile_id, "segment": filled.segment.pk, "erasure": erasure.pk}))
 """
 
 TURN = """
@@ -67,6 +77,7 @@ class Console:
     address: str
     profile: int
     segment: int
+    erasure: int
     complaints: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> None:
@@ -162,6 +173,17 @@ def log_in(chromium: Browser, address: str, name: str) -> BrowserContext:
 def console(served, browser) -> Iterator[Console]:
     with listened_to(browser, *served) as console:
         yield console
+
+
+@pytest.fixture
+def console_without_scripts(served, browser) -> Iterator[Console]:
+    context = browser.browser.new_context(
+        viewport={"width": 1400, "height": 1000}, locale="en-GB", java_script_enabled=False,
+        storage_state=browser.storage_state(),
+    )  # fmt: skip
+    with listened_to(context, *served) as console:
+        yield console
+    context.close()
 
 
 @pytest.fixture
@@ -303,3 +325,28 @@ def test_steward__who_tries_a_value__sees_what_becomes_of_it(console):
 
     console.page.wait_for_selector("#normal")
     assert console.page.inner_text("#normal") == "+33612345678"
+
+
+def test_officer__by_keyboard_and_without_scripts__blots_out_what_means_the_person(console_without_scripts):
+    console, page = console_without_scripts, console_without_scripts.page
+    console.open(f"/console/consent/datarequest/{console.erasure}/change/")
+    page.focus("#mentions")
+    page.keyboard.press("Enter")
+
+    page.wait_for_selector("#find")
+    page.keyboard.type("ada0@example.com")  # the field has the focus
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#found-identifier_trait mark")
+    assert page.locator("#found-identifier_trait tbody tr").count() == 2
+    page.focus("#found-identifier_trait tbody input >> nth=1")
+    page.keyboard.press("Space")
+    page.focus("#preview")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#redact")
+    assert page.inner_text("#found-identifier_trait del") == "ADA0@EXAMPLE.COM"
+    page.focus("#redact")
+    page.keyboard.press("Enter")
+
+    page.wait_for_selector("#steps")
+    assert "The words were blotted out in 1 row." in page.inner_text("#main")
+    assert "request.mentions_redacted" in page.inner_text("#steps tbody tr >> nth=-1")

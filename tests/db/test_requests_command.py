@@ -170,3 +170,27 @@ def test_mentions__are_shown_by_their_ids_and_blotted_out(run, workspace, as_log
         ("request.mentions_found", "identifier_trait: 1"),
         ("request.mentions_redacted", "event: 0, record: 0, identifier_trait: 1, quarantine: 0"),
     ]
+
+
+@pytest.mark.parametrize("row", ["profile:1", "record", "record:x"])
+def test_redaction__of_a_row_that_is_written_wrongly__is_refused(row, run):
+    with pytest.raises(CommandError, match="TABLE:ID"):
+        run("redact", 1, "--text", "Ada Lovelace", "--row", row)
+
+
+def test_redaction__of_one_row__leaves_the_others(run, workspace, as_login, now):
+    about = {"workspace": workspace, "identifier": IdentifierFactory(workspace=workspace), "observed_at": now}
+    notes = [
+        IdentifierTrait.objects.create(
+            **about, source=SourceFactory(workspace=workspace), name=name, value="Ada Lovelace"
+        )
+        for name in ("a", "b")
+    ]
+    number = opened(run, "erasure", "--logged-in")
+    run("carry-out", number)
+
+    done = run("redact", number, "--text", "ada lovelace", "--row", f"identifier_trait:{notes[0].pk}")
+
+    as_login("none")
+    assert done["ids"] == {"identifier_trait": [notes[0].pk]}
+    assert list(IdentifierTrait.objects.order_by("name").values_list("value", flat=True)) == ["[…]", "Ada Lovelace"]

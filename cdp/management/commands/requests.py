@@ -1,6 +1,6 @@
 """`manage.py requests list|show|open|code|verify|carry-out|mentions|…`: requests of people, for an officer without a browser."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
@@ -95,6 +95,10 @@ def _add_what_it_takes(name: str, action: ActionParser) -> None:
         action.add_argument(
             "--in", action="append", dest="places", choices=mentions.PLACES, help="this table alone; repeatable"
         )
+    if name == "redact":
+        action.add_argument(
+            "--row", action="append", dest="rows", metavar="TABLE:ID", help="this row alone; repeatable"
+        )
     if name in STEPS and (takes := STEPS[name][2]):
         kind: Callable[[str], Any] = int if takes == "of" else str
         action.add_argument(f"--{takes}", required=True, type=kind, metavar="NUMBER" if takes == "of" else "TEXT")
@@ -180,10 +184,24 @@ def _link(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mentions(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Ids, and no values: whoever may see those finds them by these."""
-    service = mentions.redact_mentions if options["action"] == "redact" else mentions.find_mentions
-    places = options["places"] or mentions.PLACES
-    found = service(**_named(workspace_id, options), text=options["text"], places=places)
+    asked = {**_named(workspace_id, options), "text": options["text"], "places": options["places"] or mentions.PLACES}
+    is_redacting = options["action"] == "redact"
+    found = (
+        mentions.redact_mentions(**asked, chosen=_rows(options["rows"]))
+        if is_redacting
+        else mentions.find_mentions(**asked)
+    )
     return {"rows": found.counts, "ids": {place: ids[:MOST_IDS] for place, ids in found.rows.items()}}
+
+
+def _rows(written: Sequence[str] | None) -> dict[str, list[int]] | None:
+    """`record:4711`; none means all."""
+    rows: dict[str, list[int]] = {}
+    for place, _, number in (text.partition(":") for text in written or ()):
+        if place not in mentions.PLACES or not number.isdecimal():
+            raise CommandError("Write a row as TABLE:ID, such as record:4711.", returncode=2)
+        rows.setdefault(place, []).append(int(number))
+    return rows or None
 
 
 def _step(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
