@@ -55,6 +55,6 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("consent", "0019_officer"), ("cdp", "0022_lean_people")]
+    dependencies = [("consent", "0020_chosen_mentions"), ("cdp", "0022_lean_people")]
 
     operations = [migrations.RunSQL(FUNCTIONS, migrations.RunSQL.noop)]
