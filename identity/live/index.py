@@ -85,16 +85,16 @@ def salt_of(workspace_id: int) -> str:
 
 # -- keys -----------------------------------------------------------------------------------------------------------
 
-_FILL: Final = """
+_KEEP_KEYS: Final = """
 INSERT INTO blocking_key (workspace_id, key, identifier_id)
-SELECT %(workspace)s, * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[])
+SELECT %(workspace)s, * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]) ON CONFLICT DO NOTHING
 """
 _REPLACE_KEYS: Final = f"""
 WITH forgotten AS (
     DELETE FROM blocking_key WHERE identifier_id = ANY(%(ids)s::bigint[])
     AND (key, identifier_id) NOT IN (SELECT * FROM unnest(%(keys)s::bigint[], %(ones)s::bigint[]))
 )
-{_FILL} ON CONFLICT DO NOTHING
+{_KEEP_KEYS}
 """  # noqa: S608  # our own constant
 
 
@@ -128,21 +128,21 @@ def build_index(*, workspace_id: int, now: datetime, progress: Progress = lambda
     return {"model": model.version, "records": found, "keys": keys, "seconds": seconds}
 
 
-# As the primary key has them: it grows at its end, and who shares a key lies together.
-_IN_ORDER: Final = "SELECT DISTINCT unique_id, key FROM ({keys}) ORDER BY key, unique_id"
-
-
 def _build(model: LinkageModel, now: datetime, progress: Progress) -> tuple[int, int]:
     workspace_id = model.workspace_id
-    with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
+    with engine.connect(
+        memory_limit=settings.DUCKDB_MEMORY_LIMIT,
+        threads=settings.DUCKDB_THREADS,
+        spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
+    ) as duck:
         found = records.load(duck, queries.rules_of(workspace_id), workspace_id=workspace_id)
         is_day_first = features.were_read_day_first(duck)
         _empty(workspace_id)
         total = 0
-        made = duck.execute(_IN_ORDER.format(keys=blocking.kept_keys_sql(model.settings, salt=salt_of(workspace_id))))
+        made = duck.execute(blocking.kept_keys_sql(model.settings, salt=salt_of(workspace_id)))
         while keys := made.fetchmany(_KEYS_AT_ONCE):
             with connection.cursor() as cursor:
-                cursor.execute(_FILL, {**_of_keys(keys), "workspace": workspace_id})
+                cursor.execute(_KEEP_KEYS, {**_of_keys(keys), "workspace": workspace_id})
             total += len(keys)
             progress(total)
     state = {"model": model, "is_day_first": is_day_first, "built_at": now}
