@@ -26,6 +26,12 @@ SELECT setting, set_config(setting, 'off', true) FROM (
 _IN_BULK = "SELECT setting, set_config(setting, 'off', true) FROM (VALUES ('enable_nestloop')) AS chosen (setting)"
 _AGAIN = "SELECT set_config(%s, 'on', true)"
 
+# A plan that is made once serves every size of a table, so it must not follow from what the table looked like that day.
+_ONCE = """
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
+"""
+_EACH_TIME = "SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)"
+
 _chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
 
 
@@ -58,18 +64,22 @@ def _planning(statement: str) -> Iterator[None]:
 
 
 @contextmanager
-def for_few(is_few: bool) -> Iterator[None]:  # noqa: FBT001  # the whole question
-    """Statements are planned once for a connection: for one record to plan them takes longer than to carry them out.
-
-    Not for many: a plan that serves any parameters takes them for few.
+def for_few() -> Iterator[None]:
+    """As `by_key`, and statements are planned once for a connection: for one record to plan them takes several times as
+    long as to carry them out. Not for many: a plan that serves any parameters takes them for few.
     """
     raw = connection.connection
-    if not is_few or not settings.DATABASE_PREPARED_STATEMENTS or raw.prepare_threshold is not None:
-        yield
+    if not settings.DATABASE_PREPARED_STATEMENTS or raw.prepare_threshold is not None:
+        with by_key():
+            yield
         return
-    factory = raw.cursor_factory
+    around, factory = _chosen.set(_BY_KEY), raw.cursor_factory
     raw.cursor_factory, raw.prepare_threshold = ServerBindingCursor, 0
     try:
-        yield
+        with connection.cursor() as cursor:
+            cursor.execute(_ONCE)
+            yield
+            cursor.execute(_EACH_TIME)
     finally:
         raw.cursor_factory, raw.prepare_threshold = factory, None
+        _chosen.reset(around)

@@ -124,14 +124,16 @@ def rules_of(workspace_id: int) -> Rules:
     return rules_under(own or IdentityRules(workspace_id=workspace_id))
 
 
-def rules_under(own: IdentityRules) -> Rules:
-    """As `rules_of`, of a row that need not be saved."""
-    unique = Source.objects.filter(workspace_id=own.workspace_id, has_unique_people=True)
+def rules_under(own: IdentityRules, *, unique_sources: Iterable[str] | None = None) -> Rules:
+    """As `rules_of`, of a row that need not be saved. Who knows the sources with unique people may name them."""
+    if unique_sources is None:
+        unique = Source.objects.filter(workspace_id=own.workspace_id, has_unique_people=True)
+        unique_sources = unique.values_list("name", flat=True)
     return Rules(
         limits={
             **resolver.DEFAULT_LIMITS,
             resolver.SHARED_AFTER: own.shared_after,
-            **{f"{name}:id": 1 for name in unique.values_list("name", flat=True)},
+            **{f"{name}:id": 1 for name in unique_sources},
             **own.limits,
         },
         blocked_values=BLOCKED_VALUES | {value.lower() for value in own.blocked_values},

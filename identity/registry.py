@@ -58,8 +58,7 @@ def active_model(workspace_id: int) -> LinkageModel | None:
     return latest.model if latest else models_of(workspace_id).first()
 
 
-# Asked for each arrival: of the models no more than the keys, for each holds the frequencies of all its values.
-_CURRENT_INDEX: Final = """
+CURRENT_INDEX: Final = """
 SELECT model_id, is_day_first, built_at FROM core.blocking_index
 WHERE workspace_id = %(workspace)s AND model_id = COALESCE(
     (SELECT model_id FROM core.model_activation WHERE workspace_id = %(workspace)s ORDER BY id DESC LIMIT 1),
@@ -71,7 +70,7 @@ WHERE workspace_id = %(workspace)s AND model_id = COALESCE(
 def current_index(workspace_id: int) -> BlockingIndex | None:
     """None where no model links, or none of the keys is of the active one."""
     with connection.cursor() as cursor:
-        cursor.execute(_CURRENT_INDEX, {"workspace": workspace_id})
+        cursor.execute(CURRENT_INDEX, {"workspace": workspace_id})
         found = cursor.fetchone()
     return BlockingIndex(workspace_id, *found) if found else None
 

@@ -130,7 +130,11 @@ def build_index(*, workspace_id: int, now: datetime, progress: Progress = lambda
 
 def _build(model: LinkageModel, now: datetime, progress: Progress) -> tuple[int, int]:
     workspace_id = model.workspace_id
-    with engine.connect(memory_limit=settings.DUCKDB_MEMORY_LIMIT, threads=settings.DUCKDB_THREADS) as duck:
+    with engine.connect(
+        memory_limit=settings.DUCKDB_MEMORY_LIMIT,
+        threads=settings.DUCKDB_THREADS,
+        spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
+    ) as duck:
         found = records.load(duck, queries.rules_of(workspace_id), workspace_id=workspace_id)
         is_day_first = features.were_read_day_first(duck)
         _empty(workspace_id)

@@ -18,7 +18,7 @@ MOST_CANDIDATES: Final = 2_000  # of one record, by its rarest keys first
 # As the batch reads them (`identity.training`): the newest value of each trait, two traits at least, nothing bought.
 _RECORDS: Final = """
 WITH known AS MATERIALIZED (
-    SELECT identifier_id, source_id, name, value #>> '{{}}' AS value, observed_at FROM identifier_trait
+    SELECT identifier_id, source_id, name, value #>> '{}' AS value, observed_at FROM identifier_trait
     WHERE identifier_id = ANY(%(ids)s::bigint[]) AND name = ANY(%(traits)s)
 ),
 newest AS (
@@ -27,14 +27,16 @@ newest AS (
     ORDER BY t.identifier_id, t.name, t.observed_at DESC, t.source_id
 ),
 people AS MATERIALIZED (SELECT id, type FROM identifier WHERE id = ANY(%(ids)s::bigint[]))
-SELECT i.id, CASE WHEN i.type = ANY(%(unique_types)s) THEN i.type END, {columns}
+SELECT i.id, CASE WHEN i.type = ANY(%(unique_types)s) THEN i.type END, json_object_agg(n.name, n.value)
 FROM newest n JOIN people i ON i.id = n.identifier_id
 GROUP BY i.id, i.type HAVING count(*) > 1
-""".format(columns=", ".join(f"max(n.value) FILTER (WHERE n.name = '{name}')" for name in features.TRAITS))  # noqa: S608  # our own names of traits
+"""
 
 
-def records_of(identifier_ids: Iterable[int], rules: Rules) -> list[tuple[Any, ...]]:
+def records_of(identifier_ids: Collection[int], rules: Rules) -> list[tuple[Any, ...]]:
     """Through the gate: of whoever does not permit it there is none."""
+    if not identifier_ids:
+        return []
     given: dict[str, Any] = {
         "ids": bigints(identifier_ids),
         "traits": list(features.TRAITS),
@@ -42,7 +44,7 @@ def records_of(identifier_ids: Iterable[int], rules: Rules) -> list[tuple[Any, .
     }
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_RECORDS, given)
-        return list(cursor.fetchall())
+        return [(one, kind, *map(known.get, features.TRAITS)) for one, kind, known in cursor.fetchall()]
 
 
 _SHARING: Final = """

@@ -6,9 +6,11 @@ from typing import Final
 
 from cdp.models import Cause
 from consent.gate import Identity, Permit
-from identity import golden, plans, queries, registry, services
+from identity import golden, plans, services
 from identity.live import decisions
+from identity.live.terms import terms_of
 from identity.models import BlockingIndex
+from identity.queries import Rules
 
 # After these a record may say something else than before, or may be seen for the first time.
 TELLING: Final = frozenset({Cause.LEARNT, Cause.CONSENT, Cause.DEFINITION})
@@ -19,18 +21,19 @@ def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: dateti
     """As `services.link`, and before it the records among `subjects` are compared with all others, if the workspace has
     an index for its latest model.
     """
-    golden.take_turn(permit)
-    changed = [one for one, cause in subjects.items() if cause in TELLING]
-    current = registry.current_index(permit.workspace_id) if changed else None
-    if current is None:
-        return services.link(permit, subjects, now=now)
-    with plans.for_few(len(subjects) <= FEW), plans.by_key():
-        return _compare_and_link(permit, current, changed, subjects, now)
+    with plans.for_few() if len(subjects) <= FEW else plans.by_key():
+        golden.take_turn(permit)
+        known = terms_of(permit.workspace_id)
+        changed = [one for one, cause in subjects.items() if cause in TELLING]
+        if known.index is None or not changed:
+            return services.link(permit, subjects, now=now, rules=known.rules)
+        return _compare_and_link(permit, known.index, known.rules, changed, subjects, now)
 
 
 def _compare_and_link(
     permit: Permit[Identity],
     current: BlockingIndex,
+    rules: Rules,
     changed: Collection[int],
     subjects: Mapping[int, Cause],
     now: datetime,
@@ -38,7 +41,6 @@ def _compare_and_link(
     from identity.live import comparing, index  # noqa: PLC0415  # DuckDB and Splink, which no web server needs, nor most workers
 
     origin = decisions.origin_of(workspace_id=permit.workspace_id, model_id=current.model_id, now=now)
-    rules = queries.rules_of(permit.workspace_id)
     compared = comparing.compare(permit, current, changed, rules)
     scored, upper = compared.scored, index.upper_threshold(current)
     alike = [pair for pair in scored if pair[2] >= upper]

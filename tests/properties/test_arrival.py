@@ -12,7 +12,7 @@ from cdp.ingestion.storing import Encounter
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier
 from consent import gate
-from identity import services as identity
+from identity.live import stage
 from identity.models import IdentityRules
 from tests.factories import IdentifierFactory, SourceFactory
 
@@ -69,7 +69,7 @@ def arrive(workspace, source, batch):
     with gate.permit(Purpose.COLLECTION, workspace_id=workspace.pk) as permit:
         touched = storing.sight(permit, encounters, ids) | set(ids.values())
     with gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk) as permit:
-        identity.link(permit, dict.fromkeys(touched, Cause.LEARNT), now=DAY)
+        stage.link(permit, dict.fromkeys(touched, Cause.LEARNT), now=DAY)
 
 
 @on_postgres()
