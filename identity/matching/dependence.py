@@ -25,7 +25,7 @@ class Tie(NamedTuple):
 
 
 class Together(NamedTuple):
-    """Pairs of strangers, each of which stands for `scale` pairs of all records; where `of` is given, all pairs that
+    """Pairs of strangers, each of which stands for `scale` of all pairs of records; where `of` is given, the pairs that
     agree on that comparison are among them, and others may be missing.
     """
 
@@ -34,12 +34,12 @@ class Together(NamedTuple):
     of: int | None = None
 
 
-def ties(seen: Sequence[Together], alone: Floats, depths: Sequence[int]) -> list[Tie]:
+def ties(random: Patterns, seen: Sequence[Together], alone: Floats, depths: Sequence[int]) -> list[Tie]:
     """The strongest ones that make no ring, strongest first: those from which most is learnt of the other comparison, and
     not those of the rarest coincidence. Two records agree on a comparison at one of its first `depths` levels, and strangers
     do with the probability `alone`.
     """
-    both = np.minimum(agreeing(seen, depths), np.minimum.outer(alone, alone))  # nobody agrees on both and not on each
+    both = np.minimum(agreeing(random, seen, depths), np.minimum.outer(alone, alone))  # who agrees on both does on each
     bits = excess(both, alone)
     told = _information(both, alone)
     groups = list(range(len(bits)))
@@ -51,22 +51,21 @@ def ties(seen: Sequence[Together], alone: Floats, depths: Sequence[int]) -> list
     return [tie for tie in found if tie.bits >= LEAST]
 
 
-def agreeing(seen: Sequence[Together], depths: Sequence[int]) -> Floats:
-    """How likely strangers agree on two comparisons each. The first of `seen` are random pairs; what is too rare among
-    them is looked up in the others, and is 0 if it is too rare there as well.
+def agreeing(random: Patterns, seen: Sequence[Together], depths: Sequence[int]) -> Floats:
+    """How likely strangers agree on two comparisons each, by the first of `seen` that has enough such pairs; 0 if none has.
+    Of `random` pairs it is taken how often two comparisons can be made at all.
     """
-    random = seen[0]
-    filled = (random.patterns.levels >= 0).astype(np.float64)
-    compared = np.maximum((filled * random.patterns.counts[:, None]).T @ filled, 1) * random.scale
-    together = np.zeros_like(compared)
+    filled = (random.levels >= 0).astype(np.float64)
+    compared = np.maximum((filled * random.counts[:, None]).T @ filled, 1) / random.pairs
+    likely = np.zeros_like(compared)
     for one in seen:
         found = _pairs_agreeing(one.patterns, depths)
-        is_new = (together == 0) & (found >= ENOUGH)
+        is_new = (likely == 0) & (found >= ENOUGH)
         if one.of is not None:
             here = np.arange(len(found)) == one.of
             is_new &= here[:, None] | here[None, :]
-        together = np.where(is_new, found * one.scale, together)
-    return together / compared
+        likely = np.where(is_new, found * one.scale / compared, likely)
+    return likely
 
 
 def excess(both: Floats, alone: Floats) -> Floats:

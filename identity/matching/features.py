@@ -35,6 +35,9 @@ LEGAL_FORMS: Final = (
     "aps", "sl", "lda", "ltda", "kk",
 )  # fmt: skip
 
+# Those that are no name of a person: a column of names may have companies in it.
+_FORM_ALONE: Final = "ltd|limited|inc|incorporated|llc|llp|plc|corp|corporation|gmbh|sarl|eurl|sas|sasu|snc|sci|srl|bv|nv|kgaa|ug|pty|ltda"
+
 TITLES: Final = (
     "mr", "mrs", "ms", "miss", "dr", "prof", "sir", "m", "mme", "mlle", "monsieur", "madame", "mademoiselle", "me",
     "herr", "frau", "sr", "sra", "sig", "dhr", "mevr",
@@ -139,6 +142,8 @@ _MACROS: Final = (
         THEN regexp_extract(words, '<\s*([^<>\s]+)\s*>', 1) ELSE words END""",
     rf"""CREATE OR REPLACE MACRO without_legal_form(words) AS
         COALESCE(words_of(regexp_replace(words, '{_LEGAL_FORM}', ' ', 'g')), words)""",
+    # "SARL Durand", "Durand Transports SAS": without the form they are compared as names are.
+    rf"CREATE OR REPLACE MACRO name_in(words) AS regexp_replace(words, '^({_FORM_ALONE}) | ({_FORM_ALONE})$', '')",
     rf"CREATE OR REPLACE MACRO given_of(words) AS regexp_replace(words, '^({'|'.join(TITLES)}) ', '')",
     rf"CREATE OR REPLACE MACRO family_of(words) AS regexp_replace(words, ' ({'|'.join(SUFFIXES)})$', '')",
     f"CREATE OR REPLACE MACRO generation_of(word) AS CASE word {_named(GENERATIONS)} END",
@@ -226,7 +231,7 @@ WITH worded AS (
     FROM worded
 ), named AS (
     SELECT *, family_of(given_of(given_name)) AS given, family_of(surname) AS family,
-        family_of(given_of(whole)) AS person
+        family_of(given_of(name_in(whole))) AS person
     FROM told
 ), placed AS (
     SELECT *, COALESCE(given, NULLIF(regexp_extract(person, '^(\S+) ', 1), '')) AS given_found,

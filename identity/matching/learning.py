@@ -4,8 +4,8 @@ A pattern is the level at which each comparison found two records (-1: nothing t
 first, so learning costs by the number of patterns and not of pairs: many starts and many rounds are cheap.
 
 A pair is of one person, of two strangers, or of two relatives: those agree as strangers do on what is a person's own
-(`own`: name, birth date), and on the rest as the data say (surname, street, telephone). Without this third class the
-records of one household, which are many more than those of one person, would be what is learnt as "the same".
+(`own`: name, birth date), and as one person's records do on the rest (surname, street, telephone). Without this third
+class the records of one household, which are many more than those of one person, would be learnt as "the same".
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -39,19 +39,18 @@ class Patterns:
 
 
 class Classes(NamedTuple):
-    """What pairs there are: how large a share of them are matches or of relatives, and how often each level occurs."""
+    """How large a share of the pairs are matches or of relatives, and how often each level occurs."""
 
     share: float
+    related: float
     matches: Levels
     strangers: Levels
-    related: float
-    relatives: Levels
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
     """What one start of one session came to. `found` counts the matches at each level, not their shares; `related` is the
-    share of relatives, whose counts are `found_related`; `likely` says of each pattern how surely it is a match.
+    share of relatives; `likely` says of each pattern how surely it is a match.
     """
 
     share: float
@@ -59,7 +58,6 @@ class Learnt:
     likelihood: float
     has_converged: bool
     related: float
-    found_related: Levels
     likely: Floats
 
 
@@ -113,13 +111,13 @@ class _Facts(NamedTuple):
 
 def _of_classes(patterns: Patterns, classes: Classes, facts: _Facts, unlike: Floats) -> Floats:
     """The log-likelihood of each pattern as a match, as a pair of strangers (`unlike`), and as one of relatives."""
+    shared = _evidence(patterns, classes.matches, facts.shared)
     rows = [
-        _evidence(patterns, classes.matches, facts.all) + np.log(classes.share),
+        shared + _evidence(patterns, classes.matches, facts.own) + np.log(classes.share),
         unlike + np.log(max(1 - classes.share - classes.related, _SMALLEST)),
     ]
     if classes.related:
-        as_strangers = _evidence(patterns, classes.strangers, facts.own)
-        rows.append(as_strangers + _evidence(patterns, classes.relatives, facts.shared) + np.log(classes.related))
+        rows.append(shared + _evidence(patterns, classes.strangers, facts.own) + np.log(classes.related))
     return np.array(rows)
 
 
@@ -153,26 +151,31 @@ def _climb(
 ) -> Learnt:
     """Until the likelihood of all pairs gains nothing more, or the rounds are used up: then it has not converged."""
     unlike = _evidence(patterns, strangers, facts.all)
-    classes = Classes(share, matches, strangers, share if facts.own else 0.0, matches)
+    classes = Classes(share, share if facts.own else 0.0, matches, strangers)
     before, has_converged = -np.inf, False
     for _ in range(ROUNDS):
         of_classes = _of_classes(patterns, classes, facts, unlike)
         either = np.logaddexp.reduce(of_classes)
         chance = np.exp(of_classes - either)
         likelihood = float(patterns.counts @ either) + _agreement(classes.matches, known, facts.all)
-        likelihood += _agreement(classes.relatives, known, facts.shared) if classes.related else 0.0
-        shares = np.clip(chance @ patterns.counts / patterns.pairs, _SMALLEST, 1 - _SMALLEST)
-        classes = Classes(
-            float(shares[0]), shares_of(patterns, chance[0], known), strangers,
-            *((float(shares[2]), shares_of(patterns, chance[2], known)) if facts.own else (0.0, matches)),
-        )  # fmt: skip
+        classes = _maximised(patterns, chance, known, facts, strangers)
         has_converged = likelihood - before < SETTLED * patterns.pairs
         if has_converged:
             break
         before = likelihood
-    relatives = counted(patterns, chance[2] if facts.own else np.zeros_like(patterns.counts))
-    found = counted(patterns, chance[0])
-    return Learnt(classes.share, found, likelihood, has_converged, classes.related, relatives, chance[0])
+    return Learnt(classes.share, counted(patterns, chance[0]), likelihood, has_converged, classes.related, chance[0])
+
+
+def _maximised(patterns: Patterns, chance: Floats, known: Levels, facts: _Facts, strangers: Levels) -> Classes:
+    """The classes that explain best which pairs were likely of which of them."""
+    shares = np.clip(chance @ patterns.counts / patterns.pairs, _SMALLEST, 1 - _SMALLEST)
+    matches = shares_of(patterns, chance[0], known)
+    if not facts.own:
+        return Classes(float(shares[0]), 0.0, matches, strangers)
+    together = shares_of(patterns, chance[0] + chance[2], known)
+    for place in facts.shared:
+        matches[place] = together[place]
+    return Classes(float(shares[0]), float(shares[2]), matches, strangers)
 
 
 def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floats:

@@ -129,7 +129,7 @@ class _Lesson:
             }
             found, prior = self._matches(learnt)
             matches = _shares(learning.added(found, self.of_matches))
-            classes = learning.Classes(prior, matches, strangers, *self._relatives(learnt))
+            classes = learning.Classes(prior, self._related(learnt), matches, strangers)
             unlikely = 1 - learning.chances(random.patterns, classes, self.own)
             strangers = learning.shares_of(random.patterns, unlikely, self.of_strangers)
         self._write(matches, strangers, prior)
@@ -153,15 +153,10 @@ class _Lesson:
             raise TooLittleToLearnError
         return found, min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
 
-    def _relatives(self, learnt: Mapping["_Session", learning.Learnt]) -> tuple[float, Levels]:
-        """How likely two records are of relatives, and what those share."""
-        of_all = self.rows * (self.rows - 1) / 2
+    def _related(self, learnt: Mapping["_Session", learning.Learnt]) -> float:
+        """How likely two records are of relatives."""
         most = max(one.related * session.patterns.pairs * session.scale for session, one in learnt.items())
-        counts = self.of_matches
-        for session, one in learnt.items():
-            shared = [one.found_related[place] * (place in session.active) for place in range(len(counts))]
-            counts = learning.added(counts, shared)
-        return min(most / of_all, 0.5), _shares(counts)
+        return min(most / (self.rows * (self.rows - 1) / 2), 0.4)
 
     def _correct(
         self,
@@ -174,12 +169,14 @@ class _Lesson:
         """Take back what two comparisons count twice among strangers; by how many bits, by their names."""
         depths = [_depth(*one) for one in zip(matches, strangers, strict=True)]
         alone = np.array([max(float(one[:depth].sum()), RAREST) for one, depth in zip(strangers, depths, strict=True)])
-        sample = dataclasses.replace(random, counts=random.counts * unlikely)
-        seen = [dependence.Together(sample, self.rows * (self.rows - 1) / 2 / random.pairs)]
+        pairs = self.rows * (self.rows - 1) / 2
+        seen = []
         for session, one in learnt.items():
             of_strangers = dataclasses.replace(session.patterns, counts=session.patterns.counts * (1 - one.likely))
-            seen += [dependence.Together(of_strangers, session.scale, place) for place in session.whole]
-        ties = dependence.ties(seen, alone, depths)
+            seen += [dependence.Together(of_strangers, session.scale / pairs, place) for place in session.whole]
+        sample = dataclasses.replace(random, counts=random.counts * unlikely)
+        seen.append(dependence.Together(sample, 1 / random.pairs))
+        ties = dependence.ties(random, seen, alone, depths)
         made = self.settings["comparisons"]
         made += [dependence.correction(made, tie, depths) for tie in ties]
         return {f"{self.names[tie.one]} + {self.names[tie.other]}": round(tie.bits, 1) for tie in ties}

@@ -16,27 +16,160 @@ T = TypeVar("T")
 KEY, TRUTH = "key", "who"
 Row = dict[str, str]
 
-_WOMEN: Final = tuple(
-    "Marie Jeanne Françoise Monique Catherine Nathalie Isabelle Jacqueline Anne Sylvie Martine Céline Léa Camille Manon Chloé"
-    " Emma Inès Sarah Zoé Aurélie Élodie Amélie Sophie Hélène Fatima Aïcha Yasmine Agnès Brigitte Laure Lucie".split()
+_WOMEN: Final = (
+    "Marie",
+    "Jeanne",
+    "Françoise",
+    "Monique",
+    "Catherine",
+    "Nathalie",
+    "Isabelle",
+    "Jacqueline",
+    "Anne",
+    "Sylvie",
+    "Martine",
+    "Céline",
+    "Léa",
+    "Camille",
+    "Manon",
+    "Chloé",
+    "Emma",
+    "Inès",
+    "Sarah",
+    "Zoé",
+    "Aurélie",
+    "Élodie",
+    "Amélie",
+    "Sophie",
+    "Hélène",
+    "Fatima",
+    "Aïcha",
+    "Yasmine",
+    "Agnès",
+    "Brigitte",
+    "Laure",
+    "Lucie",
 )
-_MEN: Final = tuple(
-    "Jean Pierre Michel André Philippe René Louis Alain Jacques Bernard Marcel Daniel Roger Robert Paul Claude Christian"
-    " Nicolas Julien Mathieu Rémi Hugo Théo Lucas Mehdi Karim Mohamed François Étienne Stéphane Jérôme Loïc".split()
+_MEN: Final = (
+    "Jean",
+    "Pierre",
+    "Michel",
+    "André",
+    "Philippe",
+    "René",
+    "Louis",
+    "Alain",
+    "Jacques",
+    "Bernard",
+    "Marcel",
+    "Daniel",
+    "Roger",
+    "Robert",
+    "Paul",
+    "Claude",
+    "Christian",
+    "Nicolas",
+    "Julien",
+    "Mathieu",
+    "Rémi",
+    "Hugo",
+    "Théo",
+    "Lucas",
+    "Mehdi",
+    "Karim",
+    "Mohamed",
+    "François",
+    "Étienne",
+    "Stéphane",
+    "Jérôme",
+    "Loïc",
 )
-_STARTS: Final = tuple("Ber Mar Du Le La Gar Mo Fou Gi Per Ro Vin Bon Cha Cle Fau Ga Hen Jo Lam Mer Nico Pi Ren Sau Tes Val Bou".split())
-_ENDS: Final = tuple("tin nard pont blanc reau quet nier lier don cher sard vier thier rin gnon val tier let lot mont".split())
-_STREETS: Final = tuple(
-    "rue de la République|avenue Victor Hugo|boulevard Voltaire|rue des Lilas|impasse du Moulin|chemin des Vignes|place de l'Église"
-    "|rue Pasteur|allée des Tilleuls|quai de la Gare|rue Jean Jaurès|route de Lyon|cours Gambetta|rue du Château".split("|")
+_STARTS: Final = (
+    "Ber",
+    "Mar",
+    "Du",
+    "Le",
+    "La",
+    "Gar",
+    "Mo",
+    "Fou",
+    "Gi",
+    "Per",
+    "Ro",
+    "Vin",
+    "Bon",
+    "Cha",
+    "Cle",
+    "Fau",
+    "Ga",
+    "Hen",
+    "Jo",
+    "Lam",
+    "Mer",
+    "Nico",
+    "Pi",
+    "Ren",
+    "Sau",
+    "Tes",
+    "Val",
+    "Bou",
+)
+_ENDS: Final = (
+    "tin",
+    "nard",
+    "pont",
+    "blanc",
+    "reau",
+    "quet",
+    "nier",
+    "lier",
+    "don",
+    "cher",
+    "sard",
+    "vier",
+    "thier",
+    "rin",
+    "gnon",
+    "val",
+    "tier",
+    "let",
+    "lot",
+    "mont",
+)
+_STREETS: Final = (
+    "rue de la République",
+    "avenue Victor Hugo",
+    "boulevard Voltaire",
+    "rue des Lilas",
+    "impasse du Moulin",
+    "chemin des Vignes",
+    "place de l'Église",
+    "rue Pasteur",
+    "allée des Tilleuls",
+    "quai de la Gare",
+    "rue Jean Jaurès",
+    "route de Lyon",
+    "cours Gambetta",
+    "rue du Château",
 )
 _TOWNS: Final = (
     ("Paris", "750"), ("Lyon", "690"), ("Marseille", "130"), ("Saint-Étienne", "420"), ("Nîmes", "300"), ("Besançon", "250"),
     ("Angers", "490"), ("Orléans", "450"), ("Évreux", "270"), ("Brest", "292"), ("Le Mans", "720"), ("Tours", "370"),
 )  # fmt: skip
-_TRADES: Final = tuple("Transports Boulangerie Menuiserie Garage Pharmacie Imprimerie Plomberie Électricité Librairie Optique".split())
-_FORMS: Final = tuple("SARL SAS SA EURL".split())
-_MAILBOXES: Final = tuple("gmail.com orange.fr free.fr laposte.net hotmail.fr".split())
+_TRADES: Final = (
+    "Transports",
+    "Boulangerie",
+    "Menuiserie",
+    "Garage",
+    "Pharmacie",
+    "Imprimerie",
+    "Plomberie",
+    "Électricité",
+    "Librairie",
+    "Optique",
+)
+_FORMS: Final = ("SARL", "SAS", "SA", "EURL")
+_MAILBOXES: Final = ("gmail.com", "orange.fr", "free.fr", "laposte.net", "hotmail.fr")
 _JUNK: Final = ("aucun@aucun.fr", "noreply@exemple.fr", "x@x.fr", "info@boutique.fr")
 
 
@@ -99,7 +232,9 @@ def typed(random: Random, text: str, share: float = 0.2) -> str:
     place = random.randrange(1, len(text) - 1)
     left, letter, right = text[:place], text[place], text[place + 1 :]
     other = random.choice("0123456789" if letter.isdigit() else "aeinorst")
-    return random.choice([left + right, left + other + right, left + letter + letter + right, left + right[0] + letter + right[1:]])
+    return random.choice(
+        [left + right, left + other + right, left + letter + letter + right, left + right[0] + letter + right[1:]]
+    )
 
 
 def dated(random: Random, day: date, notations: str) -> str:
@@ -108,7 +243,9 @@ def dated(random: Random, day: date, notations: str) -> str:
 
 def dialled(random: Random, phone: str) -> str:
     pairs = [phone[place : place + 2] for place in range(0, 10, 2)]
-    return random.choice([phone, " ".join(pairs), ".".join(pairs), f"+33 {phone[1]} " + " ".join(pairs[1:]), f"0033{phone[1:]}"])
+    return random.choice(
+        [phone, " ".join(pairs), ".".join(pairs), f"+33 {phone[1]} " + " ".join(pairs[1:]), f"0033{phone[1:]}"]
+    )
 
 
 def accented(random: Random, text: str) -> str:
@@ -145,7 +282,13 @@ def as_one_name(random: Random, one: Person) -> Row:
     """A single column for the name, in any order, with a title at times; and nothing but a town and a telephone besides."""
     given, surname = typed(random, one.given), typed(random, one.surname)
     title = "Mme" if one.is_woman else "M."
-    ways = [f"{given} {surname}", f"{given} {surname}", f"{surname.upper()} {given}", f"{surname}, {given}", f"{title} {given} {surname}"]
+    ways = [
+        f"{given} {surname}",
+        f"{given} {surname}",
+        f"{surname.upper()} {given}",
+        f"{surname}, {given}",
+        f"{title} {given} {surname}",
+    ]
     return with_gaps(random, {
         "name": random.choice(ways), "dob": dated(random, one.born, "%Y-%m-%d|%Y-%m-%d|%d.%m.%Y"),
         "town": one.town, "tel": dialled(random, typed(random, one.phone)),
@@ -175,7 +318,9 @@ def as_sparse(random: Random, one: Person) -> Row:
     }, 0.3)  # fmt: skip
 
 
-_CYRILLIC: Final = str.maketrans(dict(zip("abvgdezijklmnoprstufhcy", "абвгдезийклмнопрстуфхцы", strict=True)) | {"q": "к", "w": "в", "x": "кс"})
+_CYRILLIC: Final = str.maketrans(
+    dict(zip("abvgdezijklmnoprstufhcy", "абвгдезийклмнопрстуфхцы", strict=True)) | {"q": "к", "w": "в", "x": "кс"}
+)
 
 
 def as_two_scripts(random: Random, one: Person) -> Row:
@@ -200,8 +345,8 @@ def as_company(random: Random, one: Person) -> Row:
     """In the column of people's names; its branch is known by its own telephone."""
     name = f"{_TRADES[hash_of(one.surname) % len(_TRADES)]} {one.surname}"
     form = _FORMS[hash_of(one.given) % len(_FORMS)]
-    ways = [f"{name} {form}", f"{name} {form}", name, f"{form} {name}", f"{one.surname} {name.split()[0]}"]
-    mail = f"{random.choice(('contact', 'commandes'))}@{plain(one.surname).lower()}.fr"
+    ways = [f"{name} {form}", f"{name} {form}", name, f"{form} {name}", f"{one.surname} {name.split(maxsplit=1)[0]}"]
+    mail = f"{random.choice(('contact', 'commandes'))}@{plain(name + one.town).lower()}{one.number}.fr"
     return {**as_customer(random, one), "Kunde": typed(random, random.choice(ways)), "Mail": mail}
 
 
@@ -230,8 +375,10 @@ SHAPES: Final[Mapping[str, Shape]] = {
 
 
 def rows(shape: Shape, *, count: int, seed: int = 1) -> list[Row]:
-    random = Random(seed)  # noqa: S311  # invented people
-    known = [one for each in people(random, count) for one in (relatives(random, each) if shape.are_families else [each])]
+    random = Random(seed)
+    known = [
+        one for each in people(random, count) for one in (relatives(random, each) if shape.are_families else [each])
+    ]
     said = []
     for who, one in enumerate(known):
         says = random.choice(shape.says)
