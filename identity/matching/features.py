@@ -212,8 +212,15 @@ _TEXTS: Final = (
 _UNDOTTED: Final = {name: f"replace({name}, '.', '')" for name in ("organisation", "other_organisation", "employer")}
 # S.A.R.L. is SARL
 
+# "12 rue Pasteur, 69007 Lyon" in the column of the street, and nothing in those of the town: the whole address.
+_IS_WHOLE: Final = "contains(street, ',') AND NULLIF(trim(city), '') IS NULL AND NULLIF(trim(postcode), '') IS NULL"
+
 _CLEAN: Final = rf"""
-WITH worded AS (
+WITH lined AS (
+    SELECT * REPLACE (CASE WHEN {_IS_WHOLE} THEN NULL ELSE street END AS street,
+        COALESCE(NULLIF(full_address, ''), CASE WHEN {_IS_WHOLE} THEN street END) AS full_address)
+    FROM raw
+), worded AS (
     SELECT unique_id, unique_in, {", ".join(f"words_of({_UNDOTTED.get(name, name)}) AS {name}" for name in _TEXTS)},
         words_of(in_order(COALESCE(NULLIF(trim(full_name), ''), native_name))) AS whole,
         regexp_extract_all(split_part(split_part(date_of_birth, 'T', 1), ':', 1), '\d+') AS date_parts,
@@ -222,7 +229,7 @@ WITH worded AS (
         digits_of(phone) AS phone, digits_of(other_phone) AS other_phone, lower(trim(website)) AS website,
         string_split(full_address, ',') AS address,
         regexp_extract(full_address, '\b(\d{{5}}|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}})\b[^,]*$', 1) AS code
-    FROM raw
+    FROM lined
 ), told AS (
     SELECT * REPLACE ({", ".join(f"said({name}) AS {name}" for name in _TEXTS)}, said(whole) AS whole),
         date_digits(date_parts, date_word, $day_first) AS dob,
