@@ -20,7 +20,7 @@ fernando filip fiona florence florent florian francesca francesco francisco fran
 friedrich gael gareth geoffrey georg gerard gerhard ghislaine gilbert gilles giorgio giovanna giovanni gisele giulia
 giuseppe gloria graham grazyna greta guido guillaume gunter gustav guy hakan hamza hannah hans harald hassan heather
 heidi heike heinz helene helga helmut henrik herbert hermann herve hiroshi holger horst hugo hugues hussein ian ibrahim
-ida igor ines inga ingrid irene irina iris isabella isabelle ivan jacques jan jana jane janine javier jean jeanine jeanne
+ida igor inga ingrid irene irina iris isabella isabelle ivan jacques jan jana jane janine javier jean jeanine jeanne
 jens jeremy jerome jerzy jesus jill joachim joan joanna jochen joel johan johann johannes jolanta jordi jorg jorge jose
 josefa joseph josephine josiane joyce juan juana julia julian juliane julie julien juliette jurgen justine kamal karen
 karim karin karl karla karsten katarina katarzyna katharina katja katrin kay keith kevin khadija khalid klaus konrad
@@ -32,7 +32,7 @@ maureen maurice mauro max maxime megan mehdi mehmet melanie mercedes mia michael
 mila mireille miriam mohamed mohammed moira monica monika monique morgan muhammad muriel murielle mustafa myriam nadia
 nadine naomi natacha natalia natasha nathalie nicole niels nigel nikolai nils nina noah noel nora norbert norman olaf oleg
 olga oliver olivia olivier omar oscar otto pablo paola paolo pascal patrice patrizia paul paula pauline pavel pedro per
-petra philippe pia pilar piotr pooja priya quentin rachid rafael rainer rajesh ralf ramon raphael raul regina regine
+petra philippe pia piotr pooja priya quentin rachid rafael rainer rajesh ralf ramon raphael raul regina regine
 reinhard remi remy rene renate renee rita roberta roberto rodrigo roger roland rolf romain rosa rosalie rosario rose
 roxane rudolf ruth ryan sabine sabrina said salvatore sandrine sandro sanjay sara sarah scott sean sebastien sergei
 sergey sergio sharon sheila shirley sibylle silke silvia simon simona simone sofia solange sonia sophia sophie stefan

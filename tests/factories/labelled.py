@@ -117,7 +117,6 @@ _STARTS: Final = (
 _ENDS: Final = (
     "tin",
     "nard",
-    "pont",
     "blanc",
     "reau",
     "quet",
@@ -127,7 +126,6 @@ _ENDS: Final = (
     "cher",
     "sard",
     "vier",
-    "thier",
     "rin",
     "gnon",
     "val",
