@@ -126,7 +126,6 @@ _ENDS: Final = (
     "cher",
     "sard",
     "vier",
-    "rin",
     "gnon",
     "val",
     "tier",
@@ -147,7 +146,7 @@ _STREETS: Final = (
     "quai de la Gare",
     "rue Jean Jaurès",
     "route de Lyon",
-    "cours Gambetta",
+    "allée Gambetta",
     "rue du Château",
 )
 _TOWNS: Final = (
