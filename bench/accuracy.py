@@ -220,13 +220,15 @@ def _splink_febrl(table: Any) -> Any:  # noqa: ANN401  # Splink is loaded here
 
 
 def _splink_fake(table: Any) -> Any:  # noqa: ANN401  # Splink is loaded here
-    """The tutorial of its documentation."""
+    """The demo of its documentation that measures accuracy on this set. The blocking rules of its tutorial miss a quarter
+    of the pairs, and a comparison of both names together does no better.
+    """
     import splink.comparison_library as cl
     from splink import Linker, SettingsCreator, block_on
 
     settings = SettingsCreator(
         link_type="dedupe_only",
-        blocking_rules_to_generate_predictions=[block_on("first_name", "city"), block_on("surname"), block_on("dob")],
+        blocking_rules_to_generate_predictions=[block_on(name) for name in ("first_name", "surname", "dob", "email")],
         comparisons=[
             cl.NameComparison("first_name"),
             cl.NameComparison("surname"),
@@ -236,12 +238,9 @@ def _splink_fake(table: Any) -> Any:  # noqa: ANN401  # Splink is loaded here
         ],
     )
     linker = Linker(table, settings, log_level=None)
-    certain = [
-        block_on("first_name", "dob"),
-        "l.email = r.email AND levenshtein(r.surname, l.surname) <= 2",
-    ]
+    certain = [block_on("first_name", "surname", "dob"), block_on("email")]
     linker.training.estimate_probability_two_random_records_match(certain, recall=0.7)
-    linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=1)
+    linker.training.estimate_u_using_random_sampling(max_pairs=1e7, seed=1)
     linker.training.estimate_parameters_using_expectation_maximisation(block_on("first_name", "surname"))
     linker.training.estimate_parameters_using_expectation_maximisation(block_on("dob"))
     return linker
@@ -249,8 +248,11 @@ def _splink_fake(table: Any) -> Any:  # noqa: ANN401  # Splink is loaded here
 
 def _by_ecm(rows: list[Row]) -> dict[str, Any]:
     """The example of recordlinkage for FEBRL with its unsupervised classifier; connected pairs are one person."""
+    import numpy as np
     import pandas as pd
     import recordlinkage
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     frame = pd.DataFrame(rows).set_index(KEY).map(lambda value: value.strip() or None)
     with harness.stopwatch() as watch:
@@ -264,18 +266,7 @@ def _by_ecm(rows: list[Row]) -> dict[str, Any]:
             compare.exact(column, column)
         features = compare.compute(indexer.index(frame), frame)
         pairs = recordlinkage.ECMClassifier(binarize=0.5).fit_predict(features)
-        clusters = _connected(pairs)
-    return _scored(clusters, rows, watch.seconds)
-
-
-def _connected(pairs: Any) -> dict[str, str]:  # noqa: ANN401  # a pandas index of pairs
-    found: dict[str, str] = {}
-
-    def root(record: str) -> str:
-        while found.setdefault(record, record) != record:
-            record = found[record]
-        return record
-
-    for left, right in pairs:
-        found[root(left)] = root(right)
-    return {record: root(record) for record in list(found)}
+        left, right = (frame.index.get_indexer(pairs.get_level_values(side)) for side in (0, 1))
+        graph = coo_array((np.ones(len(pairs)), (left, right)), shape=(len(frame), len(frame)))
+        _, clusters = connected_components(graph, directed=False)
+    return _scored(dict(zip(frame.index, clusters, strict=True)), rows, watch.seconds)

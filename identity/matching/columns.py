@@ -5,12 +5,11 @@ Contents outrank names where they can tell: no column is a date of birth whose v
 
 import itertools
 import re
-import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from identity.matching import nicknames
+from identity.matching import given_names, nicknames
 from identity.matching.features import LEGAL_FORMS, STREET_WORDS
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -19,6 +18,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "given_name", "first_name", "forename", "fname", "firstname", "givenname", "primary_name_first", "prenom",
             "name_first", "christian_name", "given_names", "first_names", "forenames", "vorname", "rufname", "nombre",
             "nombres", "nome", "voornaam",
+            "given", "first", "f_name", "vname",
         ),
         "middle_name": (
             "middle_name", "middlename", "second_name", "primary_name_middle", "deuxieme_prenom", "middle_initial",
@@ -29,11 +29,13 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "nom_de_famille", "nom_usage", "nom_usuel", "nom_naissance", "maiden_name", "nachname", "familienname",
             "zuname", "geburtsname", "apellido", "apellidos", "primer_apellido", "cognome", "achternaam", "sobrenome",
             "birth_name", "nom_de_naissance", "nom_de_jeune_fille",
+            "family", "last", "l_name", "sname",
         ),
         "full_name": (
             "full_name", "name", "fullname", "person_name", "primary_name_full", "display_name", "contact_name",
             "customer_name", "nom_complet", "nom_prenom", "prenom_nom", "nom_et_prenom", "first_and_surname",
             "vollstandiger_name", "nombre_completo", "nome_completo", "volledige_naam",
+            "client", "client_name", "customer", "kunde", "kundenname", "cliente", "person",
         ),
         "native_name": ("native_name", "native_name_full", "original_name", "local_name", "nom_natif", "name_native"),
         "gender": ("gender", "sex", "sexe", "genre", "civilite", "geschlecht", "anrede", "sexo", "genero", "sesso", "geslacht"),
@@ -42,6 +44,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "year_of_birth", "yob", "date_naissance", "date_de_naissance", "naissance", "ne_le", "annee_naissance",
             "geburtsdatum", "geb_datum", "geburtstag", "geboren", "geburtsjahr", "fecha_nacimiento", "fecha_de_nacimiento",
             "data_nascita", "data_di_nascita", "geboortedatum", "data_nascimento",
+            "bday", "birth", "ddn", "date_naiss", "dnaiss", "gebdatum", "fecha_nac", "born_on",
         ),
         "birth_place": (
             "birth_place", "place_of_birth", "birthplace", "pob", "lieu_naissance", "lieu_de_naissance", "geburtsort",
@@ -64,6 +67,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "street", "address_1", "address", "street_address", "addr_line1", "address_line_1", "address1", "street_name",
             "adresse", "adresse_1", "rue", "voie", "libelle_voie", "strasse", "str", "anschrift", "direccion", "calle",
             "domicilio", "indirizzo", "via", "straat", "adres", "endereco", "morada",
+            "addr", "addr_1", "address_line1", "address_line",
         ),
         "full_address": (
             "full_address", "addr_full", "address_full", "complete_address", "adresse_complete", "direccion_completa",
@@ -71,10 +75,12 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "city": (
             "city", "suburb", "town", "locality", "addr_city", "ville", "commune", "localite", "ort", "stadt", "wohnort",
             "gemeinde", "ciudad", "municipio", "localidad", "citta", "comune", "plaats", "woonplaats", "gemeente", "cidade",
+            "place", "post_town", "town_city", "city_town",
         ),
         "postcode": (
             "postcode", "postal_code", "zip", "zip_code", "zipcode", "post_code", "addr_postal_code", "code_postal", "cp",
             "plz", "postleitzahl", "codigo_postal", "cap", "codice_postale",
+            "pcode", "postal", "codepostal", "cod_postal",
         ),
         "region": (
             "region", "state", "county", "province", "addr_state", "departement", "bundesland", "kanton", "provincia",
@@ -136,7 +142,7 @@ _STREET: Final = frozenset(word for pair in STREET_WORDS for word in pair) | {
     "piazza",
 }
 _STREET_ENDS: Final = ("strasse", "straße", "str", "weg", "gasse", "platz", "allee", "straat", "laan")
-_GIVEN_NAMES: Final = frozenset(nicknames.roots()) | frozenset(nicknames.roots().values())
+_GIVEN_NAMES: Final = frozenset(nicknames.roots()) | frozenset(nicknames.roots().values()) | given_names.COMMON
 _FORMS: Final = frozenset(LEGAL_FORMS) - {"as", "the", "se", "group", "company"}
 _MONTH: Final = (
     r"(?:jan|ene|gen|f[eé]v|feb|m[aä]r|mae|a[vpb]r|ma[iyg]|ju[inl]|giu|lug|ao[uû]|aug|ago|sep|set|o[ck]t|ott|out|nov"
@@ -187,8 +193,13 @@ def _is_worded(value: str) -> bool:
 
 
 def _is_person(value: str) -> bool:
-    words = re.findall(r"[^\W\d_]+", value.lower())
+    words = re.findall(r"[^\W\d_]+", _bare(value))
     return 2 <= len(words) <= 4 and bool(_GIVEN_NAMES.intersection(words))
+
+
+def _is_given_name(value: str) -> bool:
+    """Of a double name the first part says it."""
+    return re.split(r"[ -]", _bare(value.strip()), maxsplit=1)[0] in _GIVEN_NAMES
 
 
 # What only the contents can be: none of it, and no name makes the column one.
@@ -208,7 +219,7 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
 _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
     {
-        "given_name": (lambda value: value.lower() in _GIVEN_NAMES, 0.3),
+        "given_name": (_is_given_name, 0.3),
         "full_name": (_is_person, 0.3),
         "full_address": (lambda value: value.count(",") >= 1 and bool(re.search(r"\d{4,5}", value)), 0.7),
         "street": (_is_street, 0.6),
@@ -264,7 +275,11 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
     return by_name + share if by_name else (_FROM_NAMES + share / 2) * (share >= needed)
 
 
-_ALONE: Final = frozenset({"via", "cap", "str", "ort", "land", "patente"})  # as part of a longer name another word
+# As part of a longer name another word.
+_ALONE: Final = frozenset({
+    "via", "cap", "str", "ort", "land", "patente", "given", "first", "family", "last", "client", "customer", "kunde",
+    "cliente", "person", "birth", "postal", "place", "addr",
+})  # fmt: skip
 _LOUD: Final = frozenset({"email", "website"})  # contents that nothing else looks like
 
 
@@ -283,7 +298,7 @@ def _is_counter(trait: str, values: Sequence[str]) -> bool:
     if trait not in {"phone", "postcode"} or not all(value.isdecimal() for value in values) or len(values) < 3:
         return False
     steps = [int(after) - int(before) for before, after in itertools.pairwise(values)]
-    return statistics.median(steps) == 1
+    return steps.count(1) * 2 > len(steps)
 
 
 def _assigned(scores: Mapping[tuple[str, str], float]) -> dict[str, str]:
@@ -320,7 +335,7 @@ _CHANCE: Final = 0.05  # of surnames are given names, too
 
 
 def _given(values: Sequence[str]) -> float:
-    return _share(values, lambda value: value.lower() in _GIVEN_NAMES)
+    return _share(values, _is_given_name)
 
 
 def _add_by_shape(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
@@ -404,5 +419,9 @@ _WITHOUT_ACCENTS: Final = str.maketrans("éèêëàâáãäîïíìôóòõöû�
 
 def _plain(column: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
-    bare = spaced.lower().replace("ß", "ss").translate(_WITHOUT_ACCENTS)
-    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", _bare(spaced)).strip("_")
+
+
+def _bare(words: str) -> str:
+    """In small letters, without accents."""
+    return words.lower().replace("ß", "ss").translate(_WITHOUT_ACCENTS)

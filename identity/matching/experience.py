@@ -3,7 +3,7 @@
 It counts as so many pairs seen elsewhere. Where the data are few it keeps the weights sane; among many it is not heard.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,6 +45,18 @@ USUAL: Final[Mapping[str, Usual]] = {
     "website": Usual(0.8, 0.2, 0.001, 0.999),
     "category": Usual(0.8, 0.2, 0.2, 0.8),
 }
+# What the people of one household, or the companies of one family, do not have in common.
+OWN: Final = frozenset({
+    "given_name", "middle_name", "generation", "gender", "date_of_birth", "national_id", "other_id", "passport",
+    "driving_licence",
+})  # fmt: skip
+
+
+def own(comparisons: Sequence[str]) -> frozenset[int]:
+    """The places of comparisons that tell the people of one household apart."""
+    return frozenset(place for place, name in enumerate(comparisons) if name in OWN)
+
+
 _ANY: Final = Usual(0.7, 0.1, 0.01, 0.95)
 _FALLING: Final = 0.6  # of the levels between, each is so much rarer among matches than the one before
 

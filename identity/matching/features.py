@@ -35,6 +35,9 @@ LEGAL_FORMS: Final = (
     "aps", "sl", "lda", "ltda", "kk",
 )  # fmt: skip
 
+# Those that are no name of a person: a column of names may have companies in it.
+_FORM_ALONE: Final = "ltd|limited|inc|incorporated|llc|llp|plc|corp|corporation|gmbh|sarl|eurl|sas|sasu|snc|sci|srl|bv|nv|kgaa|ug|pty|ltda"
+
 TITLES: Final = (
     "mr", "mrs", "ms", "miss", "dr", "prof", "sir", "m", "mme", "mlle", "monsieur", "madame", "mademoiselle", "me",
     "herr", "frau", "sr", "sra", "sig", "dhr", "mevr",
@@ -139,6 +142,8 @@ _MACROS: Final = (
         THEN regexp_extract(words, '<\s*([^<>\s]+)\s*>', 1) ELSE words END""",
     rf"""CREATE OR REPLACE MACRO without_legal_form(words) AS
         COALESCE(words_of(regexp_replace(words, '{_LEGAL_FORM}', ' ', 'g')), words)""",
+    # "SARL Durand", "Durand Transports SAS": without the form they are compared as names are.
+    rf"CREATE OR REPLACE MACRO name_in(words) AS regexp_replace(words, '^({_FORM_ALONE}) | ({_FORM_ALONE})$', '')",
     rf"CREATE OR REPLACE MACRO given_of(words) AS regexp_replace(words, '^({'|'.join(TITLES)}) ', '')",
     rf"CREATE OR REPLACE MACRO family_of(words) AS regexp_replace(words, ' ({'|'.join(SUFFIXES)})$', '')",
     f"CREATE OR REPLACE MACRO generation_of(word) AS CASE word {_named(GENERATIONS)} END",
@@ -207,8 +212,15 @@ _TEXTS: Final = (
 _UNDOTTED: Final = {name: f"replace({name}, '.', '')" for name in ("organisation", "other_organisation", "employer")}
 # S.A.R.L. is SARL
 
+# "12 rue Pasteur, 69007 Lyon" in the column of the street, and nothing in those of the town: the whole address.
+_IS_WHOLE: Final = "contains(street, ',') AND NULLIF(trim(city), '') IS NULL AND NULLIF(trim(postcode), '') IS NULL"
+
 _CLEAN: Final = rf"""
-WITH worded AS (
+WITH lined AS (
+    SELECT * REPLACE (CASE WHEN {_IS_WHOLE} THEN NULL ELSE street END AS street,
+        COALESCE(NULLIF(full_address, ''), CASE WHEN {_IS_WHOLE} THEN street END) AS full_address)
+    FROM raw
+), worded AS (
     SELECT unique_id, unique_in, {", ".join(f"words_of({_UNDOTTED.get(name, name)}) AS {name}" for name in _TEXTS)},
         words_of(in_order(COALESCE(NULLIF(trim(full_name), ''), native_name))) AS whole,
         regexp_extract_all(split_part(split_part(date_of_birth, 'T', 1), ':', 1), '\d+') AS date_parts,
@@ -217,7 +229,7 @@ WITH worded AS (
         digits_of(phone) AS phone, digits_of(other_phone) AS other_phone, lower(trim(website)) AS website,
         string_split(full_address, ',') AS address,
         regexp_extract(full_address, '\b(\d{{5}}|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}})\b[^,]*$', 1) AS code
-    FROM raw
+    FROM lined
 ), told AS (
     SELECT * REPLACE ({", ".join(f"said({name}) AS {name}" for name in _TEXTS)}, said(whole) AS whole),
         date_digits(date_parts, date_word, $day_first) AS dob,
@@ -226,7 +238,7 @@ WITH worded AS (
     FROM worded
 ), named AS (
     SELECT *, family_of(given_of(given_name)) AS given, family_of(surname) AS family,
-        family_of(given_of(whole)) AS person
+        family_of(given_of(name_in(whole))) AS person
     FROM told
 ), placed AS (
     SELECT *, COALESCE(given, NULLIF(regexp_extract(person, '^(\S+) ', 1), '')) AS given_found,

@@ -2,11 +2,15 @@
 
 A pattern is the level at which each comparison found two records (-1: nothing to compare). Pairs are counted by pattern
 first, so learning costs by the number of patterns and not of pairs: many starts and many rounds are cheap.
+
+A pair is of one person, of two strangers, or of two relatives: those agree as strangers do on what is a person's own
+(`own`: name, birth date), and as one person's records do on the rest (surname, street, telephone). Without this third
+class the records of one household, which are many more than those of one person, would be learnt as "the same".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +38,27 @@ class Patterns:
         return float(self.counts.sum())
 
 
+class Classes(NamedTuple):
+    """How large a share of the pairs are matches or of relatives, and how often each level occurs."""
+
+    share: float
+    related: float
+    matches: Levels
+    strangers: Levels
+
+
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What one start of one session came to. `found` counts the matches at each level, not their shares."""
+    """What one start of one session came to. `found` counts the matches at each level, not their shares; `related` is the
+    share of relatives; `likely` says of each pattern how surely it is a match.
+    """
 
     share: float
     found: Levels
     likelihood: float
     has_converged: bool
+    related: float
+    likely: Floats
 
 
 def shares_of(patterns: Patterns, weights: Floats | None = None, known: Levels | None = None) -> Levels:
@@ -54,23 +71,54 @@ def added(found: Levels, known: Levels) -> Levels:
     return [one + more for one, more in zip(found, known, strict=True)]
 
 
-def learn(patterns: Patterns, strangers: Levels, active: Sequence[int], known: Levels | None = None) -> Learnt:
+def learn(
+    patterns: Patterns,
+    strangers: Levels,
+    active: Sequence[int],
+    known: Levels | None = None,
+    own: Collection[int] = (),
+) -> Learnt:
     """The best of several starts, by likelihood. What `strangers` share is known and stays; `known` are matches seen
-    elsewhere, by level, which count as if they were seen here too.
+    elsewhere, by level, which count as if they were seen here too. Without an active comparison that is a person's `own`
+    relatives cannot be told from one person, and there are none.
 
     A start can end with the classes in each other's place or with nothing found; the likelihood tells them apart.
     """
     counted = known or [np.zeros_like(one) for one in strangers]
-    return max((_climb(patterns, strangers, active, counted, *start) for start in _starts(strangers)), key=_quality)
+    facts = _Facts([place for place in active if place in own], [place for place in active if place not in own])
+    return max((_climb(patterns, strangers, facts, counted, *start) for start in _starts(strangers)), key=_quality)
 
 
-def chances(patterns: Patterns, matches: Levels, strangers: Levels, share: float) -> Floats:
-    """How likely pairs of each pattern are matches, by all comparisons, if `share` of the pairs are."""
+def chances(patterns: Patterns, classes: Classes, own: Collection[int] = ()) -> Floats:
+    """How likely pairs of each pattern are matches, by all comparisons."""
     everything = range(len(patterns.sizes))
-    alike = _evidence(patterns, matches, everything) + np.log(share)
-    unlike = _evidence(patterns, strangers, everything) + np.log1p(-share)
-    likely: Floats = np.exp(alike - np.logaddexp(alike, unlike))
+    facts = _Facts([place for place in everything if place in own], [place for place in everything if place not in own])
+    of_classes = _of_classes(patterns, classes, facts, _evidence(patterns, classes.strangers, everything))
+    likely: Floats = np.exp(of_classes[0] - np.logaddexp.reduce(of_classes))
     return likely
+
+
+class _Facts(NamedTuple):
+    """Places of comparisons: of what is a person's own, and of what relatives share."""
+
+    own: list[int]
+    shared: list[int]
+
+    @property
+    def all(self) -> list[int]:
+        return [*self.own, *self.shared]
+
+
+def _of_classes(patterns: Patterns, classes: Classes, facts: _Facts, unlike: Floats) -> Floats:
+    """The log-likelihood of each pattern as a match, as a pair of strangers (`unlike`), and as one of relatives."""
+    shared = _evidence(patterns, classes.matches, facts.shared)
+    rows = [
+        shared + _evidence(patterns, classes.matches, facts.own) + np.log(classes.share),
+        unlike + np.log(max(1 - classes.share - classes.related, _SMALLEST)),
+    ]
+    if classes.related:
+        rows.append(shared + _evidence(patterns, classes.strangers, facts.own) + np.log(classes.related))
+    return np.array(rows)
 
 
 def _quality(learnt: Learnt) -> float:
@@ -99,23 +147,35 @@ def _agreement(matches: Levels, known: Levels, active: Sequence[int]) -> float:
 
 
 def _climb(
-    patterns: Patterns, strangers: Levels, active: Sequence[int], known: Levels, share: float, matches: Levels
+    patterns: Patterns, strangers: Levels, facts: _Facts, known: Levels, share: float, matches: Levels
 ) -> Learnt:
     """Until the likelihood of all pairs gains nothing more, or the rounds are used up: then it has not converged."""
-    unlike = _evidence(patterns, strangers, active)
+    unlike = _evidence(patterns, strangers, facts.all)
+    classes = Classes(share, share if facts.own else 0.0, matches, strangers)
     before, has_converged = -np.inf, False
     for _ in range(ROUNDS):
-        alike = _evidence(patterns, matches, active) + np.log(share)
-        both = np.logaddexp(alike, unlike + np.log1p(-share))
-        likely = np.exp(alike - both)
-        likelihood = float(patterns.counts @ both) + _agreement(matches, known, active)
-        matches = shares_of(patterns, likely, known)
-        share = float(np.clip(patterns.counts @ likely / patterns.pairs, _SMALLEST, 1 - _SMALLEST))
+        of_classes = _of_classes(patterns, classes, facts, unlike)
+        either = np.logaddexp.reduce(of_classes)
+        chance = np.exp(of_classes - either)
+        likelihood = float(patterns.counts @ either) + _agreement(classes.matches, known, facts.all)
+        classes = _maximised(patterns, chance, known, facts, strangers)
         has_converged = likelihood - before < SETTLED * patterns.pairs
         if has_converged:
             break
         before = likelihood
-    return Learnt(share, counted(patterns, likely), likelihood, has_converged)
+    return Learnt(classes.share, counted(patterns, chance[0]), likelihood, has_converged, classes.related, chance[0])
+
+
+def _maximised(patterns: Patterns, chance: Floats, known: Levels, facts: _Facts, strangers: Levels) -> Classes:
+    """The classes that explain best which pairs were likely of which of them."""
+    shares = np.clip(chance @ patterns.counts / patterns.pairs, _SMALLEST, 1 - _SMALLEST)
+    matches = shares_of(patterns, chance[0], known)
+    if not facts.own:
+        return Classes(float(shares[0]), 0.0, matches, strangers)
+    together = shares_of(patterns, chance[0] + chance[2], known)
+    for place in facts.shared:
+        matches[place] = together[place]
+    return Classes(float(shares[0]), float(shares[2]), matches, strangers)
 
 
 def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floats:

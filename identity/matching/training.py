@@ -97,6 +97,7 @@ class _Session:
     patterns: Patterns
     scale: float
     active: list[int]
+    whole: list[int]  # comparisons whose agreements among all records are all in this session
 
 
 _TURNS: Final = 3
@@ -114,24 +115,28 @@ class _Lesson:
         self.levels = [scoring.scored_levels({"comparisons": [one]}) for one in settings["comparisons"]]
         kinds = [(name, len(levels)) for name, levels in zip(self.names, self.levels, strict=True)]
         self.of_matches, self.of_strangers = experience.of_matches(kinds), experience.of_strangers(kinds)
+        self.own = experience.own(self.names)
 
     def learn(self, sessions: list[comparisons.Rule]) -> dict[str, Any]:
         """Write the probabilities into the settings. In turns, since random pairs of small sets hold many matches."""
-        random = _Session("all pairs", self._patterns(self._random_pairs()), 1.0, self._active(()))
+        random = _Session("all pairs", self._patterns(self._random_pairs()), 1.0, self._active(()), [])
         strangers = learning.shares_of(random.patterns, None, self.of_strangers)
         blocked = [self._session(rule) for rule in sessions] if _is_sampled(self.rows) else [random]
         blocked = [one for one in blocked if one.patterns.pairs]
         for _ in range(_TURNS):
-            learnt = {one: learning.learn(one.patterns, strangers, one.active, self.of_matches) for one in blocked}
+            learnt = {
+                one: learning.learn(one.patterns, strangers, one.active, self.of_matches, self.own) for one in blocked
+            }
             found, prior = self._matches(learnt)
             matches = _shares(learning.added(found, self.of_matches))
-            unlikely = 1 - learning.chances(random.patterns, matches, strangers, prior)
+            classes = learning.Classes(prior, self._related(learnt), matches, strangers)
+            unlikely = 1 - learning.chances(random.patterns, classes, self.own)
             strangers = learning.shares_of(random.patterns, unlikely, self.of_strangers)
         self._write(matches, strangers, prior)
         return {
             "unseen": self._unseen(found),
             "unconverged": [one.name for one, each in learnt.items() if not each.has_converged],
-            "correlated": self._correct(random.patterns, unlikely),
+            "correlated": self._correct(random.patterns, unlikely, matches, strangers, learnt),
         }
 
     def _matches(self, learnt: Mapping["_Session", learning.Learnt]) -> tuple[Levels, float]:
@@ -148,11 +153,32 @@ class _Lesson:
             raise TooLittleToLearnError
         return found, min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
 
-    def _correct(self, random: Patterns, unlikely: npt.NDArray[np.float64]) -> dict[str, float]:
+    def _related(self, learnt: Mapping["_Session", learning.Learnt]) -> float:
+        """How likely two records are of relatives."""
+        most = max(one.related * session.patterns.pairs * session.scale for session, one in learnt.items())
+        return min(most / (self.rows * (self.rows - 1) / 2), 0.4)
+
+    def _correct(
+        self,
+        random: Patterns,
+        unlikely: npt.NDArray[np.float64],
+        matches: Levels,
+        strangers: Levels,
+        learnt: Mapping["_Session", learning.Learnt],
+    ) -> dict[str, float]:
         """Take back what two comparisons count twice among strangers; by how many bits, by their names."""
-        ties = dependence.ties(dataclasses.replace(random, counts=random.counts * unlikely))
+        depths = [_depth(*one) for one in zip(matches, strangers, strict=True)]
+        alone = np.array([max(float(one[:depth].sum()), RAREST) for one, depth in zip(strangers, depths, strict=True)])
+        pairs = self.rows * (self.rows - 1) / 2
+        seen = []
+        for session, one in learnt.items():
+            of_strangers = dataclasses.replace(session.patterns, counts=session.patterns.counts * (1 - one.likely))
+            seen += [dependence.Together(of_strangers, session.scale / pairs, place) for place in session.whole]
+        sample = dataclasses.replace(random, counts=random.counts * unlikely)
+        seen.append(dependence.Together(sample, 1 / random.pairs))
+        ties = dependence.ties(random, seen, alone, depths)
         made = self.settings["comparisons"]
-        made += [dependence.correction(made, tie) for tie in ties]
+        made += [dependence.correction(made, tie, depths) for tie in ties]
         return {f"{self.names[tie.one]} + {self.names[tie.other]}": round(tie.bits, 1) for tie in ties}
 
     def _active(self, rule: comparisons.Rule) -> list[int]:
@@ -164,7 +190,8 @@ class _Lesson:
         every = max(1, -(-pairs_made_by(self.connection, rule) // PAIRS_PER_SESSION))
         joined = f"""record l JOIN record r ON {comparisons.as_sql(rule, self.columns)} AND l.unique_id < r.unique_id
             WHERE hash(l.unique_id, r.unique_id, {self.seed}) % {every} = 0"""
-        return _Session(" + ".join(rule), self._patterns(joined), float(every), self._active(rule))
+        whole = [place for place in range(len(self.names)) if place not in self._active(rule) and len(rule) == 1]
+        return _Session(" + ".join(rule), self._patterns(joined), float(every), self._active(rule), whole)
 
     def _random_pairs(self) -> str:
         return _random_pairs(self.rows, self.seed, comparisons.can_be_one(self.columns))
@@ -193,6 +220,15 @@ class _Lesson:
             for level, share in zip(levels, shares, strict=True)
             if not share
         ]
+
+
+def _depth(matches: npt.NDArray[np.float64], strangers: npt.NDArray[np.float64]) -> int:
+    """How many levels, from the first on, are agreement: far likelier of one person than of two."""
+    telling = matches >= _FAR_LIKELIER * strangers
+    return max(1, int(np.argmin(telling)) if not telling.all() else telling.size - 1)
+
+
+_FAR_LIKELIER: Final = 8.0
 
 
 def _shares(counts: Levels) -> Levels:

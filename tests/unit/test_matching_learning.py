@@ -33,14 +33,78 @@ def test_learn__too_few_rounds__is_told(monkeypatch):
     assert not learning.learn(mixed(0.05), STRANGERS, [0, 1, 2]).has_converged
 
 
-def test_excess__of_a_column_and_its_copy__is_high():
-    places = np.array([[0, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]])
-    patterns = Patterns(places, np.array([100.0, 9_900.0, 100.0, 9_900.0]), (2, 2, 2))
+FAMILY_OF_MATCHES = [np.array([0.9, 0.1]), np.array([0.9, 0.1]), np.array([0.95, 0.05]), np.array([0.9, 0.1])]
+FAMILY_OF_STRANGERS = [
+    np.array([0.01, 0.99]),
+    np.array([0.002, 0.998]),
+    np.array([0.005, 0.995]),
+    np.array([0.001, 0.999]),
+]
 
-    bits = dependence.excess(patterns)
 
-    assert bits[0, 1] == pytest.approx(np.log2(100))
-    assert bits[0, 2] == pytest.approx(0.0)
+def family_pairs(matches, relatives, *, of=1_000_000):
+    """Given name and birth date, which are a person's own, and surname and street, which a household shares."""
+    places = np.array([[i, j, k, m] for i in (0, 1) for j in (0, 1) for k in (0, 1) for m in (0, 1)])
+    of_relatives = FAMILY_OF_STRANGERS[:2] + FAMILY_OF_MATCHES[2:]
+    shares = (matches, relatives, 1 - matches - relatives)
+    counts = sum(
+        share * np.prod([one[places[:, c]] for c, one in enumerate(levels)], axis=0)
+        for share, levels in zip(shares, (FAMILY_OF_MATCHES, of_relatives, FAMILY_OF_STRANGERS), strict=True)
+    )
+    return Patterns(places, of * counts, (2, 2, 2, 2))
+
+
+def test_learn__more_pairs_of_relatives_than_of_one_person__learns_the_person():
+    learnt = learning.learn(family_pairs(0.002, 0.02), FAMILY_OF_STRANGERS, [0, 1, 2, 3], own={0, 1})
+
+    assert learnt.share == pytest.approx(0.002, rel=0.05)
+    assert learnt.related == pytest.approx(0.02, rel=0.05)
+    assert learnt.found[0] / learnt.found[0].sum() == pytest.approx(FAMILY_OF_MATCHES[0], abs=0.03)
+
+
+def test_learn__without_a_fact_of_ones_own__knows_no_relatives():
+    learnt = learning.learn(family_pairs(0.002, 0.02), FAMILY_OF_STRANGERS, [2, 3], own={0, 1})
+
+    assert learnt.related == 0
+    assert learnt.share == pytest.approx(0.022, rel=0.05)
+
+
+def strangers_of(places, counts, alone):
+    """Random pairs that are all of strangers, and what they are looked at for."""
+    patterns = Patterns(np.array(places), np.array(counts), (2,) * len(places[0]))
+    return patterns, [dependence.Together(patterns, 1 / patterns.pairs)], np.array(alone), [1] * len(places[0])
+
+
+def test_ties__of_a_column_and_its_copy__take_the_copy_back():
+    seen = strangers_of(
+        [[0, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1]], [100.0, 9_900.0, 100.0, 9_900.0], [0.01, 0.01, 0.5]
+    )
+
+    found = dependence.ties(*seen)
+
+    assert [(tie.one, tie.other) for tie in found] == [(0, 1)]
+    assert found[0].bits == pytest.approx(np.log2(100))
+
+
+def test_ties__of_a_rare_coincidence__stand_behind_what_tells_most():
+    """Twins share a birth date; but that two share a telephone is best told by their street."""
+    phone_street_dob = [[0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1]]
+    seen = strangers_of(phone_street_dob, [40.0, 2_000.0, 200.0, 200.0, 60.0, 997_500.0], [0.00224, 0.00224, 0.0001])
+
+    found = dependence.ties(*seen)
+
+    assert found[0][:2] == (0, 1)
+    assert len(found) == 2
+
+
+def test_ties__that_random_pairs_are_too_few_for__are_looked_up_where_one_of_the_two_agrees():
+    random, seen, alone, depths = strangers_of([[0, 0], [1, 1]], [2.0, 99_998.0], [0.00002, 0.00002])
+    session = Patterns(np.array([[0, 0]]), np.array([2_000.0]), (2, 2))
+
+    found = dependence.ties(random, [dependence.Together(session, 1e-8, 0), *seen], alone, depths)
+
+    assert [round(tie.bits, 1) for tie in found] == [15.6]
+    assert dependence.ties(random, seen, alone, depths) == []
 
 
 @pytest.fixture
