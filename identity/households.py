@@ -7,7 +7,7 @@ To belong together permits nothing: each member is shown to a purpose by their o
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from identity.matching import belonging
 from identity.matching.belonging import TRUST, Belonging, Rule
 
 PEOPLE_AT_ONCE: Final = 10_000
+MANY_AT_ONCE: Final = 50_000  # where all is held by one transaction anyway
 
 # Only the traits that a rule reads, by key; whoever does not permit to be recognised has none here.
 _TRAITS = """
@@ -50,6 +51,7 @@ _END_OF_THE_GONE = """
 UPDATE core.relation SET until = %(now)s
 WHERE until IS NULL AND workspace_id = %(workspace)s AND profile_id NOT IN (SELECT id FROM profile)
 """
+_END_OF_THE_GONE_AMONG = f"{_END_OF_THE_GONE} AND profile_id = ANY(%(profiles)s::bigint[])"
 _EVERYBODY = "SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s"
 
 _OF_TRAITS: Final = [rule.value for rule in Rule if rule is not Rule.GROUP_CALL]
@@ -68,6 +70,19 @@ def relate(permit: Permit[Identity], profile_ids: Iterable[int], *, now: datetim
         cursor.execute(_TRAITS, {"profiles": profiles, "names": list(belonging.TRAITS)})
         found = [(profile, each) for profile, traits in _by_person(cursor) for each in belonging.belongings_of(traits)]
     return _written(permit, profiles, found, _OF_TRAITS, now)
+
+
+def relate_many(
+    permit: Permit[Identity], profile_ids: Collection[int], changed: Sequence[int], *, now: datetime
+) -> None:
+    """The same of a good part of everybody, of whom those in `changed` have another golden record than before. Of the
+    others there is nothing new to say, unless they are gone.
+    """
+    given = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
+    with plans.in_bulk(), connection.cursor() as cursor:
+        cursor.execute(_END_OF_THE_GONE_AMONG, given)
+    for start in range(0, len(changed), MANY_AT_ONCE):
+        relate(permit, changed[start : start + MANY_AT_ONCE], now=now)
 
 
 def relate_everybody(*, workspace_id: int, now: datetime) -> dict[str, int]:

@@ -34,7 +34,7 @@ COPY (
 ) TO STDOUT (FORMAT csv)
 """
 _MOMENT: Final = "(extract(epoch FROM t.observed_at) * 1000000)::bigint"
-_IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(share)s * {_PARTS}"
+_IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(parts)s"
 _AMONG: Final = "AND {id} = ANY(%(ids)s::bigint[])"
 _UNIQUE: Final = """
 COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[]) {chosen}) TO STDOUT (FORMAT csv)
@@ -44,7 +44,7 @@ _COUNT: Final = "SELECT count(*) FROM identifier"
 
 def load(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, share: float = 1.0) -> int:
     """Table `record` of the identifiers that carry at least two of the traits, or of a fair share of them."""
-    given: dict[str, Any] = {"traits": list(features.TRAITS), "share": share}
+    given: dict[str, Any] = {"traits": list(features.TRAITS), "parts": round(share * _PARTS)}
     return _load(duck, rules, workspace_id, _IN_SHARE if share < 1 else "", given)
 
 

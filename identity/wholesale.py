@@ -23,7 +23,6 @@ log = structlog.get_logger()
 
 IDENTIFIERS_AT_ONCE: Final = 20_000
 FEW = IDENTIFIERS_AT_ONCE  # for whom it does not pay to look at everybody
-PROFILES_AT_ONCE: Final = 50_000
 
 
 def link(permit: Permit[Identity], identifier_ids: Collection[int], *, now: datetime) -> dict[int, Cause]:
@@ -61,10 +60,8 @@ def _link_clear(
     touched = dict.fromkeys(people[is_clear & named].tolist(), Cause.LEARNT)
     touched.update(_causes(ids, before, after))
     profiles = sorted(touched)
-    for start in range(0, len(profiles), PROFILES_AT_ONCE):
-        chunk = profiles[start : start + PROFILES_AT_ONCE]
-        golden.refresh_traits(permit, chunk)
-        households.relate(permit, chunk, now=now)
+    changed = golden.refresh_traits_of_many(permit, profiles)
+    households.relate_many(permit, profiles, sorted(changed), now=now)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(ids), moved=int(is_moved.sum()))
     return touched
 
