@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
@@ -145,7 +146,7 @@ def _written(
         "rule": texts(each.rule for _, each in found),
         "key": byteas(_key(permit, each) for _, each in found),
         "confidence": floats(TRUST[each.rule].confidence for _, each in found),
-        "shared": texts(json.dumps(each.shared) for _, each in found),
+        "shared": texts(_as_json(each.shared) for _, each in found),
     }
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_END, given)
@@ -153,6 +154,9 @@ def _written(
         if found:
             cursor.execute(_BEGIN, given)
         return Changes(begun=cursor.rowcount if found else 0, ended=ended)
+
+
+_as_json = cache(json.dumps)  # of a handful of different ones
 
 
 def _key(permit: Permit[Identity], each: Belonging) -> bytes:

@@ -84,15 +84,15 @@ def _receive(
     *, is_day_first: bool | None = None,
 ) -> int:  # fmt: skip
     unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
-    competing = _competing_sources(workspace_id)
+    competing = _are_competing(workspace_id)
     values = _VALUES.format(moment=_MOMENT if competing else "0", chosen=chosen)
     engine.receive(duck, "value", _blocks(values, given))
     unique = _UNIQUE.format(chosen=_AMONG.format(id="id") if "ids" in given else "")
     engine.receive(duck, "unique_type", _blocks(unique, {**given, "types": unique_types}))
-    return engine.pivot(duck, is_day_first=is_day_first)
+    return engine.pivot(duck, are_competing=competing, is_day_first=is_day_first)
 
 
-def _competing_sources(workspace_id: int) -> bool:
+def _are_competing(workspace_id: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_SOURCES, [workspace_id])
         return int(cursor.fetchone()[0]) > 1
