@@ -41,11 +41,18 @@ def link(permit: Permit[Identity], identifier_ids: Collection[int], *, now: date
     is_near[seen.neighbourhoods[named]] = True
     is_clear = is_near[seen.neighbourhoods] & ~seen.is_doubtful
     touched = _link_clear(permit, crowd, seen.people, named, is_clear, now)
-    doubtful = crowd.ids[named & seen.is_doubtful].tolist()
+    doubtful = _side_by_side(crowd.ids, seen.neighbourhoods, named & seen.is_doubtful)
     for start in range(0, len(doubtful), IDENTIFIERS_AT_ONCE):
         chunk = doubtful[start : start + IDENTIFIERS_AT_ONCE]
         touched.update(services.link(permit, dict.fromkeys(chunk, Cause.LEARNT), now=now))
     return touched
+
+
+def _side_by_side(ids: Numbers, neighbourhoods: Numbers, chosen: Flags) -> list[int]:
+    """Those of one neighbourhood together: it is resolved as a whole, for whichever of them."""
+    places = np.flatnonzero(chosen)
+    nearby: list[int] = ids[places[np.argsort(neighbourhoods[places], kind="stable")]].tolist()
+    return nearby
 
 
 def _link_clear(
