@@ -79,7 +79,7 @@ def relate_many(
     """The same of a good part of everybody, of whom those in `changed` have another golden record than before. Of the
     others there is nothing new to say, unless they are gone.
     """
-    given = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
+    given: dict[str, Any] = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
     with plans.in_bulk(), connection.cursor() as cursor:
         cursor.execute(_END_OF_THE_GONE_AMONG, given)
     for start in range(0, len(changed), MANY_AT_ONCE):
