@@ -73,8 +73,8 @@ def _linked(rows: int) -> dict[str, Any]:
     by_keys = {f"{NEW}_more_by_keys_seconds": _more_by_keys(workspace_id, first=rows + NEW)} if rows <= SMALL else {}
     return {
         "seconds": trained["seconds"] + resolved["seconds"],
-        "train_seconds": trained["seconds"],
         **{f"{step}_seconds": seconds for step, seconds in resolved["steps"].items()},
+        "train_seconds": trained["seconds"],  # what the run says of the step is to look the model up
         "mib": memory[0],
         "judgements": resolved["judgements"],
         "again_seconds": again["seconds"],
