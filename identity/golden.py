@@ -18,6 +18,11 @@ theirs AS MATERIALIZED (
 ),
 known AS MATERIALIZED (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
 """
+# Of very many profiles all is read once, and joined.
+_CANDIDATES_OF_MANY = """
+theirs AS (SELECT id, workspace_id, profile_id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])),
+known AS (SELECT * FROM identifier_trait),
+"""
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
 # identifier. Nothing else decides, so the same values always give the same record.
@@ -58,26 +63,36 @@ chosen AS (
 
 # What stays as it was is not so much as touched: a row that only ran into its unique key would be locked, which is a write.
 _KEEP = """,
-standing AS MATERIALIZED (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
+standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
+changed AS MATERIALIZED (
+    SELECT s.id AS former_id, c.* FROM chosen c FULL JOIN standing s ON s.profile_id = c.profile_id AND s.name = c.name
+    WHERE (s.value, s.source_id, s.identifier_id, s.observed_at, s.confidence, s.rule)
+        IS DISTINCT FROM (c.value, c.source_id, c.identifier_id, c.observed_at, c.confidence, c.rule)
+),
 vanished AS (
-    DELETE FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND id IN (
-        SELECT id FROM standing s
-        WHERE NOT EXISTS (SELECT FROM chosen c WHERE c.profile_id = s.profile_id AND c.name = s.name)
-    )
+    DELETE FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])
+    AND id IN (SELECT former_id FROM changed WHERE name IS NULL)
+    RETURNING profile_id
+),
+written AS (
+    INSERT INTO trait (workspace_id, profile_id, name, value, source_id, identifier_id, observed_at, confidence, rule)
+    SELECT workspace_id, profile_id, name, value, source_id, identifier_id, observed_at, confidence, rule
+    FROM changed WHERE name IS NOT NULL
+    ON CONFLICT (profile_id, name) DO UPDATE SET
+        value = excluded.value, source_id = excluded.source_id, identifier_id = excluded.identifier_id,
+        observed_at = excluded.observed_at, confidence = excluded.confidence, rule = excluded.rule
+    RETURNING profile_id
 )
-INSERT INTO trait (workspace_id, profile_id, name, value, source_id, identifier_id, observed_at, confidence, rule)
-SELECT c.* FROM chosen c LEFT JOIN standing s ON s.profile_id = c.profile_id AND s.name = c.name
-WHERE (s.value, s.source_id, s.identifier_id, s.observed_at, s.confidence, s.rule)
-    IS DISTINCT FROM (c.value, c.source_id, c.identifier_id, c.observed_at, c.confidence, c.rule)
-ON CONFLICT (profile_id, name) DO UPDATE SET
-    value = excluded.value, source_id = excluded.source_id, identifier_id = excluded.identifier_id,
-    observed_at = excluded.observed_at, confidence = excluded.confidence, rule = excluded.rule
+SELECT profile_id FROM vanished UNION SELECT profile_id FROM written
 """
 _REFRESH = f"WITH {_CANDIDATES} {_BY_DEFAULT} {_KEEP}"
 _REFRESH_BY_RULE = f"WITH {_CANDIDATES} {_BY_RULE} {_KEEP}"
+_REFRESH_MANY = f"WITH {_CANDIDATES_OF_MANY} {_BY_DEFAULT} {_KEEP}"
+_REFRESH_MANY_BY_RULE = f"WITH {_CANDIDATES_OF_MANY} {_BY_RULE} {_KEEP}"
 
 # Row-level security shows the rules of the workspace alone.
-_IDENTIFIERS_AND_RULES = f"SELECT ARRAY({_IDENTIFIERS}), EXISTS (SELECT FROM survivorship_rule)"  # noqa: S608  # our own constant
+_HAS_RULES = "EXISTS (SELECT FROM survivorship_rule)"
+_IDENTIFIERS_AND_RULES = f"SELECT ARRAY({_IDENTIFIERS}), {_HAS_RULES}"  # our own constants
 
 # The traits that would not be what they are, of all that the rules of a workspace are about.
 _WOULD_CHANGE = f"""
@@ -112,6 +127,16 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
         identifiers, has_rules = cursor.fetchone()
         statement = _REFRESH_BY_RULE if has_rules else _REFRESH
         cursor.execute(statement, {"profiles": profiles, "identifiers": bigints(identifiers)})
+
+
+def refresh_traits_of_many(permit: Permit[Identity], profile_ids: Iterable[int]) -> list[int]:
+    """The same for a good part of everybody, at once. Returns the profiles whose golden record is another one now."""
+    del permit  # as above
+    with plans.in_bulk(), connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_HAS_RULES}")
+        (has_rules,) = cursor.fetchone()
+        cursor.execute(_REFRESH_MANY_BY_RULE if has_rules else _REFRESH_MANY, {"profiles": bigints(profile_ids)})
+        return [profile for (profile,) in cursor.fetchall()]
 
 
 def traits_that_would_change(profile_ids: Iterable[int], names: Iterable[str]) -> dict[str, tuple[int, int]]:

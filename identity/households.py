@@ -7,8 +7,9 @@ To belong together permits nothing: each member is shown to a purpose by their o
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
@@ -23,6 +24,7 @@ from identity.matching import belonging
 from identity.matching.belonging import TRUST, Belonging, Rule
 
 PEOPLE_AT_ONCE: Final = 10_000
+MANY_AT_ONCE: Final = 50_000  # where all is held by one transaction anyway
 
 # Only the traits that a rule reads, by key; whoever does not permit to be recognised has none here.
 _TRAITS = """
@@ -50,6 +52,7 @@ _END_OF_THE_GONE = """
 UPDATE core.relation SET until = %(now)s
 WHERE until IS NULL AND workspace_id = %(workspace)s AND profile_id NOT IN (SELECT id FROM profile)
 """
+_END_OF_THE_GONE_AMONG = f"{_END_OF_THE_GONE} AND profile_id = ANY(%(profiles)s::bigint[])"
 _EVERYBODY = "SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s"
 
 _OF_TRAITS: Final = [rule.value for rule in Rule if rule is not Rule.GROUP_CALL]
@@ -68,6 +71,19 @@ def relate(permit: Permit[Identity], profile_ids: Iterable[int], *, now: datetim
         cursor.execute(_TRAITS, {"profiles": profiles, "names": list(belonging.TRAITS)})
         found = [(profile, each) for profile, traits in _by_person(cursor) for each in belonging.belongings_of(traits)]
     return _written(permit, profiles, found, _OF_TRAITS, now)
+
+
+def relate_many(
+    permit: Permit[Identity], profile_ids: Collection[int], changed: Sequence[int], *, now: datetime
+) -> None:
+    """The same of a good part of everybody, of whom those in `changed` have another golden record than before. Of the
+    others there is nothing new to say, unless they are gone.
+    """
+    given: dict[str, Any] = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
+    with plans.in_bulk(), connection.cursor() as cursor:
+        cursor.execute(_END_OF_THE_GONE_AMONG, given)
+    for start in range(0, len(changed), MANY_AT_ONCE):
+        relate(permit, changed[start : start + MANY_AT_ONCE], now=now)
 
 
 def relate_everybody(*, workspace_id: int, now: datetime) -> dict[str, int]:
@@ -130,7 +146,7 @@ def _written(
         "rule": texts(each.rule for _, each in found),
         "key": byteas(_key(permit, each) for _, each in found),
         "confidence": floats(TRUST[each.rule].confidence for _, each in found),
-        "shared": texts(json.dumps(each.shared) for _, each in found),
+        "shared": texts(_as_json(each.shared) for _, each in found),
     }
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_END, given)
@@ -138,6 +154,9 @@ def _written(
         if found:
             cursor.execute(_BEGIN, given)
         return Changes(begun=cursor.rowcount if found else 0, ended=ended)
+
+
+_as_json = cache(json.dumps)  # of a handful of different ones
 
 
 def _key(permit: Permit[Identity], each: Belonging) -> bytes:

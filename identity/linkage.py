@@ -180,7 +180,9 @@ def _write(
     }  # fmt: skip
     alike = scored.filter(pc.field("weight") >= model.metadata["thresholds"]["upper"])
     outdated = _executed(_RETRACT_OUTDATED, {**origin, **_ends_of(alike)})
-    judged = [pair for some in _in_parts(alike) for pair in _executed(_JUDGE, {**origin, **some})]
+    judged = _executed(_UNJUDGED, {**origin, **_ends_of(alike)})
+    for some in _in_parts(_only(judged, alike)):
+        _written(_JUDGE, {**origin, **some})
     touched = wholesale.link(permit, {end for pair in outdated + judged for end in pair}, now=progress.now())
     outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
     _ask(scored, origin)
@@ -190,17 +192,18 @@ def _write(
 
 def _ask(scored: pa.Table, origin: Mapping[str, Any]) -> None:
     """When the identifiers are where they belong: of the scored pairs those that are two people still."""
-    still_open = _executed(_STILL_OPEN, {**origin, **_ends_of(scored)})
-    ends = pa.table({name: pa.array(ids, pa.int64()) for name, ids in _columns(still_open)})
-    questions = scored.join(ends, ["left_id", "right_id"], join_type="inner")
+    questions = _only(_executed(_STILL_OPEN, {**origin, **_ends_of(scored)}), scored)
     _executed(_FORGET_ASKED, {**origin, **_ends_of(questions)})
     for some in _in_parts(questions):
-        _executed(_QUESTION + ASK, {**origin, **some})
+        _written(_QUESTION + ASK, {**origin, **some})
 
 
-def _columns(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[int]]]:
-    yield "left_id", [left for left, _ in pairs]
-    yield "right_id", [right for _, right in pairs]
+def _only(chosen: Sequence[Pair], scored: pa.Table) -> pa.Table:
+    """Of the scored pairs these, in the order that they are in."""
+    left, right = zip(*chosen, strict=True) if chosen else ((), ())
+    ends = pa.table({"left_id": pa.array(left, pa.int64()), "right_id": pa.array(right, pa.int64())})
+    order = [(name, "ascending") for name in ends.column_names]
+    return scored.join(ends, ends.column_names, join_type="inner").sort_by(order)
 
 
 # Values that came since; what a source corrected keeps its row, and is compared anew by the next run over all.
@@ -247,16 +250,18 @@ WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts
 RETURNING left_id, right_id
 """
 
-_JUDGE = f"""
-INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)
-SELECT %(workspace)s, s.left_id, s.right_id, 'SAME', 'PROBABILISTIC', s.weight, s.parts::jsonb, %(model)s, %(run)s,
-       %(now)s
-FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(parts)s::text[])
-    AS s (left_id, right_id, weight, parts)
+# Who is seen at all, and has not been judged: for all pairs at once, since everybody is read for it.
+_UNJUDGED = f"""
+SELECT s.left_id, s.right_id FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
 JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
 WHERE NOT {IS_JUDGED.format(judgements="judgement")}
-RETURNING left_id, right_id
 """  # noqa: S608  # our own constant
+_JUDGE = """
+INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)
+SELECT %(workspace)s, left_id, right_id, 'SAME', 'PROBABILISTIC', weight, parts::jsonb, %(model)s, %(run)s, %(now)s
+FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(parts)s::text[])
+    AS s (left_id, right_id, weight, parts)
+"""
 
 # Two people still: between the thresholds, or refused by a guard; and no steward has said what they are.
 _STILL_OPEN = """
@@ -292,6 +297,11 @@ def _executed(statement: str, given: Mapping[str, Any]) -> list[Pair]:
         cursor.execute(statement, given)
         rows: list[Pair] = cursor.fetchall()
         return rows
+
+
+def _written(statement: str, given: Mapping[str, Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
 
 
 def _ends_of(pairs: pa.Table) -> dict[str, Any]:

@@ -91,8 +91,11 @@ class Judgement(models.Model):
     kind = models.CharField(_("kind"), max_length=14, choices=JudgementKind)
     weight = models.FloatField(_("match weight"), help_text=_("log2 of the odds that the two are one person"))
     evidence = models.JSONField(_("evidence"), default=dict)
-    model = models.ForeignKey(LinkageModel, models.PROTECT, null=True, blank=True, verbose_name=_("model"))
-    run = models.ForeignKey(Run, models.PROTECT, null=True, blank=True)
+    # Unchecked: a batch writes them by the million for one model and one run, of which nobody may delete either.
+    model = models.ForeignKey(
+        LinkageModel, models.PROTECT, null=True, blank=True, verbose_name=_("model"), db_constraint=False
+    )
+    run = models.ForeignKey(Run, models.PROTECT, null=True, blank=True, db_constraint=False)
     author = models.ForeignKey(User, models.PROTECT, null=True, blank=True, verbose_name=_("author"))
     retracts = models.OneToOneField(
         "self", models.CASCADE, null=True, blank=True, related_name="retraction", verbose_name=_("retracts")

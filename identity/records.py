@@ -34,7 +34,7 @@ COPY (
 ) TO STDOUT (FORMAT csv)
 """
 _MOMENT: Final = "(extract(epoch FROM t.observed_at) * 1000000)::bigint"
-_IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(share)s * {_PARTS}"
+_IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(parts)s"
 _AMONG: Final = "AND {id} = ANY(%(ids)s::bigint[])"
 _UNIQUE: Final = """
 COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[]) {chosen}) TO STDOUT (FORMAT csv)
@@ -44,7 +44,7 @@ _COUNT: Final = "SELECT count(*) FROM identifier"
 
 def load(duck: DuckDBPyConnection, rules: Rules, *, workspace_id: int, share: float = 1.0) -> int:
     """Table `record` of the identifiers that carry at least two of the traits, or of a fair share of them."""
-    given: dict[str, Any] = {"traits": list(features.TRAITS), "share": share}
+    given: dict[str, Any] = {"traits": list(features.TRAITS), "parts": round(share * _PARTS)}
     return _load(duck, rules, workspace_id, _IN_SHARE if share < 1 else "", given)
 
 
@@ -84,15 +84,15 @@ def _receive(
     *, is_day_first: bool | None = None,
 ) -> int:  # fmt: skip
     unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
-    competing = _competing_sources(workspace_id)
+    competing = _are_competing(workspace_id)
     values = _VALUES.format(moment=_MOMENT if competing else "0", chosen=chosen)
     engine.receive(duck, "value", _blocks(values, given))
     unique = _UNIQUE.format(chosen=_AMONG.format(id="id") if "ids" in given else "")
     engine.receive(duck, "unique_type", _blocks(unique, {**given, "types": unique_types}))
-    return engine.pivot(duck, is_day_first=is_day_first)
+    return engine.pivot(duck, are_competing=competing, is_day_first=is_day_first)
 
 
-def _competing_sources(workspace_id: int) -> bool:
+def _are_competing(workspace_id: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_SOURCES, [workspace_id])
         return int(cursor.fetchone()[0]) > 1

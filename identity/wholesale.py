@@ -4,7 +4,7 @@ All identifiers and judgements of the workspace are looked at together, as array
 once and written by a handful of statements; whoever a guard might object to goes the way of the pipeline.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 IDENTIFIERS_AT_ONCE: Final = 20_000
 FEW = IDENTIFIERS_AT_ONCE  # for whom it does not pay to look at everybody
-PROFILES_AT_ONCE: Final = 50_000
+A_GOOD_PART: Final = 8  # one in so many: to read everybody in a row is quicker then than to read these by key
 
 
 def link(permit: Permit[Identity], identifier_ids: Collection[int], *, now: datetime) -> dict[int, Cause]:
@@ -41,11 +41,18 @@ def link(permit: Permit[Identity], identifier_ids: Collection[int], *, now: date
     is_near[seen.neighbourhoods[named]] = True
     is_clear = is_near[seen.neighbourhoods] & ~seen.is_doubtful
     touched = _link_clear(permit, crowd, seen.people, named, is_clear, now)
-    doubtful = crowd.ids[named & seen.is_doubtful].tolist()
+    doubtful = _side_by_side(crowd.ids, seen.neighbourhoods, named & seen.is_doubtful)
     for start in range(0, len(doubtful), IDENTIFIERS_AT_ONCE):
         chunk = doubtful[start : start + IDENTIFIERS_AT_ONCE]
         touched.update(services.link(permit, dict.fromkeys(chunk, Cause.LEARNT), now=now))
     return touched
+
+
+def _side_by_side(ids: Numbers, neighbourhoods: Numbers, chosen: Flags) -> list[int]:
+    """Those of one neighbourhood together: it is resolved as a whole, for whichever of them."""
+    places = np.flatnonzero(chosen)
+    nearby: list[int] = ids[places[np.argsort(neighbourhoods[places], kind="stable")]].tolist()
+    return nearby
 
 
 def _link_clear(
@@ -60,13 +67,21 @@ def _link_clear(
         refusals.keep(permit, ids.tolist(), (), now=now)
     touched = dict.fromkeys(people[is_clear & named].tolist(), Cause.LEARNT)
     touched.update(_causes(ids, before, after))
-    profiles = sorted(touched)
-    for start in range(0, len(profiles), PROFILES_AT_ONCE):
-        chunk = profiles[start : start + PROFILES_AT_ONCE]
-        golden.refresh_traits(permit, chunk)
-        households.relate(permit, chunk, now=now)
+    _describe(permit, sorted(touched), len(crowd.ids), now)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(ids), moved=int(is_moved.sum()))
     return touched
+
+
+def _describe(permit: Permit[Identity], profiles: Sequence[int], everybody: int, now: datetime) -> None:
+    """Golden records and whom these people belong with: by key, unless they are a good part of everybody."""
+    if len(profiles) * A_GOOD_PART < everybody:
+        for start in range(0, len(profiles), IDENTIFIERS_AT_ONCE):
+            chunk = profiles[start : start + IDENTIFIERS_AT_ONCE]
+            golden.refresh_traits(permit, chunk)
+            households.relate(permit, chunk, now=now)
+        return
+    changed = golden.refresh_traits_of_many(permit, profiles)
+    households.relate_many(permit, profiles, sorted(changed), now=now)
 
 
 def _causes(ids: Numbers, before: Numbers, after: Numbers) -> Iterator[tuple[int, Cause]]:

@@ -53,11 +53,11 @@ class Profile(models.Model):
 class Trait(models.Model):
     """A value of the golden record, and where it came from."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE)
-    profile = models.ForeignKey(Profile, models.CASCADE, related_name="traits")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    profile = models.ForeignKey(Profile, models.CASCADE, related_name="traits", db_index=False)
     name = models.CharField(_("name"), max_length=128)
     value = models.JSONField(_("value"))
-    source = models.ForeignKey(Source, models.CASCADE)
+    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False, db_index=False)
     identifier = models.ForeignKey(Identifier, models.CASCADE)
     observed_at = models.DateTimeField(_("observed at"))
     confidence = models.FloatField(_("confidence"))

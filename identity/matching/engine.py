@@ -95,25 +95,25 @@ def parsed(block: bytes, schema: pa.Schema) -> pa.Table:
     )
 
 
-# Where sources differ, the newest value, and of two at the same moment that of the older source.
 _PIVOT: Final = """
 CREATE OR REPLACE TABLE raw AS
 SELECT v.id AS unique_id, any_value(u.type) AS unique_in, {columns}
 FROM value v LEFT JOIN unique_type u ON u.id = v.id
 GROUP BY v.id HAVING min(v.trait) <> max(v.trait)
-""".format(
-    columns=", ".join(
-        f"arg_max(v.text, (v.at, -v.source)) FILTER (WHERE v.trait = {place}) AS {name}"
-        for place, name in enumerate(features.TRAITS, start=1)
-    )
-)  # our own names of traits
+"""
+# Where sources differ, the newest value, and of two at the same moment that of the older source.
+_NEWEST: Final = "arg_max(v.text, (v.at, -v.source)) FILTER (WHERE v.trait = {place}) AS {name}"
+_ONLY: Final = "any_value(v.text) FILTER (WHERE v.trait = {place}) AS {name}"
+_NONE: Final = "NULL::VARCHAR AS {name}"
 
 
-def pivot(connection: DuckDBPyConnection, *, is_day_first: bool | None = None) -> int:
-    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are. Unless it is
-    given, the dates themselves say how they are read.
+def pivot(connection: DuckDBPyConnection, *, are_competing: bool, is_day_first: bool | None = None) -> int:
+    """Make table `record` of what was received as `value` and `unique_type`. Returns how many there are.
+
+    `are_competing` says that a trait of a record may have several values. Unless `is_day_first` is given, the dates
+    themselves say how they are read.
     """
-    connection.execute(_PIVOT)
+    connection.execute(_PIVOT.format(columns=_pivoted(connection, _NEWEST if are_competing else _ONLY)))
     connection.execute("DROP TABLE value")
     connection.execute("DROP TABLE unique_type")
     if is_day_first is None:
@@ -123,6 +123,15 @@ def pivot(connection: DuckDBPyConnection, *, is_day_first: bool | None = None) -
         connection.execute(f"CREATE OR REPLACE TABLE record AS {features.cleaning(is_day_first=is_day_first)}")
     connection.execute("DROP TABLE raw")
     return int(connection.execute("SELECT count(*) FROM record").fetchall()[0][0])
+
+
+def _pivoted(connection: DuckDBPyConnection, chosen: str) -> str:
+    """A column for each trait: what nobody has is not looked for."""
+    present = {place for (place,) in connection.execute("SELECT DISTINCT trait FROM value").fetchall()}
+    return ", ".join(
+        (chosen if place in present else _NONE).format(place=place, name=name)
+        for place, name in enumerate(features.TRAITS, start=1)
+    )
 
 
 _EVIDENCE: Final = pa.schema([

@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -139,3 +139,80 @@ def test_choice__where_a_steward_spoke__is_the_stewards_word(workspace, found, c
     chosen, _, why = chosen_by_postgres(workspace, [*others, said], choice, [])
 
     assert (chosen[0], why) == ("said", "steward")
+
+
+# -- everybody at once ----------------------------------------------------------------------------------------------
+
+several = st.lists(
+    st.fixed_dictionaries(
+        {
+            "identifier": st.integers(0, 5),
+            "source": st.sampled_from([0, 0, 1, 2, 3]),
+            "name": st.sampled_from(["city", "city", "phone"]),
+            "value": st.sampled_from(["Lyon", "Paris", False, 7]),
+            "day": st.integers(0, 1),
+        }
+    ),
+    max_size=14,
+    unique_by=lambda one: (one["identifier"], one["source"], one["name"]),
+)
+belonging = st.lists(st.integers(0, 5), min_size=6, max_size=6)
+
+
+def observed(workspace, sources, ids, found):
+    return [
+        IdentifierTrait(
+            workspace=workspace, identifier_id=ids[one["identifier"]], source=sources[one["source"]], name=one["name"],
+            value=one["value"], observed_at=DAY + timedelta(days=one["day"]),
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def settle(ids, places):
+    with connection.cursor() as cursor:
+        for one, place in zip(ids, places, strict=True):
+            cursor.execute("UPDATE identifier SET profile_id = %s WHERE id = %s", [ids[place], one])
+
+
+def lay_down(workspace, sources, ids, known, added, choice):
+    """New values, where none stood; and a rule."""
+    standing = {(one["identifier"], one["source"], one["name"]) for one in known}
+    fresh = [one for one in added if (one["identifier"], one["source"], one["name"]) not in standing]
+    IdentifierTrait.objects.bulk_create(observed(workspace, sources, ids, fresh))
+    if choice:
+        SurvivorshipRule.objects.create(workspace=workspace, trait="city", choice=choice, sources=["shop"])
+
+
+def golden_records():
+    columns = ("value", "source_id", "identifier_id", "observed_at", "confidence", "rule")
+    return {(one.profile_id, one.name): [getattr(one, each) for each in columns] for one in Trait.objects.all()}
+
+
+@on_postgres(max_examples=30)
+@given(several, several, belonging, belonging, st.none() | st.sampled_from(Choice))
+def test_everybody_at_once__whatever_was_known_before__is_chosen_as_by_the_pipeline(
+    workspace, known, added, before, after, choice
+):
+    with transaction.atomic():
+        sources = [SourceFactory(workspace=workspace, name=name, trust=trust) for name, trust in SOURCES]
+        ids = sorted(IdentifierFactory(workspace=workspace).pk for _ in range(6))
+        IdentifierTrait.objects.bulk_create(observed(workspace, sources, ids, known))
+        with gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk) as permit:
+            settle(ids, before)
+            golden.refresh_traits(permit, ids)
+        lay_down(workspace, sources, ids, known, added, choice)
+        with gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk) as permit:
+            settle(ids, after)
+            was = golden_records()
+            start = transaction.savepoint()
+            golden.refresh_traits(permit, ids)
+            by_the_pipeline = golden_records()
+            transaction.savepoint_rollback(start)
+
+            changed = golden.refresh_traits_of_many(permit, ids)
+
+            at_once = golden_records()
+        transaction.set_rollback(True)
+    assert at_once == by_the_pipeline
+    assert sorted(changed) == sorted({key[0] for key in was.keys() | at_once if was.get(key) != at_once.get(key)})
