@@ -15,7 +15,7 @@ def key(to: str, **options: Any) -> "models.ForeignKey[Any, Any]":
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0021_identity_scopes")]
+    dependencies = [("cdp", "0022_lean_people")]
 
     operations = [
         migrations.AlterField("trait", "workspace", key("workspace", db_constraint=False)),
