@@ -39,11 +39,11 @@ STATE_COLOURS = {
 
 @admin.register(PurposePolicy)
 class PurposePolicyAdmin(KeptAdmin):
-    list_display = ("purpose", "legal_basis", "scope", "retention_days", "version", "description")
+    list_display = ("purpose", "legal_basis", "scope", "retention_days", "consent_days", "version", "description")
     ordering = ("bit",)
     fields = (
-        "purpose", "legal_basis", "scope", "description", "is_special", "data_categories", "retention_days", "regimes",
-        "version",
+        "purpose", "legal_basis", "scope", "description", "is_special", "data_categories", "retention_days", "consent_days",
+        "regimes", "version",
     )  # fmt: skip
     readonly_fields = ("version",)
     fixed_fields = ("purpose",)

@@ -110,10 +110,19 @@ JOIN core.destination d ON d.id = a.destination_id JOIN core.segment g ON g.id =
 WHERE m.profile_id = ANY(%(profiles)s) ORDER BY d.slug, m.id
 """
 CONSENTS = """
-SELECT c.occurred_at, c.purpose, c.state, c.identifier_type, c.is_verified, c.expires_at, s.name AS source,
+SELECT c.occurred_at, c.purpose, c.recipient, c.state, c.identifier_type, c.is_verified, c.expires_at, c.jurisdiction,
+       s.name AS source,
        n.key || ' ' || n.version || ' ' || n.locale AS notice, n.text AS notice_text, c.recorded_at
 FROM core.consent_record c LEFT JOIN core.source s ON s.id = c.source_id LEFT JOIN core.notice n ON n.id = c.notice_id
 WHERE c.workspace_id = %(workspace)s AND c.identifier_digest = ANY(%(digests)s) ORDER BY c.occurred_at, c.id
+"""
+RESTRICTIONS = """
+SELECT r.kind, (
+           SELECT string_agg(u.purpose, ' ' ORDER BY u.bit) FROM core.purpose u
+           WHERE u.workspace_id = r.workspace_id AND u.bit & r.denies <> 0
+       ) AS purposes, r.identifier_type, r.created_at, r.lifted_at
+FROM core.restriction r
+WHERE r.workspace_id = %(workspace)s AND r.identifier_digest = ANY(%(digests)s) ORDER BY r.created_at, r.id
 """
 PURPOSES = "SELECT purpose, legal_basis, description FROM core.purpose WHERE workspace_id = %(workspace)s ORDER BY bit"
 REQUESTS = """
@@ -148,6 +157,7 @@ SECTIONS: Final = (
     Section("relations", "relation", Origin.DERIVED, RELATIONS),
     Section("segments", "membership", Origin.DERIVED, MEMBERSHIPS),
     Section("scores", "score", Origin.DERIVED, SCORES),
+    Section("restrictions", "restriction", Origin.PROCESSING, RESTRICTIONS),
     Section("recipients", "audience_member", Origin.PROCESSING, RECIPIENTS),
     Section("purposes", "purpose", Origin.PROCESSING, PURPOSES),
     Section("refused", "quarantine", Origin.PROCESSING, REFUSED),
@@ -166,7 +176,6 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "confirmation": "how a consent was asked for and confirmed; the consent itself is in `consents`",
         "review_verdict": "what a steward said of a pair: the pair is in `pairs`, and the rest is the steward's",
         "refusal": "that two identifiers are not taken for one person: the other one may be somebody else's",
-        "restriction": "what holds the person back; the person ordered it, and its time is in `requests`",
         "suppression": "of somebody who was erased there is nothing to show: digests, without values",
         "request_work": "how a request was carried out; its kind and its end are in `requests`",
         "erasure_subject": "of somebody who was erased, until the destinations have answered",

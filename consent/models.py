@@ -27,6 +27,7 @@ from consent.register_models import (
 )
 from consent.request_states import WITHOUT_VERIFICATION, RequestState, Verification
 from consent.rights import Right
+from consent.schedules import PURPOSES_THAT_KEEP
 from consent.signals.bits import LARGEST_ID
 from consent.signals.strings import OPT_OUTS, TCF_PURPOSES
 
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 JURISDICTION: Final = re.compile(r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")  # ISO 3166
+LONGEST_CONSENT: Final = 36_500  # days
 
 
 class LegalBasis(models.TextChoices):
@@ -115,6 +117,13 @@ class PurposePolicy(models.Model):
     retention_days = models.PositiveIntegerField(
         _("retention in days"), null=True, blank=True, validators=[MinValueValidator(1)]
     )
+    consent_days = models.PositiveIntegerField(
+        _("consent ends after, in days"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_CONSENT)],
+        help_text=_("of consents that are given from now on; empty: until they are withdrawn"),
+    )
     regimes = models.JSONField(
         _("regimes"),
         default=dict,
@@ -143,6 +152,12 @@ class PurposePolicy(models.Model):
                 condition=models.Q(scope=Scope.PERSON) | models.Q(purpose__in=[each.value for each in BY_DEVICE]),
                 name="purpose_by_device_only_reads",
             ),
+            # Where silence permits, a yes that ran out would permit less than no word at all.
+            models.CheckConstraint(
+                condition=models.Q(consent_days=None)
+                | models.Q(legal_basis=LegalBasis.CONSENT, consent_days__range=(1, LONGEST_CONSENT)),
+                name="purpose_ends_consents_alone",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -152,6 +167,12 @@ class PurposePolicy(models.Model):
         """What the policy cannot read it takes as opt-in: nobody should find that out afterwards."""
         if self.scope == Scope.DEVICE and self.purpose not in BY_DEVICE:
             raise ValidationError({"scope": _("Only advertising and analytics can be judged device by device.")})
+        if self.consent_days is not None and self.legal_basis != LegalBasis.CONSENT:
+            raise ValidationError({"consent_days": _("Only what rests on consent has consents that end.")})
+        if self.retention_days is not None and self.purpose not in PURPOSES_THAT_KEEP:
+            raise ValidationError(
+                {"retention_days": _("Nothing is kept for this purpose alone: say it of the purpose “collection”.")}
+            )
         given = self.regimes.items() if isinstance(self.regimes, dict) else [("", "")]
         if not all(JURISDICTION.fullmatch(place) and regime in Regime.values for place, regime in given):
             raise ValidationError(

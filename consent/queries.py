@@ -305,6 +305,7 @@ class LastWord:
     occurred_at: datetime
     expires_at: datetime | None
     is_verified: bool
+    ends_by_purpose: bool = False  # as consents of this purpose did when it was given
 
 
 def purposes_by_signal(workspace_id: int) -> Mapping[tuple[str, str], frozenset[Purpose]]:
@@ -317,10 +318,15 @@ def purposes_by_signal(workspace_id: int) -> Mapping[tuple[str, str], frozenset[
 
 
 _LAST_WORDS = """
-SELECT asked.type, asked.digest, asked.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified
+SELECT asked.type, asked.digest, asked.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified,
+       CASE WHEN r.expires_at IS NULL THEN false ELSE EXISTS (
+           SELECT FROM purpose_rule p
+           WHERE p.workspace_id = r.workspace_id AND p.purpose = asked.purpose AND p.fingerprint = r.rule
+             AND r.expires_at = r.occurred_at + make_interval(days => (p.rule ->> 'consent_days')::integer)
+       ) END
 FROM unnest(%s::text[], %s::bytea[], %s::text[]) AS asked (type, digest, purpose)
 CROSS JOIN LATERAL (
-    SELECT state, occurred_at, expires_at, is_verified FROM consent_record
+    SELECT workspace_id, rule, state, occurred_at, expires_at, is_verified FROM consent_record
     WHERE workspace_id = %s AND identifier_type = asked.type AND identifier_digest = asked.digest
       AND purpose = asked.purpose AND recipient = ''
     ORDER BY occurred_at DESC, state IN ('GIVEN', 'RENEWED'), id DESC LIMIT 1

@@ -15,8 +15,9 @@ from django.db import OperationalError, connection
 
 from cdp.kernel.logins import RETENTION
 from cdp.models.tenancy import workspace_scope
+from consent.models import PurposePolicy
 from consent.register_models import RetentionEvidence, RetentionPeriod
-from consent.schedules import SCHEDULES, Schedule
+from consent.schedules import OF_THE_PURPOSE, SCHEDULES, Schedule
 
 BATCH: Final = 10_000
 MOST_BATCHES: Final = 1_000  # of one schedule in one night; the next night goes on
@@ -49,14 +50,26 @@ class Told:
 
 
 def periods(*, workspace_id: int) -> list[Period]:
-    """All schedules with the days and reasons of the workspace. Called in its scope."""
+    """All schedules with the days and reasons of the workspace, but none longer than its purpose says. In its scope."""
     own = {each.schedule: each for each in RetentionPeriod.objects.filter(workspace_id=workspace_id)}
+    promised = PurposePolicy.objects.filter(workspace_id=workspace_id, retention_days__isnull=False)
+    days = dict(promised.values_list("purpose", "retention_days"))
     return [
-        Period(schedule, own[key].days, own[key].reason)
-        if key in own
-        else Period(schedule, schedule.days, str(schedule.reason))
+        _within(
+            Period(schedule, own[key].days, own[key].reason)
+            if key in own
+            else Period(schedule, schedule.days, str(schedule.reason)),
+            days.get(schedule.purpose),
+        )
         for key, schedule in SCHEDULES.items()
     ]
+
+
+def _within(period: Period, days: int | None) -> Period:
+    """Receipts tell people the period of the purpose: nothing that a schedule deletes may stay longer."""
+    if not period.schedule.column or days is None or (period.days is not None and period.days <= days):
+        return period
+    return Period(period.schedule, days, str(OF_THE_PURPOSE))
 
 
 def due(*, workspace_id: int, now: datetime) -> list[Told]:

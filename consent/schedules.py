@@ -11,6 +11,7 @@ from cdp.kernel.purposes import Purpose
 
 MONTHS_25: Final = 760  # what the CNIL allows for the data of audience measurement
 MONTHS_13: Final = 395
+OF_THE_PURPOSE: Final = _("the retention period of the purpose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,4 @@ _ALL: Final = (
     Schedule("judgements", "judgement", Purpose.IDENTITY, _("so that every merge can be undone")),
 )  # fmt: skip
 SCHEDULES: Final[Mapping[str, Schedule]] = {schedule.key: schedule for schedule in _ALL}
+PURPOSES_THAT_KEEP: Final = frozenset(schedule.purpose for schedule in _ALL if schedule.column)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -142,8 +142,11 @@ class Recorded:
 _RECORD = """
 INSERT INTO consent_record (identifier_type, identifier_digest, purpose, state, occurred_at, expires_at,
                             is_verified, notice_id, key, recipient, jurisdiction, rule, workspace_id, source_id)
-SELECT new.type, decode(new.digest, 'hex'), new.purpose, new.state, new.occurred_at, new.expires_at, new.is_verified,
-       new.notice, new.key, new.recipient, new.jurisdiction, COALESCE(u.fingerprint, ''), %(workspace)s, %(source)s
+SELECT new.type, decode(new.digest, 'hex'), new.purpose, new.state, new.occurred_at,
+       CASE WHEN new.state IN ('GIVEN', 'RENEWED')
+            THEN LEAST(new.expires_at, new.occurred_at + make_interval(days => u.consent_days::integer))
+            ELSE new.expires_at END,
+       new.is_verified, new.notice, new.key, new.recipient, new.jurisdiction, COALESCE(u.fingerprint, ''), %(workspace)s, %(source)s
 FROM json_to_recordset(%(statements)s::json)
      AS new (type text, digest text, purpose text, state text, occurred_at timestamptz, expires_at timestamptz,
              is_verified boolean, notice bigint, key text, recipient text, jurisdiction text)
@@ -164,8 +167,12 @@ SELECT given.id FROM unnest(%(shown)s::bigint[]) AS given (id) WHERE NOT EXISTS 
 """  # noqa: S608  # a name of our own
 
 _KEPT = """
-SELECT key, identifier_type, identifier_digest, purpose, state, occurred_at, expires_at, is_verified, recipient
-FROM consent_record WHERE workspace_id = %s AND key = ANY(%s)
+SELECT r.key, r.identifier_type, r.identifier_digest, r.purpose, r.state, r.occurred_at, r.expires_at, r.is_verified,
+       r.recipient, (
+           SELECT max((p.rule ->> 'consent_days')::integer) FROM purpose_rule p
+           WHERE p.workspace_id = r.workspace_id AND p.purpose = r.purpose AND p.fingerprint = r.rule
+       )
+FROM consent_record r WHERE r.workspace_id = %s AND r.key = ANY(%s)
 """
 
 
@@ -276,8 +283,16 @@ def _said_before(statement: ConsentStatement, heard: Sequence[Word]) -> Word | N
 
 
 def _repeats(statement: ConsentStatement, before: Word | None) -> bool:
-    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out."""
-    return before is not None and before.state == statement.state in PERMITTING and before.expires_at is None
+    """Whether it is a grant that stands already: what was said last before it is the same, and does not run out.
+
+    Where the purpose ends consents a repetition does not prolong one: nobody was asked again.
+    """
+    if before is None or not before.state == statement.state in PERMITTING:
+        return False
+    if before.expires_at is None:
+        return True
+    is_of_the_purpose = isinstance(before, queries.LastWord) and before.ends_by_purpose
+    return is_of_the_purpose and before.expires_at > statement.occurred_at
 
 
 def _named(statement: ConsentStatement, before: Word | None) -> ConsentStatement:
@@ -387,12 +402,20 @@ def _refuse_reused_keys(workspace_id: int, statements: Sequence[ConsentStatement
     with connection.cursor() as cursor:
         cursor.execute(_KEPT, [workspace_id, [statement.key for statement in statements]])
         kept = {
-            key: (kind, bytes(digest), *rest, *([recipient] if recipient else []))
-            for key, kind, digest, *rest, recipient in cursor.fetchall()
+            key: ((kind, bytes(digest), *rest, *([recipient] if recipient else [])), days)
+            for key, kind, digest, *rest, recipient, days in cursor.fetchall()
         }
-    reused = [place for place, statement in enumerate(statements) if kept[statement.key] != statement.content]
+    reused = [place for place, each in enumerate(statements) if not _is_kept(each, *kept[each.key])]
     if reused:
         raise KeyReusedError(statements=reused)
+
+
+def _is_kept(statement: ConsentStatement, content: tuple[object, ...], days: int | None) -> bool:
+    """Whether it was recorded with this content, when consents of its purpose ended after so many days."""
+    if days is None or statement.state not in PERMITTING:
+        return statement.content == content
+    ended = statement.occurred_at + timedelta(days=days)
+    return replace(statement, expires_at=min(statement.expires_at or ended, ended)).content == content
 
 
 def _refuse_invalid(statements: Sequence[ConsentStatement], now: datetime) -> None:
@@ -415,6 +438,7 @@ def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
         (statement.purpose not in _PURPOSES, "unknown_purpose"),
         (statement.state not in _STATES, "unknown_state"),
         (occurred_at > now, "occurred_in_the_future"),
+        (not (_has_a_place(occurred_at) and _has_a_place(expires_at or now)), "no_such_time"),
         (expires_at is not None and expires_at <= occurred_at, "expires_before_it_occurred"),
         (len(statement.key) > LONGEST_KEY or len(statement.identifier.type) > 64, "too_long"),
         (not RECIPIENT.fullmatch(statement.recipient), "malformed_recipient"),
@@ -424,6 +448,15 @@ def _fault_of(statement: ConsentStatement, now: datetime) -> str | None:
         ),
     )
     return next((fault for is_so, fault in faults if is_so), None)
+
+
+def _has_a_place(moment: datetime) -> bool:
+    """Postgres has more years than Python: what went past 9999 could be kept for ever, and never be read."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def _trying_again(work: Callable[[], T]) -> T:

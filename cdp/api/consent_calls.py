@@ -70,7 +70,7 @@ def recorded(environ: dict[str, Any]) -> bytes | None:
         if key is None or Scope.CONSENTS_WRITE not in key.scopes or not _STATES.issuperset(one.state for one in said):
             return None
         return _record(key, said)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TesseraError, DatabaseError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, TesseraError, DatabaseError):
         return None
 
 

@@ -126,6 +126,9 @@ class PurposeBody(serializers.Serializer[Any]):
     is_special = serializers.BooleanField(help_text="data of GDPR Art. 9")
     data_categories = serializers.ListField(child=serializers.CharField())
     retention_days = serializers.IntegerField(allow_null=True)
+    consent_days = serializers.IntegerField(
+        allow_null=True, help_text="a consent ends that many days after it was given, if not before"
+    )
     regimes = serializers.DictField(child=serializers.CharField(), help_text="OPT_IN or OPT_OUT by jurisdiction")
     version = serializers.IntegerField()
     fingerprint = serializers.CharField(help_text="SHA-256 of the rule: records name it as `rule`")

@@ -140,6 +140,17 @@ def test_time__without_a_zone__is_read_by_the_view_as_ever(owner, ways):
     assert ways == ["long"]
 
 
+@pytest.mark.parametrize(
+    ("field", "moment"), [("occurred_at", "0001-01-01T00:00:00+14:00"), ("expires_at", "9999-12-31T23:59:59-14:00")]
+)
+def test_time__that_no_calendar_has_in_utc__is_refused_by_the_view(field, moment, owner, ways):
+    status, _, answer = post(owner, {"consents": [{**SAID, field: moment}]})
+
+    assert (status, answer["code"], ways) == (400, "validation_failed", ["long"])
+    assert answer["details"] == {"consents": {"0": {field: ["Datetime value out of range."]}}}
+    assert not ConsentRecord.objects.exists()
+
+
 def test_batch__takes_the_short_way_and_is_recorded_as_by_the_view(owner, ways):
     many = {"consents": [{**SAID, "key": f"{number}"} for number in range(500)]}
 

@@ -114,6 +114,8 @@ def test_record_consents__when_one_batch_gives_a_key_twice__refuses_and_records_
         ({"occurred_at": datetime.fromisoformat("2026-11-21T12:00:00.000001Z")}, "occurred_in_the_future"),
         ({"expires_at": datetime.fromisoformat("2026-11-20T12:00:00Z")}, "expires_before_it_occurred"),
         ({"key": "k" * 101}, "too_long"),
+        ({"occurred_at": datetime.fromisoformat("0001-01-01T00:00:00+14:00")}, "no_such_time"),
+        ({"expires_at": datetime.fromisoformat("9999-12-31T23:59:59-14:00")}, "no_such_time"),
     ],
 )
 def test_record_consents__when_one_statement_is_bad__refuses_and_records_nothing(changes, fault, workspace, now):

@@ -12,18 +12,20 @@ from datetime import UTC, timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone, translation
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import datetimes, sampled_from
 
 from cdp import tasks
 from cdp.kernel.identifiers import Identifier as Name
+from cdp.kernel.purposes import Purpose
 from cdp.models import Event, Identifier, QuarantinedItem
 from cdp.models.secrets import decrypted
-from consent import answers, breaches, catalogue, packaging, requests
+from consent import answers, breaches, catalogue, packaging, requests, restriction, services
 from consent import package_words as words
 from consent.holdings import SECTIONS, WITHHELD, Origin, Section, sections_for
 from consent.models import DataPackage, LegalBasis, PurposePolicy
 from consent.rights import Right
+from consent.services import ConsentStatement
 from tests.factories import IdentifierFactory, SourceFactory
 from tests.factories.filled import console_user, fill
 
@@ -123,7 +125,7 @@ def test_package__of_a_known_person__holds_every_section_in_three_formats(filled
     assert about["rows"] | {"consents": 0, "purposes": 0} == {
         "identifiers": 2, "records": 0, "values": 8, "consents": 0, "events": 3, "sightings": 0, "enriched_values": 0,
         "lookups": 1, "links": 1, "pairs": 0, "profiles": 2, "relations": 1, "traits": 4, "segments": 1, "scores": 1, "recipients": 1,
-        "purposes": 0, "requests": 2, "refused": 0,
+        "purposes": 0, "requests": 2, "refused": 0, "restrictions": 0,
     }  # fmt: skip
     assert "Art. 77" in about["complaints"]
 
@@ -173,6 +175,26 @@ def test_package__names_sources_segments_recipients_and_providers(filled, built)
     assert rows_of(archive, "scores")[0]["group"] == "loyal"
     assert rows_of(archive, "links")[0]["evidence"] == {"said": "by telephone"}
     assert rows_of(archive, "consents")[0]["state"] == "GIVEN"
+
+
+def test_package__says_whom_a_consent_was_for_and_what_the_person_objected_to(filled, built, workspace, now):
+    ada, other = Name("email", "ada0@example.com"), Name("email", "sophie2@example.com")
+    said = ConsentStatement(ada, "advertising", "GIVEN", now, recipient="meta", jurisdiction="FR", key="to-meta")
+    services.record_consents(workspace_id=workspace.pk, statements=[said], now=now)
+    for person, purpose in ((ada, Purpose.ANALYTICS), (ada, None), (other, Purpose.LEARNING)):
+        restriction.deny(workspace_id=workspace.pk, identifier=person, purpose=purpose, now=now)
+    restriction.lift(workspace_id=workspace.pk, identifier=ada, now=now)
+
+    archive = built("email:ada0@example.com")
+
+    assert {(row["recipient"], row["jurisdiction"]) for row in rows_of(archive, "consents")} == {
+        ("", ""),
+        ("meta", "FR"),
+    }
+    assert [(row["kind"], row["purposes"], row["lifted_at"] is None) for row in rows_of(archive, "restrictions")] == [
+        ("OBJECTION", "analytics", True),
+        ("RESTRICTION", "identity enrichment segmentation learning advertising analytics", False),
+    ]
 
 
 def test_package__of_one_person__holds_nothing_of_the_others(filled, built):
@@ -276,6 +298,7 @@ def archive_of(whole):
 ZONES = (UTC, timezone.get_fixed_timezone(330), timezone.get_fixed_timezone(-300))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(datetimes(timezones=sampled_from(ZONES)))
 def test_moments__of_any_instant__are_what_python_writes(at):
     as_postgres = re.sub(r"(\.\d*?)0+(?=[+-])", r"\1", str(at)).removesuffix(":00")

@@ -1,11 +1,13 @@
 """Data does not outlive its period: what goes, what stays, what is written down, and who may do it."""
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import psycopg
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 
@@ -127,6 +129,37 @@ def test_apply__with_a_period_of_the_workspace__keeps_to_it(days, deleted, perso
 
     assert rows_of(told) == deleted
     assert {one.reason for one in told if one.schedule == "events"} == {"as we promised"}
+
+
+@pytest.mark.parametrize(
+    ("own", "deleted", "reason"),
+    [(None, {"events": 1}, "the retention period of the purpose"),
+     (10_000, {"events": 1}, "the retention period of the purpose"),
+     (150, {"events": 1}, "as we promised")],
+)  # fmt: skip
+def test_apply__never_keeps_longer_than_the_purpose_says(own, deleted, reason, person, as_login):
+    happen(person, NOW - timedelta(days=200))
+    person.workspace.purposepolicy_set.filter(purpose="collection").update(retention_days=180)
+    RetentionPeriod.objects.create(workspace=person.workspace, schedule="events", days=own, reason="as we promised")
+    as_login("rights")
+
+    told = [retention.due(workspace_id=person.workspace_id, now=NOW)]
+    told.append(retention.apply_schedules(workspace_id=person.workspace_id, now=NOW))
+
+    as_login("none")
+    assert [rows_of(each) for each in told] == [deleted] * 2
+    assert RetentionEvidence.objects.get().reason == reason
+    days = {one.schedule: one.days for one in told[0]}
+    assert (days["records_gone"], days["scores"], days["ledger"]) == (90, 760, None)
+
+
+@pytest.mark.parametrize(("purpose", "is_kept"), [("collection", True), ("learning", True), ("analytics", False)])
+def test_purpose__for_which_nothing_is_kept__promises_no_period(purpose, is_kept, workspace):
+    policy = workspace.purposepolicy_set.get(purpose=purpose)
+    policy.retention_days = 180
+
+    with nullcontext() if is_kept else pytest.raises(ValidationError, match="Nothing is kept for this purpose alone"):
+        policy.clean()
 
 
 def test_apply__keeps_what_waits_in_quarantine_longer_than_what_is_settled(workspace):
