@@ -65,6 +65,7 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "nothing_by_hand": HTTPStatus.CONFLICT,
     "no_work": HTTPStatus.NOT_FOUND,
     "code_locked": HTTPStatus.TOO_MANY_REQUESTS,
+    "file_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_many_statements": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "nested_permit": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -80,7 +81,7 @@ _CODES: Final[Mapping[int, tuple[str, str]]] = {
     405: ("method_not_allowed", "This path has no such method; `Allow` lists those that it has."),
     406: ("not_acceptable", "Only JSON is to be had."),
     413: ("too_large", "The body is too large: send it in parts."),
-    415: ("unsupported_media_type", "Send `Content-Type: application/json`."),
+    415: ("unsupported_media_type", "Send `Content-Type: application/json`, or a file as `multipart/form-data`."),
     503: ("unavailable", "A service that is needed does not answer: come again later."),
 }
 _INTERNAL: Final = ("internal_error", "Something went wrong on our side. It was logged, and nothing was changed.")

@@ -10,6 +10,7 @@ from cdp.api import (
     consents,
     data_requests,
     description,
+    files,
     identity,
     identity_rules,
     mentions,
@@ -95,6 +96,10 @@ QUARANTINE: dict[str, type[APIView]] = {
     "quarantine/runs/<int:run>": quarantine.RunView,
     "quarantine/<int:item>": quarantine.ItemView,
 }
+FILES: dict[str, type[APIView]] = {
+    "files": files.FilesView,
+    "files/<int:run>": files.LoadView,
+}
 PLAN = "sources/<slug:source>/tracking-plan"
 SOURCES: dict[str, type[APIView]] = {
     PLAN: plans.TrackingPlanView,
@@ -135,6 +140,7 @@ urlpatterns = [
             ACCOUNTABILITY,
             REQUESTS,
             QUARANTINE,
+            FILES,
             SOURCES,
             IDENTITY,
             REVIEW,

@@ -28,6 +28,10 @@ def wake_quarantine_on_commit(*, workspace_id: int) -> None:
     transaction.on_commit(lambda: tasks.wake_quarantine(workspace_id=workspace_id), robust=True)
 
 
+def wake_uploads_on_commit() -> None:
+    transaction.on_commit(tasks.wake_uploads, robust=True)
+
+
 class Waker:
     """Tells the broker from a thread of its own, so that no request waits for it, and each workspace once at a time."""
 

@@ -15,7 +15,7 @@ TRAITS: Final[Mapping[str, str]] = {
     "title": "title salutation civilite titre prefix",
     "gender": "gender sex sexe genre",
     "date_of_birth": "dateofbirth dob birthdate birthday birthdt born datenaissance datedenaissance naissance "
-    "datenaiss ddn",
+    "datenaiss ddn nele neele nelee",
     "street_number": "streetnumber housenumber streetno houseno numerovoie numvoie numerorue",
     "street": "street address address1 addressline1 streetaddress addr addrline1 addr1 addrfull adresse adresse1 "
     "adressepostale rue voie libellevoie ligneadresse1",
@@ -49,7 +49,7 @@ OF_EVENTS: Final[Mapping[str, str]] = {
 KEYS: Final = (
     "id key no number num numero uniqueid recid recordid rowid customerid customerno customernumber clientid clientno clientnumber contactid "
     "accountid personid userid memberid uuid guid externalid reference ref idclient codeclient numeroclient numclient "
-    "noclient identifiant matricule idcontact numeroadherent refclient customerkey"
+    "noclient identifiant matricule idcontact numeroadherent refclient customerkey nclient nadherent ncompte"
 )  # fmt: skip
 OBSERVED: Final = (
     "updatedat updated modifiedat modified lastmodified lastmodifiedat lastupdate lastupdated changedat changed "

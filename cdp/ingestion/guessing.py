@@ -32,6 +32,7 @@ class Sample:
     region: str
     name: str
     dialect: Dialect | None = None  # of CSV
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,7 @@ def _written(mapping: Mapping[str, Any], found: Sequence[Meaning], sample: Sampl
         if "region" in mapping
         else []
     )
-    return "\n".join([*lines, *_dialect(sample.dialect)]) + "\n"
+    return "\n".join([*lines, *_dialect(sample.dialect, sample.encoding)]) + "\n"
 
 
 def _missing(mapping: Mapping[str, Any], *, of_events: bool) -> Iterator[str]:
@@ -335,13 +336,14 @@ def _missing(mapping: Mapping[str, Any], *, of_events: bool) -> Iterator[str]:
         yield "# identifiers: ?  No column says whose event it is."
 
 
-def _dialect(dialect: Dialect | None) -> Iterator[str]:
+def _dialect(dialect: Dialect | None, encoding: str) -> Iterator[str]:
     if dialect is None:
         return
     said = {"delimiter": dialect.delimiter, "header": "yes" if dialect.has_header else "no", "decimal": dialect.decimal}
     said |= {"quote": dialect.quote} if dialect.quote != '"' else {}
     said |= {"escape": dialect.escape} if dialect.escape else {}
     said |= {"skip": str(dialect.skip)} if dialect.skip else {}
+    said |= {"encoding": encoding} if not encoding.startswith("utf-8") else {}
     inner = ", ".join(f"{name}: {json.dumps(value)}" for name, value in said.items())
     yield f"# The file was read as follows; if that is wrong, say it here.\n# dialect: {{{inner}}}"
 

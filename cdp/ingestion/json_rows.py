@@ -86,6 +86,9 @@ def _elements(text: Text, place: Place = START) -> Iterator[Row]:
         scan = _Scan(file, offset, place.number or 1, is_inside=place != START)
         for line, raw in scan:
             yield _element(line, raw, text.charset, Place(scan.offset, scan.line))
+        if scan.depth:
+            message = f"The array ends at line {scan.line} without `]`: the file was cut, and some of it is missing."
+            yield Row(scan.line, {}, 0, "unclosed_array", message, "[", Place(scan.offset, scan.line))
 
 
 def _element(line: int, raw: bytes, charset: str, end: Place) -> Row:
@@ -117,6 +120,7 @@ class _Scan:
                 yield found
             elif self.is_at_end or left > 2 * LONGEST_LINE:
                 if rest := self.buffer[self.at :].strip(b" \t\r\n,]"):
+                    self.depth = 0 if self.is_at_end else self.depth  # what was cut is told by this element
                     yield self._cut(self.buffer.index(rest, self.at), len(self.buffer))
                 if self.is_at_end:
                     return

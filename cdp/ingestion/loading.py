@@ -185,9 +185,8 @@ def guess_mapping(*, workspace_id: int, source: str, path: Path, of_events: bool
 
 def guess_of(table: Table, *, region: str, name: str, of_events: bool) -> Guess:
     rows = [row.fields for row in islice(table.rows(), SAMPLED_ROWS) if not row.code]
-    return guess(
-        Sample(table.columns, rows, region, name, None if table.has_types else table.dialect), of_events=of_events
-    )
+    dialect = None if table.has_types else table.dialect
+    return guess(Sample(table.columns, rows, region, name, dialect, table.encoding), of_events=of_events)
 
 
 def _known_by(mapping: Path | None, limit: int | None) -> str:

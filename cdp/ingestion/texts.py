@@ -9,6 +9,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +26,16 @@ SAMPLE: Final = 2**18
 PACKINGS: Final = (".gz", ".zst")
 _BLOCK: Final = 2**20
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_NEAR_ENOUGH: Final = 0.1  # of two guesses at an encoding the usual one, unless the other is clearly better
+
+# In which systems save files; others, such as those of old terminals, fit nearly any text and are never meant.
+_ENCODINGS: Final = (
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp850", "mac_roman", "iso8859_2",
+    "koi8_r", "cp932", "euc_jp", "gb18030", "big5", "euc_kr",
+)  # fmt: skip
+_WESTERN: Final = ("cp1252", "cp850", "mac_roman")  # of Windows, of its console and of old Macs: the usual one first
+_NEAR_ENOUGH: Final = 0.1  # of two guesses at an encoding the more usual one, unless the other is clearly better
+_ODD: Final = re.compile(r"(?<=[a-z])[^\W\d_a-zß-öø-ÿœšž]|(?<=[a-z])[^\w\s\x00-\x7f’°²³€®™»…·]")  # as in `prŽnom`
+_MOST_ODD: Final = 0.25  # of what is not ASCII
 _DAMAGED: Final = (EOFError, zlib.error, gzip.BadGzipFile, OSError)
 
 
@@ -188,12 +198,20 @@ def _around(path: Path, byte: int) -> bytes:
 def _guess(sample: bytes) -> str | None:
     if b"\x00" in sample:  # no text in any encoding of single bytes, and UTF-16 begins with its mark
         return None
-    matches = charset_normalizer.from_bytes(sample)
-    best = matches.best()
+    best = charset_normalizer.from_bytes(sample, cp_isolation=list(_ENCODINGS)).best()
     if best is None:
         return None
-    usual = next((match for match in matches if match.encoding == "cp1252"), None)
-    return "cp1252" if usual and usual.chaos <= best.chaos + _NEAR_ENOUGH else best.encoding
+    likely = (encoding for encoding in _WESTERN if _is_likely(sample, encoding, best.chaos + _NEAR_ENOUGH))
+    return next(likely, best.encoding)
+
+
+def _is_likely(sample: bytes, encoding: str, chaos: float) -> bool:
+    """Asked alone, because among others an encoding is left out where it reads the text as another one does."""
+    match = charset_normalizer.from_bytes(sample, cp_isolation=[encoding]).best()
+    if match is None or match.chaos > chaos:
+        return False
+    text = str(match)
+    return len(_ODD.findall(text)) <= _MOST_ODD * sum(not char.isascii() for char in text)
 
 
 def _breaks_lines_by_byte(encoding: str) -> bool:

@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -194,6 +194,32 @@ def start_upload(upload: Upload, *, by: User | None, now: datetime) -> Run:
         held.run.state, held.run.error, held.run.finished_at = RunState.RUNNING, "", None
         held.run.save(update_fields=["state", "error", "finished_at"])
     return held.run
+
+
+def load_file(*, content: Path, name: str, source: Source, kind: str, mapping: str, now: datetime) -> Run:
+    """Take a file over and order its loading at once, for whoever cannot look at it first. By machines.
+
+    The same file under the same mapping again is the run that it has already, unless that one failed or was cancelled.
+    Raises a `TesseraError` if the file or the mapping cannot be used: then nothing of it is kept.
+    """
+    received = replace(receive_file(content=content, name=name, source=source, kind=kind), mapping=mapping)
+    try:
+        with workspace_scope(source.workspace_id):
+            if known := _run_of_same(received, source, kind):
+                _path(received.stored_as).unlink(missing_ok=True)
+                return known
+            upload = add_upload(received, name=name, source=source, kind=kind, by=None, now=now)
+            return start_upload(upload, by=None, now=now)
+    except TesseraError:
+        _path(received.stored_as).unlink(missing_ok=True)
+        raise
+
+
+def _run_of_same(received: Received, source: Source, kind: str) -> Run | None:
+    same = Upload.objects.filter(source=source, kind=kind, mapping=received.mapping)
+    same = same.filter(survey__digest=received.survey["digest"], run__state__in=(RunState.RUNNING, RunState.DONE))
+    found = same.select_related("run").order_by("pk").last()
+    return found.run if found else None
 
 
 def discard_upload(upload: Upload) -> None:

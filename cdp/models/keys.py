@@ -24,6 +24,7 @@ class Scope(models.TextChoices):
     RIGHTS_WRITE = "rights:write", _("receive, verify and answer requests of people")
     IDENTITY_READ = "identity:read", _("read rules of identity and of the golden record")
     IDENTITY_WRITE = "identity:write", _("change rules of identity and of the golden record")
+    FILES_WRITE = "files:write", _("load files and see how far they are")
     QUARANTINE_READ = "quarantine:read", _("read the quarantine")
     QUARANTINE_WRITE = "quarantine:write", _("mend, replay and discard quarantined items")
     REVIEW_READ = "review:read", _("read pairs to review and statistics of stewards")

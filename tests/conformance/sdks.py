@@ -57,6 +57,7 @@ SDKS = (
     Sdk("segment-analytics-python", "2.2.3", "python", gzip=False),
     Sdk("segment-analytics-python", "2.3.4", "python", gzip=False),
     Sdk("segment-analytics-python", "2.4.0", "python", gzip=False),
+    Sdk("rudder-sdk-python", "2.0.2", "python", gzip=True),
     Sdk("rudder-sdk-python", "2.1.9", "python", gzip=True),
     Sdk("@segment/analytics-node", "2.3.0", "node"),
     Sdk("@segment/analytics-node", "3.1.0", "node"),

@@ -157,6 +157,18 @@ def test_events__of_which_nothing_is_known__ask_for_the_name_and_the_person():
     assert "# identifiers: ?" in found.yaml
 
 
+def test_encoding__that_was_guessed__is_said_where_it_can_be_changed():
+    found = guess(Sample(["id"], [{"id": "1"}], "FR", "a.csv", Dialect(), "cp1252"), of_events=False)
+
+    assert found.yaml.endswith('# dialect: {delimiter: ",", header: "yes", decimal: ".", encoding: "cp1252"}\n')
+
+
+def test_column__as_french_exports_call_it__is_recognised():
+    found = guessed({"N° client": ["7", "8"], "Né le": ["03/04/1985", "12/11/1990"]})
+
+    assert found.mapping == {"key": "N° client", "traits": {"date_of_birth": "Né le"}}
+
+
 # -- YAML -----------------------------------------------------------------------------------------------------------
 
 COLUMNS = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=6, unique=True)

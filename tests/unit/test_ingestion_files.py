@@ -108,9 +108,46 @@ def test_file__however_it_is_packed_and_written__has_the_same_rows(name, content
     assert [row.fields["id"] for row in table.rows(rows[0].end)] == ["2"]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "N° client;Prénom\n1;Zoé\n2;François\n"),  # the sign of degrees alone looks like Welsh to a guesser
+        ("cp1252", "id;prix\n1;12 €\n2;3 €\n"),
+        ("cp1252", "id;namn\n1;Åsa Öberg\n2;Björn Ähl\n"),
+        ("cp850", "id;prénom;ville\n1;Zoé;Orléans\n2;Hélène;Besançon\n"),
+        ("mac_roman", "id;prénom;ville\n1;Zoé;Orléans\n2;Hélène;Besançon\n"),
+        ("cp1250", "id;imię;miasto\n1;Łukasz;Kraków\n2;Żaneta;Łódź\n3;Grażyna;Gdańsk\n"),
+        ("cp1251", "id;имя;город\n1;Иван;Москва\n2;Ольга;Казань\n"),
+        ("cp1253", "id;όνομα;πόλη\n1;Γιώργος;Αθήνα\n2;Μαρία;Θεσσαλονίκη\n"),
+        ("cp932", "id;名前;都市\n1;山田太郎;東京都\n2;鈴木花子;大阪市北区\n"),
+    ],
+)
+def test_encoding__that_the_file_does_not_say__is_told_by_its_text(encoding, text, tmp_path):
+    table = opened(tmp_path, text.encode(encoding))
+
+    header, *rows = (line.split(";") for line in text.splitlines())
+    assert [row.fields for row in table.rows()] == [dict(zip(header, row, strict=True)) for row in rows]
+
+
 def test_packed_file__that_is_cut__is_refused_before_its_first_row(tmp_path):
     with pytest.raises(files.DamagedFileError):
         opened(tmp_path, gzip.compress(PEOPLE.encode(), mtime=0)[:-9], "people.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('[{"id": 1},\n', [(1, ""), (1, "unclosed_array")]),
+        ('[{"id": 1}', [(1, ""), (1, "unclosed_array")]),
+        ('[{"id": 1}, {"id":', [(1, ""), (1, "malformed_json")]),
+        ('[{"id": 1}]\n', [(1, "")]),
+        ("[]", []),
+    ],
+)
+def test_array__that_is_cut__says_so_beside_what_is_whole(content, told, tmp_path):
+    rows = list(opened(tmp_path, content, "people.json").rows())
+
+    assert [(row.number, row.code) for row in rows] == told
 
 
 def test_header__that_is_not_there__leaves_the_columns_numbered(tmp_path):
