@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cdp", "0022_lean_people"),
+        ("cdp", "0023_lean_traits"),
     ]
 
     operations = [
