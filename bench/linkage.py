@@ -27,7 +27,6 @@ ROWS = int(os.environ.get("LINKAGE_ROWS", "1000000"))
 SMALL = int(os.environ.get("LINKAGE_SMALL", "100000"))
 LARGE = int(os.environ.get("LINKAGE_LARGE", "0"))
 NEW: Final = 10_000
-EVERYTHING: Final = 127  # everybody permits every purpose: how the gate decides is measured elsewhere
 MEMORY, THREADS = "3GB", 2
 
 _slugs = count(1)
@@ -131,14 +130,16 @@ def add(workspace_id: int, *, rows: int, first: int) -> None:
 
 
 _IDENTIFIER: Final = """
-COPY (SELECT $start + unique_id, $workspace, 'crm:id', unique_id, '\\x' || md5(unique_id::VARCHAR), $start + unique_id, 127
+COPY (SELECT $start + unique_id, $workspace, 'crm:id', unique_id, '\\x' || md5(unique_id::VARCHAR), $start + unique_id, $silent
       FROM paper ORDER BY 1) TO '{path}'
 """
-_PROFILE: Final = "COPY (SELECT $start + unique_id, $workspace, 127 FROM paper ORDER BY 1) TO '{path}'"
+_PROFILE: Final = "COPY (SELECT $start + unique_id, $workspace, $silent FROM paper ORDER BY 1) TO '{path}'"
 _VALUES: Final = f"""
 COPY (SELECT $workspace, $start + unique_id AS id, $source, name, to_json(value), $moment, $start + unique_id
       FROM (UNPIVOT paper ON {", ".join(people.COLUMNS)} INTO NAME name VALUE value) ORDER BY id, name) TO '{{path}}'
 """
+# Nobody has said anything. With another mask than theirs, everybody who moves would be written once more for it.
+_SILENT: Final = "SELECT bit_or(bit) FROM core.purpose WHERE workspace_id = %s AND legal_basis <> 'CONSENT'"
 # Not what is measured: triggers and references are left out, and the masks are written as they would be.
 _COPIES: Final = (
     (_IDENTIFIER, "core.identifier (id, workspace_id, type, value, digest, profile_id, permitted)", "*"),
@@ -170,10 +171,11 @@ def _store(workspace_id: int, source_id: int, *, rows: int, first: int) -> None:
         psycopg.connect(harness.address_of("postgres"), autocommit=True) as postgres,
     ):
         people.make(duck, rows=rows, first=first)
-        given = {"start": workspace_id * 100_000_000, "workspace": workspace_id, "source": source_id,
-                 "moment": harness.NOW.isoformat()}  # fmt: skip
         path = Path(directory) / "rows.csv"
         postgres.execute("SET session_replication_role = replica")
+        (silent,) = postgres.execute(_SILENT, [workspace_id]).fetchone()
+        given = {"start": workspace_id * 100_000_000, "workspace": workspace_id, "source": source_id,
+                 "moment": harness.NOW.isoformat(), "silent": silent}  # fmt: skip
         for query, target, _ in _COPIES[:2]:
             _copy(duck, postgres, query, target, given, path)
         postgres.execute(_ARRIVED)

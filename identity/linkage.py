@@ -139,8 +139,9 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
             rules = queries.rules_of(workspace_id)
             model = training.model_to_use(permit, rules, now=progress.now())
             progress.lap("train")
-            progress.run.position = _position()  # first: what comes meanwhile is new to the next run
-            arrivals = _arrivals(progress.last_position()) if only_new else None
+            last = progress.last_position()
+            progress.run.position = _position(last)  # first: what comes meanwhile is new to the next run
+            arrivals = _arrivals(last) if only_new else None
             loaded = _load(duck, rules, model, arrivals)
         progress.step("load", records=loaded)
         if loaded:
@@ -208,7 +209,8 @@ def _only(chosen: Sequence[Pair], scored: pa.Table) -> pa.Table:
 
 # Values that came since; what a source corrected keeps its row, and is compared anew by the next run over all.
 _ARRIVALS = "SELECT DISTINCT identifier_id FROM identifier_trait WHERE id > %s AND name = ANY(%s::varchar[])"
-_POSITION = "SELECT COALESCE((SELECT id FROM identifier_trait ORDER BY id DESC LIMIT 1), 0)"
+# Only of what is new: the view of a purpose finds the last value of all by reading all.
+_POSITION = "SELECT COALESCE(max(id), %(last)s) FROM identifier_trait WHERE id > %(last)s"
 
 
 def _arrivals(position: int) -> list[int]:
@@ -217,9 +219,10 @@ def _arrivals(position: int) -> list[int]:
         return [one for (one,) in cursor.fetchall()]
 
 
-def _position() -> int:
+def _position(last: int) -> int:
+    """Up to which value there is something to read, after that of the last run."""
     with connection.cursor() as cursor:
-        cursor.execute(_POSITION)
+        cursor.execute(_POSITION, {"last": last})
         return int(cursor.fetchone()[0])
 
 

@@ -310,7 +310,9 @@ def test_resolve__only_new_without_anything_new__writes_nothing(workspace, model
 
     again = linkage.resolve(workspace_id=workspace.pk, clock=lambda: now, only_new=True)
 
+    first, second = Run.objects.order_by("pk").values_list("position", flat=True)
     assert (again["pairs"], again["judgements"]) == (0, 0)
+    assert first == second > 0
     assert ledger() == before
 
 
