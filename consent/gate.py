@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar, overload
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
+from cdp.kernel.arrays import texts
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 
@@ -70,31 +72,44 @@ def permit(purpose: Purpose, *, workspace_id: int) -> AbstractContextManager[Per
     return _transaction_of(purpose, workspace_id)
 
 
-_READ = "SELECT current_setting('role'), current_setting('search_path'), current_setting('tessera.workspace', true)"
-_SET = """
+# Where a purpose holds already nothing is set, so that the error is the same whoever asks. What was before is known
+# before anything is set: a function in a list is promised no order, a CTE that is materialised is.
+_ENTER = """
+WITH before AS MATERIALIZED (
+    SELECT current_setting('role') AS role, current_setting('search_path') AS search_path,
+           current_setting('tessera.workspace', true) AS workspace
+)
+SELECT role, search_path, workspace, CASE WHEN role <> ALL(%s::text[]) THEN
+    ARRAY[set_config('role', %s, true), set_config('search_path', %s, true), set_config('tessera.workspace', %s, true)]
+END FROM before
+"""
+_LEAVE = """
 SELECT set_config('role', %s, true), set_config('search_path', %s, true), set_config('tessera.workspace', %s, true)
 """
+_PURPOSES = texts(Purpose)
 # Whoever stores people and whoever erases one take turns: what is stored is looked up in the list of suppressed people
 # before and not again after, and events have no foreign key that would tell. Those who store share the turn.
 ERASING: Final = 4712
-_SHARE_TURN = """
-SELECT set_config('role', %s, true), set_config('search_path', %s, true), set_config('tessera.workspace', %s, true),
-       pg_advisory_xact_lock_shared(4712, %s)
-"""
+_SHARE_TURN = "SELECT pg_advisory_xact_lock_shared(4712, %s)"
 
 
 @contextmanager
 def _transaction_of(purpose: Purpose, workspace_id: int) -> Iterator[Permit[Purpose]]:
+    # Settings of a transaction end with it; within a savepoint they would outlive it. A rollback restores them by itself.
+    is_outermost = connection.get_autocommit()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_READ)
-        role, search_path, workspace = cursor.fetchone()
-        if role in set(Purpose):
-            raise NestedPermitError(held=role, asked=purpose.value)
-        settings: list[str] = [purpose.value, f"{purpose.value}, core", str(workspace_id)]
-        if purpose.is_gated:
-            cursor.execute(_SET, settings)
-        else:
-            cursor.execute(_SHARE_TURN, (*settings, workspace_id))
+        before = _enter(cursor, purpose, workspace_id)
+        if not purpose.is_gated:
+            cursor.execute(_SHARE_TURN, [workspace_id])
         yield Permit(purpose, workspace_id)
-        # Within a savepoint the settings would outlive it; a rollback restores them by itself.
-        cursor.execute(_SET, [role, search_path, workspace or ""])
+        if not is_outermost:
+            cursor.execute(_LEAVE, before)
+
+
+def _enter(cursor: CursorWrapper, purpose: Purpose, workspace_id: int) -> tuple[str, str, str]:
+    """Returns the settings that were before."""
+    cursor.execute(_ENTER, [_PURPOSES, purpose.value, f"{purpose.value}, core", str(workspace_id)])
+    role, search_path, workspace, entered = cursor.fetchone()
+    if entered is None:
+        raise NestedPermitError(held=role, asked=purpose.value)
+    return role, search_path, workspace or ""

@@ -72,6 +72,9 @@ def _planning(statement: str) -> Iterator[None]:
 def for_few() -> Iterator[None]:
     """As `by_key`, and statements are planned once for a connection: for one record to plan them takes several times as
     long as to carry them out. Not for many: a plan that serves any parameters takes them for few.
+
+    Nor is any statement waited for whose answer nobody reads: an error of one is raised by the next answer that is read,
+    or where the block ends. So how many rows it changed is not known.
     """
     raw = connection.connection
     if not settings.DATABASE_PREPARED_STATEMENTS or raw.prepare_threshold is not None:
@@ -81,7 +84,7 @@ def for_few() -> Iterator[None]:
     around, factory = _chosen.set(_BY_KEY), raw.cursor_factory
     raw.cursor_factory, raw.prepare_threshold = ServerBindingCursor, 0
     try:
-        with connection.cursor() as cursor:
+        with connection.wrap_database_errors, raw.pipeline(), connection.cursor() as cursor:
             cursor.execute(_ONCE)
             yield
             cursor.execute(_EACH_TIME)

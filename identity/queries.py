@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, texts
 from cdp.models import Source
 from identity import resolver
 from identity.models import IdentityRules, Judgement
@@ -77,9 +78,9 @@ ROLE_ADDRESSES = frozenset(
 
 # Of an identifier in SQL. A pattern is written for `type:value`, and looks no further than any honest value reaches.
 IS_BLOCKED = """(
-    lower(value) = ANY(%(blocked)s)
-    OR type = 'email' AND split_part(split_part(lower(value), '@', 1), '+', 1) = ANY(%(roles)s)
-    OR left(lower(type || ':' || value), 400) ~ ANY(%(patterns)s)
+    lower(value) = ANY(%(blocked)s::text[])
+    OR type = 'email' AND split_part(split_part(lower(value), '@', 1), '+', 1) = ANY(%(roles)s::text[])
+    OR left(lower(type || ':' || value), 400) ~ ANY(%(patterns)s::text[])
 )"""
 
 
@@ -95,13 +96,19 @@ class Rules:
     windows: Mapping[str, Window] = field(default_factory=dict)
 
     @property
-    def blocking(self) -> dict[str, list[str]]:
+    def blocking(self) -> dict[str, str]:
         """The parameters of `IS_BLOCKED`."""
         return {
-            "blocked": sorted(self.blocked_values),
-            "roles": sorted(self.role_addresses),
-            "patterns": list(self.blocked_patterns),
+            "blocked": _array(self.blocked_values),
+            "roles": _array(self.role_addresses),
+            "patterns": texts(self.blocked_patterns),
         }
+
+
+@lru_cache(maxsize=64)
+def _array(words: frozenset[str]) -> str:
+    """Some hundred words that are sent with each arrival, and of a workspace are the same for long."""
+    return texts(sorted(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,26 +159,34 @@ def current_judgements() -> QuerySet[Judgement]:
 
 _MEMBERS = """
 SELECT id, type, profile_id FROM identifier
-WHERE id = ANY(%(ids)s) OR profile_id = ANY(ARRAY(SELECT profile_id FROM identifier WHERE id = ANY(%(ids)s)))
+WHERE id = ANY(%(ids)s::bigint[])
+   OR profile_id = ANY(ARRAY(SELECT profile_id FROM identifier WHERE id = ANY(%(ids)s::bigint[])))
 """
 
-_STANDING = """
+# The judgements, then their ends, which have no other end. Through the gate, by key and not by a join to the judgements:
+# conditions reach an index through the view of a purpose, joins do not, and would read every identifier of the workspace.
+_HEARD = f"""
 WITH touching AS (
-    SELECT * FROM judgement WHERE left_id = ANY(%(ids)s::bigint[])
+    SELECT id, left_id, right_id, verdict, kind, weight, retracts_id, created_at
+    FROM judgement WHERE left_id = ANY(%(ids)s::bigint[])
     UNION
-    SELECT * FROM judgement WHERE right_id = ANY(%(ids)s::bigint[])
+    SELECT id, left_id, right_id, verdict, kind, weight, retracts_id, created_at
+    FROM judgement WHERE right_id = ANY(%(ids)s::bigint[])
+),
+standing AS MATERIALIZED (
+    SELECT j.left_id, j.right_id, j.verdict, j.kind, j.weight FROM touching j
+    WHERE j.retracts_id IS NULL {{written}}
+      AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id {{retracted}})
 )
-SELECT j.left_id, j.right_id, j.verdict = 'SAME', j.kind, j.weight FROM touching j
-WHERE j.retracts_id IS NULL {written}
-  AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id {retracted})
-"""
-_JUDGEMENTS = _STANDING.format(written="", retracted="")
-_JUDGEMENTS_AT = _STANDING.format(written="AND j.created_at <= %(at)s", retracted="AND later.created_at <= %(at)s")
-
-# By key, and not by a join to the judgements: conditions reach an index through the view of a purpose, joins do not, and
-# would read every identifier of the workspace.
-_ENDS = f"SELECT id, type, {IS_BLOCKED} FROM identifier WHERE id = ANY(%(ids)s::bigint[])"  # noqa: S608  # our own constant
-_ENDS_AT = f"{_ENDS} AND created_at <= %(at)s"
+SELECT left_id, right_id, verdict = 'SAME', kind, weight FROM standing
+UNION ALL
+SELECT id, NULL, {IS_BLOCKED}, type, NULL FROM identifier
+WHERE id = ANY(ARRAY(SELECT left_id FROM standing UNION SELECT right_id FROM standing)) {{come}}
+"""  # noqa: S608  # our own constant
+_HEARD_NOW = _HEARD.format(written="", retracted="", come="")
+_HEARD_AT = _HEARD.format(
+    written="AND j.created_at <= %(at)s", retracted="AND later.created_at <= %(at)s", come="AND created_at <= %(at)s"
+)
 
 
 def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourhood:
@@ -183,7 +198,7 @@ def neighbourhood_of(identifier_ids: Iterable[int], rules: Rules) -> Neighbourho
     frontier = set(identifier_ids)
     with connection.cursor() as cursor:
         while frontier:
-            cursor.execute(_MEMBERS, {"ids": list(frontier)})
+            cursor.execute(_MEMBERS, {"ids": bigints(frontier)})
             fresh = {one: (kind, profile) for one, kind, profile in cursor.fetchall() if one not in found.types}
             if not fresh:
                 break
@@ -203,15 +218,10 @@ def heard_of(
 
     Through the gate on both ends: a judgement on somebody who objects to being recognised is not heard.
     """
-    cursor.execute(_JUDGEMENTS_AT if at else _JUDGEMENTS, {"ids": bigints(identifiers), "at": at})
+    cursor.execute(_HEARD_AT if at else _HEARD_NOW, {"ids": bigints(identifiers), "at": at, **rules.blocking})
     rows = cursor.fetchall()
-    ends = {end for left, right, *_ in rows for end in (left, right)}
-    cursor.execute(_ENDS_AT if at else _ENDS, {"ids": bigints(ends), "at": at, **rules.blocking})
-    types, blocked = {}, set()
-    for one, kind, is_blocked in cursor.fetchall():
-        types[one] = kind
-        if is_blocked:
-            blocked.add(one)
+    types = {one: kind for one, other, _, kind, _ in rows if other is None}
+    blocked = {one for one, other, is_blocked, *_ in rows if other is None and is_blocked}
     heard = {
         resolver.Judgement(left, right, is_same, Kind(kind), weight)
         for left, right, is_same, kind, weight in rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, floats, texts
 from identity import plans
 from identity.scored import ASK, IS_JUDGED
 
@@ -97,13 +97,13 @@ RETURNING left_id, right_id
 
 def forget_asked(changed: Collection[int], scored: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
     """What is no question any more is not asked."""
-    _written(_QUESTION + _FORGET_ASKED, changed, scored, origin)
+    _write(_QUESTION + _FORGET_ASKED, changed, scored, origin)
 
 
 def ask(changed: Collection[int], scored: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
     """What has become a question waits for a steward."""
     if scored:
-        _written(_QUESTION + ASK, changed, scored, origin)
+        _write(_QUESTION + ASK, changed, scored, origin)
 
 
 def origin_of(*, workspace_id: int, model_id: int, now: datetime) -> dict[str, Any]:
@@ -111,15 +111,24 @@ def origin_of(*, workspace_id: int, model_id: int, now: datetime) -> dict[str, A
 
 
 def _written(statement: str, changed: Collection[int], pairs: Sequence["Pair"], origin: Mapping[str, Any]) -> Pairs:
-    given = {
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_SCORED + statement, _given(changed, pairs, origin))
+        rows: Pairs = cursor.fetchall()
+        return rows
+
+
+def _write(statement: str, changed: Collection[int], pairs: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
+    """As `_written`, where nobody asks what was: so nobody need wait for it."""
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_SCORED + statement, _given(changed, pairs, origin))
+
+
+def _given(changed: Collection[int], pairs: Sequence["Pair"], origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         **origin,
         "ends": bigints(changed),
         "left": bigints(pair[0] for pair in pairs),
         "right": bigints(pair[1] for pair in pairs),
-        "weight": [pair[2] for pair in pairs],
-        "parts": [json.dumps(pair[3]) for pair in pairs],
+        "weight": floats(pair[2] for pair in pairs),
+        "parts": texts(json.dumps(pair[3]) for pair in pairs),
     }
-    with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_SCORED + statement, given)
-        rows: Pairs = cursor.fetchall()
-        return rows

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, texts
 from identity import plans
 from identity.matching import features
 from identity.queries import Rules
@@ -19,7 +19,7 @@ MOST_CANDIDATES: Final = 2_000  # of one record, by its rarest keys first
 _RECORDS: Final = """
 WITH known AS MATERIALIZED (
     SELECT identifier_id, source_id, name, value #>> '{}' AS value, observed_at FROM identifier_trait
-    WHERE identifier_id = ANY(%(ids)s::bigint[]) AND name = ANY(%(traits)s)
+    WHERE identifier_id = ANY(%(ids)s::bigint[]) AND name = ANY(%(traits)s::text[])
 ),
 newest AS (
     SELECT DISTINCT ON (t.identifier_id, t.name) t.identifier_id, t.name, t.value
@@ -27,20 +27,21 @@ newest AS (
     ORDER BY t.identifier_id, t.name, t.observed_at DESC, t.source_id
 ),
 people AS MATERIALIZED (SELECT id, type FROM identifier WHERE id = ANY(%(ids)s::bigint[]))
-SELECT i.id, CASE WHEN i.type = ANY(%(unique_types)s) THEN i.type END, json_object_agg(n.name, n.value)
+SELECT i.id, CASE WHEN i.type = ANY(%(unique_types)s::text[]) THEN i.type END, json_object_agg(n.name, n.value)
 FROM newest n JOIN people i ON i.id = n.identifier_id
 GROUP BY i.id, i.type HAVING count(*) > 1
 """
+_TRAITS: Final = texts(features.TRAITS)
 
 
 def records_of(identifier_ids: Collection[int], rules: Rules) -> list[tuple[Any, ...]]:
     """Through the gate: of whoever does not permit it there is none."""
     if not identifier_ids:
         return []
-    given: dict[str, Any] = {
+    given = {
         "ids": bigints(identifier_ids),
-        "traits": list(features.TRAITS),
-        "unique_types": [kind for kind, limit in rules.limits.items() if limit == 1],
+        "traits": _TRAITS,
+        "unique_types": texts(kind for kind, limit in rules.limits.items() if limit == 1),
     }
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_RECORDS, given)

@@ -126,6 +126,64 @@ def test_permit__when_it_ends__gives_the_role_back(workspace):
         assert cursor.fetchone() == ("none", str(workspace.pk))
 
 
+def held():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('role'), current_setting('search_path'), session_user = current_user")
+        return cursor.fetchone()
+
+
+def test_permit__that_is_the_whole_transaction__leaves_no_role_to_the_next(committed):
+    before = held()
+
+    for purpose in Purpose:
+        with gate.permit(purpose, workspace_id=committed.pk):
+            assert held() == (purpose.value, f"{purpose.value}, core", False)
+
+        assert held() == before == ("none", before[1], True)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('tessera.workspace', true)")
+            assert cursor.fetchone()[0] in {None, ""}
+
+
+def test_permit__that_fails__leaves_no_role_to_the_next(committed):
+    before = held()
+
+    with pytest.raises(ZeroDivisionError), gate.permit(Purpose.IDENTITY, workspace_id=committed.pk):
+        raise ZeroDivisionError
+
+    assert held() == before
+
+
+def test_permit__within_a_transaction__gives_the_role_back_before_that_ends(committed):
+    with transaction.atomic():
+        before = held()
+        with gate.permit(Purpose.IDENTITY, workspace_id=committed.pk):
+            pass
+        assert held() == before
+
+
+def test_permit__where_transactions_are_begun_by_hand__gives_the_role_back(committed):
+    before = held()
+    transaction.set_autocommit(False)
+    try:
+        with gate.permit(Purpose.IDENTITY, workspace_id=committed.pk):
+            pass
+
+        assert held() == before
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+
+def test_permit__inside_another__changes_nothing_of_the_first(workspace):
+    with gate.permit(Purpose.IDENTITY, workspace_id=workspace.pk):
+        before = held()
+        with pytest.raises(gate.NestedPermitError):
+            gate.permit(Purpose.COLLECTION, workspace_id=workspace.pk).__enter__()
+
+        assert held() == before == ("identity", "identity, core", False)
+
+
 @pytest.mark.parametrize("login", WORKER_BY_QUEUE.values())
 @pytest.mark.parametrize(
     "statement",

@@ -33,12 +33,14 @@ from identity.models import (
     ReviewPair,
     SurvivorshipRule,
 )
-from tests.factories import IdentifierFactory, SourceFactory, febrl, say
+from tests.factories import IdentifierFactory, SourceFactory, WorkspaceFactory, febrl, say
 
 pytestmark = pytest.mark.slow
 
 PEOPLE = 60
 MANY = 250
+SAME = 1_000_000_007  # no sequence comes so far
+IS_DAY_FIRST = True  # of dates that nobody has said
 
 
 def some_people(many):
@@ -58,8 +60,26 @@ def frozen():
 
 
 @pytest.fixture
+def workspace(db):
+    """Under one id throughout the module, like its model: what is made of a model is made once in a process."""
+    made = WorkspaceFactory(pk=SAME)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(made.pk)])
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_in_memory():
+    """No model of another module has the same id, and none of this one is left to the next."""
+    yield
+    for made in (index._few, index._many, index._frozen, index._thresholds):
+        made.cache_clear()
+
+
+@pytest.fixture
 def model(workspace, frozen):
     return LinkageModel.objects.create(
+        pk=SAME,
         workspace=workspace,
         version=1,
         settings=frozen.settings,
@@ -75,8 +95,8 @@ def source(workspace):
 
 @pytest.fixture
 def live(workspace, model, now):
-    """An index of nobody yet: whoever comes now is compared at once."""
-    index.build_index(workspace_id=workspace.pk, now=now)
+    """An index of nobody yet, as `build_index` leaves it: whoever comes now is compared at once."""
+    BlockingIndex.objects.create(workspace=workspace, model=model, is_day_first=IS_DAY_FIRST, built_at=now)
     return model
 
 
@@ -351,6 +371,14 @@ def test_index__without_a_model__says_what_to_do(workspace, now):
         index.build_index(workspace_id=workspace.pk, now=now)
 
     assert not BlockingIndex.objects.exists()
+
+
+def test_index__of_nobody__has_no_keys_and_is_there(workspace, model, now):
+    built = index.build_index(workspace_id=workspace.pk, now=now)
+
+    assert (built["model"], built["records"], built["keys"]) == (1, 0, 0)
+    made = BlockingIndex.objects.get()
+    assert (made.pk, made.model_id, made.is_day_first, made.built_at) == (workspace.pk, model.pk, IS_DAY_FIRST, now)
 
 
 def test_index__built_at_once__has_the_keys_that_arrivals_made(workspace, one_and_other, live, now, capsys):

@@ -3,7 +3,8 @@ everybody by hash.
 """
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection, transaction
+from psycopg.pq import PipelineStatus
 
 from identity import plans
 
@@ -57,3 +58,37 @@ def test_few__behind_a_pooler_that_keeps_no_plans__are_planned_each_time(setting
 
     assert mode == "auto"
     assert chosen() == ORDINARY
+
+
+def fail():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+def fail_and_ask():
+    fail()
+    chosen()
+    pytest.fail("the error came no sooner")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("work", [fail, fail_and_ask])
+def test_few__where_a_statement_fails_that_nobody_waits_for__fails_as_ever_and_leaves_nothing(work):
+    with pytest.raises(DataError, match="division by zero"), transaction.atomic(), plans.for_few():
+        work()
+
+    assert chosen() == ORDINARY
+    assert connection.connection.pgconn.pipeline_status == PipelineStatus.OFF
+    assert connection.connection.prepare_threshold is None
+
+
+@pytest.mark.django_db
+def test_few__what_nobody_waits_for__is_written_in_the_order_in_which_it_was_said():
+    with plans.for_few(), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE said (word text) ON COMMIT DROP")
+        for word in ("one", "two", "three"):
+            cursor.execute("INSERT INTO said SELECT %s || count(*) FROM said", [word])
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT word FROM said ORDER BY ctid")
+        assert cursor.fetchall() == [("one0",), ("two1",), ("three2",)]
