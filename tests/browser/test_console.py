@@ -77,7 +77,7 @@ class Console:
     address: str
     profile: int
     segment: int
-    erasure: int
+    erasure: int = 0  # where nobody asked to be erased
     complaints: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> None:
