@@ -85,14 +85,14 @@ def learn(
     A start can end with the classes in each other's place or with nothing found; the likelihood tells them apart.
     """
     counted = known or [np.zeros_like(one) for one in strangers]
-    facts = _Facts([place for place in active if place in own], [place for place in active if place not in own])
+    facts = _facts(active, own)
     return max((_climb(patterns, strangers, facts, counted, *start) for start in _starts(strangers)), key=_quality)
 
 
 def chances(patterns: Patterns, classes: Classes, own: Collection[int] = ()) -> Floats:
     """How likely pairs of each pattern are matches, by all comparisons."""
     everything = range(len(patterns.sizes))
-    facts = _Facts([place for place in everything if place in own], [place for place in everything if place not in own])
+    facts = _facts(everything, own)
     of_classes = _of_classes(patterns, classes, facts, _evidence(patterns, classes.strangers, everything))
     likely: Floats = np.exp(of_classes[0] - np.logaddexp.reduce(of_classes))
     return likely
@@ -107,6 +107,10 @@ class _Facts(NamedTuple):
     @property
     def all(self) -> list[int]:
         return [*self.own, *self.shared]
+
+
+def _facts(places: Collection[int], own: Collection[int]) -> _Facts:
+    return _Facts([place for place in places if place in own], [place for place in places if place not in own])
 
 
 def _of_classes(patterns: Patterns, classes: Classes, facts: _Facts, unlike: Floats) -> Floats:

@@ -110,6 +110,7 @@ class _Lesson:
         self, connection: DuckDBPyConnection, settings: dict[str, Any], columns: frozenset[str], rows: int, seed: int
     ) -> None:
         self.connection, self.settings, self.rows, self.seed = connection, settings, rows, seed
+        self.pairs = rows * (rows - 1) / 2
         self.columns = columns
         self.names = [comparison["output_column_name"] for comparison in settings["comparisons"]]
         self.levels = [scoring.scored_levels({"comparisons": [one]}) for one in settings["comparisons"]]
@@ -151,12 +152,12 @@ class _Lesson:
                     found[place] += each.found[place]
         if not most:
             raise TooLittleToLearnError
-        return found, min(most / RECALL_OF_SESSIONS / (self.rows * (self.rows - 1) / 2), 0.5)
+        return found, min(most / RECALL_OF_SESSIONS / self.pairs, 0.5)
 
     def _related(self, learnt: Mapping["_Session", learning.Learnt]) -> float:
         """How likely two records are of relatives."""
         most = max(one.related * session.patterns.pairs * session.scale for session, one in learnt.items())
-        return min(most / (self.rows * (self.rows - 1) / 2), 0.4)
+        return min(most / self.pairs, 0.4)
 
     def _correct(
         self,
@@ -169,11 +170,10 @@ class _Lesson:
         """Take back what two comparisons count twice among strangers; by how many bits, by their names."""
         depths = [_depth(*one) for one in zip(matches, strangers, strict=True)]
         alone = np.array([max(float(one[:depth].sum()), RAREST) for one, depth in zip(strangers, depths, strict=True)])
-        pairs = self.rows * (self.rows - 1) / 2
         seen = []
         for session, one in learnt.items():
             of_strangers = dataclasses.replace(session.patterns, counts=session.patterns.counts * (1 - one.likely))
-            seen += [dependence.Together(of_strangers, session.scale / pairs, place) for place in session.whole]
+            seen += [dependence.Together(of_strangers, session.scale / self.pairs, place) for place in session.whole]
         sample = dataclasses.replace(random, counts=random.counts * unlikely)
         seen.append(dependence.Together(sample, 1 / random.pairs))
         ties = dependence.ties(random, seen, alone, depths)
@@ -190,8 +190,9 @@ class _Lesson:
         every = max(1, -(-pairs_made_by(self.connection, rule) // PAIRS_PER_SESSION))
         joined = f"""record l JOIN record r ON {comparisons.as_sql(rule, self.columns)} AND l.unique_id < r.unique_id
             WHERE hash(l.unique_id, r.unique_id, {self.seed}) % {every} = 0"""
-        whole = [place for place in range(len(self.names)) if place not in self._active(rule) and len(rule) == 1]
-        return _Session(" + ".join(rule), self._patterns(joined), float(every), self._active(rule), whole)
+        active = self._active(rule)
+        whole = [place for place in range(len(self.names)) if place not in active] if len(rule) == 1 else []
+        return _Session(" + ".join(rule), self._patterns(joined), float(every), active, whole)
 
     def _random_pairs(self) -> str:
         return _random_pairs(self.rows, self.seed, comparisons.can_be_one(self.columns))
