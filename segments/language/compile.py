@@ -23,6 +23,7 @@ from sqlglot import exp
 
 from segments.language.json_form import canonical
 from segments.language.tree import (
+    Aggregate,
     And,
     Comparison,
     Condition,
@@ -32,7 +33,6 @@ from segments.language.tree import (
     Node,
     Not,
     Or,
-    Sum,
     Trait,
     Value,
     leaves_of,
@@ -236,12 +236,15 @@ def _plain_leaf(leaf: Leaf, alias: str, name: exp.Expr, holds: exp.Expr) -> _Com
 
 
 def _event_leaf(leaf: Event, alias: str, parameters: _Parameters) -> _CompiledLeaf:
-    name = parameters.cast(leaf.name, "text")
-    window = parameters.cast(f"{leaf.window.seconds} seconds", "interval") if leaf.window else None
+    name = parameters.cast(leaf.measured.event, "text")
+    period = leaf.measured.period
+    window = parameters.cast(f"{period.seconds} seconds", "interval") if period else None
     at, instant = exp.column("occurred_at", "e"), exp.column("at", "e")
     counted: list[exp.Expr] = [_eq(exp.column("name", "e"), name)]
-    counted += [_holds(condition, _property(condition.name, parameters), parameters) for condition in leaf.where]
-    amount = _amount(leaf.measure, parameters) if isinstance(leaf.measure, Sum) else None
+    counted += [
+        _holds(condition, _property(condition.name, parameters), parameters) for condition in leaf.measured.where
+    ]
+    amount = _amount(leaf.measured.measure, parameters) if isinstance(leaf.measured.measure, Aggregate) else None
     if amount is not None:
         counted.append(exp.NEQ(this=amount, expression=exp.Literal.number(0)))
     begins = [
@@ -253,7 +256,7 @@ def _event_leaf(leaf: Event, alias: str, parameters: _Parameters) -> _CompiledLe
     measure = _filtered(exp.Count(this=exp.Star()) if amount is None else exp.Sum(this=amount), _all(happened))
     ends = [_Column(*each) for each in _ends(leaf, alias, _all(happened))] if window is not None else []
     value = _coalesce(exp.column(alias, "known"), exp.Literal.number(0))
-    number = parameters.cast(f"{leaf.number:f}", "numeric")
+    number = parameters.cast(f"{leaf.value:f}", "numeric")
     changes: list[exp.Expr] = [exp.column(begins[0].name, "known")]
     changes += [exp.Add(this=exp.column(each.name, "known"), expression=window) for each in ends]
     return _CompiledLeaf(
@@ -276,11 +279,11 @@ def _ends(leaf: Event, alias: str, happened: exp.Expr) -> Iterator[tuple[str, ex
     event that leaves, so it is the oldest: early, never late.
     """
     at = exp.column("occurred_at", "e")
-    if isinstance(leaf.measure, Sum):
+    if isinstance(leaf.measured.measure, Aggregate):
         yield f"{alias}_end0", _filtered(exp.Min(this=at), happened)
         return
     newest_first = exp.Order(this=at, expressions=[exp.Ordered(this=at, desc=True, nulls_first=True)])
-    for place, threshold in enumerate(sorted(_thresholds(leaf.comparison, leaf.number))):
+    for place, threshold in enumerate(sorted(_thresholds(leaf.comparison, leaf.value))):
         if threshold == 1:
             yield f"{alias}_end{place}", _filtered(exp.Max(this=at), happened)
         elif threshold > 1:
@@ -306,9 +309,9 @@ def _property(name: str, parameters: _Parameters) -> exp.Expr:
     return _call("jsonb_object_field", exp.column("properties", "e"), parameters.cast(name, "text"))
 
 
-def _amount(measure: Sum, parameters: _Parameters) -> exp.Expr:
+def _amount(measure: Aggregate, parameters: _Parameters) -> exp.Expr:
     """The property as a number, null for everything else."""
-    return _as_number(_property(measure.property, parameters))
+    return _as_number(_property(measure.property.name, parameters))
 
 
 # -- comparisons of JSON values: true, false or null, and null counts as false in FILTER and bool_or ------------------
@@ -487,8 +490,8 @@ def _at_their_instants(events: exp.Select) -> exp.Select:
 
 def _longest_window(leaves: Sequence[_CompiledLeaf]) -> exp.Expr | None:
     """None when a leaf counts events of all times."""
-    lengths = {leaf.leaf.window.seconds: leaf.window for leaf in leaves
-               if isinstance(leaf.leaf, Event) and leaf.leaf.window}  # fmt: skip
+    lengths = {leaf.leaf.measured.period.seconds: leaf.window for leaf in leaves
+               if isinstance(leaf.leaf, Event) and leaf.leaf.measured.period}  # fmt: skip
     is_bounded = all(leaf.window is not None for leaf in leaves)
     return lengths[max(lengths)] if is_bounded else None
 

@@ -18,17 +18,20 @@ from segments.language.errors import LanguageError, Span, closest
 from segments.language.tree import (
     MAX_DEPTH,
     MAX_LEAVES,
+    Aggregate,
     And,
     Comparison,
     Condition,
     Count,
     Event,
     Learned,
+    Measured,
     Node,
     Not,
+    Of,
     Or,
+    Property,
     Scalar,
-    Sum,
     Trait,
     Unit,
     Value,
@@ -37,7 +40,7 @@ from segments.language.tree import (
     too_deep,
     too_large,
 )  # fmt: skip
-from segments.language.written import BY_SYMBOL, json_number, json_scalar
+from segments.language.written import BY_SYMBOL, json_scalar
 
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "and": frozenset({"and"}),
@@ -127,14 +130,14 @@ def _leaf(kind: str, rule: Mapping[str, object], pointer: str) -> Node:
         return Trait(_condition("trait", rule, pointer))
     if kind == "learned":
         return Learned(_text(rule, "learned", pointer), _text(rule, "group", pointer))
-    return Event(
-        name=_text(rule, "event", pointer),
-        where=_conditions(rule.get("where", []), f"{pointer}/where"),
+    measured = Measured(
+        event=_text(rule, "event", pointer),
         measure=_measure(rule.get("measure", "count"), f"{pointer}/measure"),
-        comparison=_comparison(rule.get("is", ">="), f"{pointer}/is"),
-        number=_number(rule.get("value", 1), f"{pointer}/value"),
-        window=_window(rule["within"], f"{pointer}/within") if rule.get("within") is not None else None,
+        where=_conditions(rule.get("where", []), f"{pointer}/where"),
+        period=_window(rule["within"], f"{pointer}/within") if rule.get("within") is not None else None,
     )
+    comparison = _comparison(rule.get("is", ">="), f"{pointer}/is")
+    return Event(measured, comparison, _number(rule.get("value", 1), f"{pointer}/value"))
 
 
 def _conditions(found: object, pointer: str) -> tuple[Condition, ...]:
@@ -161,11 +164,11 @@ def _condition(kind: str, rule: Mapping[str, object], pointer: str) -> Condition
         raise error.at(Span(pointer=f"{pointer}/value" if "value" in rule else pointer)) from None
 
 
-def _measure(found: object, pointer: str) -> Count | Sum:
+def _measure(found: object, pointer: str) -> Count | Aggregate:
     if found == "count":
         return Count()
     if isinstance(found, dict) and set(found) == {"sum"}:
-        return Sum(_text(found, "sum", pointer))
+        return Aggregate(Of.SUM, Property(_text(found, "sum", pointer)))
     message = '`measure` is "count" or {"sum": PROPERTY}'
     raise LanguageError("unknown_measure", message, Span(pointer=pointer), closest(found, ["count", "sum"]))
 
@@ -262,11 +265,12 @@ def _condition_json(kind: str, condition: Condition) -> dict[str, Any]:
 
 
 def _event_json(event: Event) -> dict[str, Any]:
-    written: dict[str, Any] = {"event": event.name}
-    if event.where:
-        written["where"] = [_condition_json("property", condition) for condition in event.where]
-    written["measure"] = "count" if isinstance(event.measure, Count) else {"sum": event.measure.property}
-    written |= {"is": event.comparison.value, "value": json_number(event.number)}
-    if event.window:
-        written["within"] = {"last": event.window.amount, "unit": event.window.unit.value}
+    measured = event.measured
+    written: dict[str, Any] = {"event": measured.event}
+    if measured.where:
+        written["where"] = [_condition_json("property", condition) for condition in measured.where]
+    written["measure"] = {"sum": measured.measure.property.name} if isinstance(measured.measure, Aggregate) else "count"
+    written |= {"is": event.comparison.value, "value": json_scalar(event.value)}
+    if isinstance(measured.period, Window):
+        written["within"] = {"last": measured.period.amount, "unit": measured.period.unit.value}
     return written

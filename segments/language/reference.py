@@ -17,6 +17,7 @@ from segments.language.tree import (
     Count,
     Event,
     Learned,
+    Measured,
     Node,
     Not,
     Or,
@@ -58,7 +59,7 @@ def is_in(tree: Node, facts: Facts, now: datetime) -> bool:
         case Learned(model, group):
             return facts.groups.get(model) == group
         case Event():
-            return _compared(tree.comparison, _measured(tree, facts, now), Fraction(tree.number))
+            return _compared(tree.comparison, _measured(tree.measured, facts, now), Fraction(tree.value))
 
 
 def next_change(tree: Node, facts: Facts, now: datetime) -> datetime | None:
@@ -74,23 +75,25 @@ def evaluate(tree: Node, facts: Facts, now: datetime) -> tuple[bool, datetime | 
 def _instants(tree: Node, facts: Facts) -> list[datetime]:
     """When an event begins to count, or stops to."""
     begins = {event.occurred_at for event in facts.events}
-    windows = {leaf.window.seconds for leaf in leaves_of(tree) if isinstance(leaf, Event) and leaf.window}
+    windows = {
+        leaf.measured.period.seconds for leaf in leaves_of(tree) if isinstance(leaf, Event) and leaf.measured.period
+    }
     ends = {at + timedelta(seconds=seconds) for at in begins for seconds in windows}
     return sorted(begins | ends)
 
 
-def _measured(rule: Event, facts: Facts, now: datetime) -> Fraction:
+def _measured(rule: Measured, facts: Facts, now: datetime) -> Fraction:
     counted = {(fact.source_id, fact.message_id): fact for fact in facts.events if _counts(rule, fact, now)}
     if isinstance(rule.measure, Count):
         return Fraction(len(counted))
-    numbers = [_number(fact.properties.get(rule.measure.property)) for fact in counted.values()]
+    numbers = [_number(fact.properties.get(rule.measure.property.name)) for fact in counted.values()]
     return sum((number for number in numbers if number is not None), Fraction(0))
 
 
-def _counts(rule: Event, fact: Fact, now: datetime) -> bool:
-    if fact.name != rule.name or fact.occurred_at > now:
+def _counts(rule: Measured, fact: Fact, now: datetime) -> bool:
+    if fact.name != rule.event or fact.occurred_at > now:
         return False
-    if rule.window and fact.occurred_at <= now - timedelta(seconds=rule.window.seconds):
+    if rule.period and fact.occurred_at <= now - timedelta(seconds=rule.period.seconds):
         return False
     return all(_holds(condition, fact.properties) for condition in rule.where)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from segments.language.errors import LanguageError
 from segments.language.tree import (
+    Aggregate,
     And,
     Comparison,
     Condition,
@@ -17,7 +18,6 @@ from segments.language.tree import (
     Not,
     Or,
     Scalar,
-    Sum,
     Trait,
     Window,
 )
@@ -97,13 +97,13 @@ def _condition(condition: Condition, words: Words) -> str:
 
 def _event(event: Event, words: Words) -> str:
     parts = {
-        "event": _quoted(event.name, words),
+        "event": _quoted(event.measured.event, words),
         "where": _where(event, words),
-        "window": _window(event.window, words) if event.window else "",
+        "window": _window(event.measured.period, words) if event.measured.period else "",
     }
-    if isinstance(event.measure, Sum):
+    if isinstance(event.measured.measure, Aggregate):
         return words["sum"].format(
-            property=_quoted(event.measure.property, words), condition=_number(event, words), **parts
+            property=_quoted(event.measured.measure.property.name, words), condition=_number(event, words), **parts
         )
     if plain := _plain_count(event):
         return words[plain].format(**parts)
@@ -112,22 +112,22 @@ def _event(event: Event, words: Words) -> str:
 
 def _plain_count(event: Event) -> str | None:
     """People say "happened" and "did not happen", not "the number is at least 1"."""
-    if event.measure != Count():
+    if event.measured.measure != Count():
         return None
-    asked = (event.comparison, event.number)
+    asked = (event.comparison, event.value)
     if asked in {(Comparison.GREATER_OR_EQUAL, Decimal(1)), (Comparison.GREATER, Decimal(0))}:
         return "once"
     return "never" if asked in {(Comparison.EQUALS, Decimal(0)), (Comparison.LESS, Decimal(1))} else None
 
 
 def _where(event: Event, words: Words) -> str:
-    said = f" {words['and']} ".join(_condition(condition, words) for condition in event.where)
+    said = f" {words['and']} ".join(_condition(condition, words) for condition in event.measured.where)
     return words["where"].format(conditions=said) if said else ""
 
 
 def _number(event: Event, words: Words) -> str:
     template = words.get(f"number_{event.comparison}") or words[event.comparison]
-    return template.format(value=_digits(event.number, words))
+    return template.format(value=_digits(event.value, words))
 
 
 def _window(window: Window, words: Words) -> str:

@@ -20,17 +20,20 @@ from typing import Final
 from segments.language.errors import LanguageError, Span, closest
 from segments.language.tree import (
     MAX_DEPTH,
+    Aggregate,
     And,
     Comparison,
     Condition,
     Count,
     Event,
     Learned,
+    Measured,
     Node,
     Not,
+    Of,
     Or,
+    Property,
     Scalar,
-    Sum,
     Trait,
     Unit,
     Value,
@@ -153,29 +156,29 @@ class _Reader:
             self._need("is")
             return Learned(model, self._name("the name of a group"))
         if self._take("done"):
-            return Event(self._name("the name of an event"), self._where(), window=self._window())
+            return Event(Measured(self._name("the name of an event"), Count(), self._where(), self._window()))
         if self._take("count"):
             self._need("of")
             return self._measured(Count())
         if self._take("sum"):
             self._need("of")
-            measure = Sum(self._name("a property"))
+            measure = Aggregate(Of.SUM, Property(self._name("a property")))
             self._need("of")
             return self._measured(measure)
         raise self._unexpected("a condition (trait, count, sum, done, learned), `not` or `(`", STARTERS)
 
-    def _measured(self, measure: Count | Sum) -> Event:
+    def _measured(self, measure: Count | Aggregate) -> Event:
         name, where, window = self._name("the name of an event"), self._where(), self._window()
         comparison = BY_SYMBOL.get(self._next.word)
         if comparison is None:
             raise self._unexpected("one of = != > >= < <= and a number", ("in", "where", *BY_SYMBOL))
         self._place += 1
-        return Event(name, where, measure, comparison, self._number(), window)
+        return Event(Measured(name, measure, where, window), comparison, self._number())
 
     def _never(self) -> Event:
         self._need("done")
         name, where, window = self._name("the name of an event"), self._where(), self._window()
-        return Event(name, where, Count(), Comparison.EQUALS, Decimal(0), window)
+        return Event(Measured(name, Count(), where, window), Comparison.EQUALS, Decimal(0))
 
     def _where(self) -> tuple[Condition, ...]:
         conditions = []
@@ -315,9 +318,11 @@ def _condition_text(condition: Condition) -> str:
 
 
 def _event_text(event: Event) -> str:
-    measure = "count of" if isinstance(event.measure, Count) else f"sum of {written_scalar(event.measure.property)} of"
-    where = " and ".join(_condition_text(condition) for condition in event.where)
-    parts = [measure, written_scalar(event.name), f"where {where}" if where else ""]
-    parts.append(f"in last {event.window.amount} {event.window.unit}" if event.window else "")
-    parts += [SYMBOLS[event.comparison], written_number(event.number)]
+    measured = event.measured
+    is_sum = isinstance(measured.measure, Aggregate)
+    measure = f"sum of {written_scalar(measured.measure.property.name)} of" if is_sum else "count of"
+    where = " and ".join(_condition_text(condition) for condition in measured.where)
+    parts = [measure, written_scalar(measured.event), f"where {where}" if where else ""]
+    parts.append(f"in last {measured.period.amount} {measured.period.unit}" if measured.period else "")
+    parts += [SYMBOLS[event.comparison], written_number(event.value)]
     return " ".join(part for part in parts if part)

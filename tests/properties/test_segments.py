@@ -14,16 +14,19 @@ from cdp.models import Cause, Identifier, Source
 from consent import gate
 from segments import membership, queries, services
 from segments.language import (
+    Aggregate,
     And,
     Comparison,
     Condition,
     Count,
     Event,
     Learned,
+    Measured,
     Node,
     Not,
+    Of,
     Or,
-    Sum,
+    Property,
     Trait,
     Unit,
     Window,
@@ -40,6 +43,10 @@ from tests.factories.segments import happen, know, people, put_in_group
 
 START = datetime(2026, 3, 28, 12, tzinfo=UTC)  # the clocks of Europe go forward in the night that follows
 NAMES = ("Order", "Order", "Order", "View")
+COMPARISONS = (
+    Comparison.EQUALS, Comparison.NOT_EQUALS, Comparison.IN, Comparison.GREATER, Comparison.GREATER_OR_EQUAL,
+    Comparison.LESS, Comparison.LESS_OR_EQUAL, Comparison.CONTAINS, Comparison.STARTS_WITH, Comparison.EXISTS,
+)  # fmt: skip
 HARD_TEXTS = ("", "FR", "fr", "é", "'); DROP TABLE core.event; --", '"', "\\", "%s %(now)s", "F")
 numbers = st.sampled_from([Decimal(-2), Decimal(0), Decimal(1), Decimal("1.5"), Decimal(2), Decimal(30)])
 scalars = st.one_of(st.sampled_from(HARD_TEXTS), numbers, st.booleans())
@@ -48,7 +55,7 @@ stored = st.one_of(scalars, st.none(), st.lists(scalars, max_size=2), st.just({"
 
 @st.composite
 def conditions(draw: Any, names: tuple[str, ...]) -> Condition:
-    comparison = draw(st.sampled_from(list(Comparison)))
+    comparison = draw(st.sampled_from(COMPARISONS))
     values: dict[Comparison, st.SearchStrategy[Any]] = {
         Comparison.EXISTS: st.none(),
         Comparison.IN: st.lists(scalars, min_size=1, max_size=3).map(tuple),
@@ -68,13 +75,15 @@ comparisons = st.sampled_from(
      Comparison.LESS_OR_EQUAL]
 )  # fmt: skip
 events = st.builds(
-    Event,
-    name=st.sampled_from(NAMES),
+    lambda event, where, measure, period, comparison, value: Event(
+        Measured(event, measure, where, period), comparison, value
+    ),
+    event=st.sampled_from(NAMES),
     where=st.one_of(st.just(()), st.just(()), conditions(names=("amount", "colour")).map(lambda one: (one,))),
-    measure=st.sampled_from([Count(), Count(), Sum("amount")]),
+    measure=st.sampled_from([Count(), Count(), Aggregate(Of.SUM, Property("amount"))]),
     comparison=comparisons,
-    number=st.one_of(st.sampled_from([Decimal(1), Decimal(2)]), numbers),
-    window=st.one_of(st.none(), windows, windows),
+    value=st.one_of(st.sampled_from([Decimal(1), Decimal(2)]), numbers),
+    period=st.one_of(st.none(), windows, windows),
 )
 leaves = st.one_of(
     events, events, st.builds(Trait, conditions(names=("country", "age"))),

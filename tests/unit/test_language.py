@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from segments.language import (
+    Aggregate,
     And,
     Comparison,
     Condition,
@@ -13,9 +14,11 @@ from segments.language import (
     Event,
     LanguageError,
     Learned,
+    Measured,
     Not,
+    Of,
     Or,
-    Sum,
+    Property,
     Trait,
     Unit,
     Window,
@@ -34,18 +37,20 @@ LOYAL = (
 LOYAL_TREE = And(
     (
         Event(
-            "Order Completed",
-            (
-                Condition("amount", Comparison.GREATER_OR_EQUAL, Decimal(10)),
-                Condition("currency", Comparison.EQUALS, "EUR"),
+            Measured(
+                "Order Completed",
+                Count(),
+                (
+                    Condition("amount", Comparison.GREATER_OR_EQUAL, Decimal(10)),
+                    Condition("currency", Comparison.EQUALS, "EUR"),
+                ),
+                Window(90, Unit.DAYS),
             ),
-            Count(),
             Comparison.GREATER_OR_EQUAL,
             Decimal(3),
-            Window(90, Unit.DAYS),
         ),
         Not(Or((Trait(Condition("country", Comparison.IN, ("FR", "BE"))), Learned("groups", "lost")))),
-        Event("Order Completed", (), Sum("amount"), Comparison.GREATER, Decimal("300.5")),
+        Event(Measured("Order Completed", Aggregate(Of.SUM, Property("amount"))), Comparison.GREATER, Decimal("300.5")),
     )
 )
 LOYAL_JSON = {
@@ -97,7 +102,7 @@ def test_text__with_a_short_form__has_a_canonical_one(text, meaning):
 
 
 def test_json__with_defaults__is_at_least_once_ever():
-    assert parse_json({"event": "X"}) == Event("X")
+    assert parse_json({"event": "X"}) == Event(Measured("X"))
     assert parse_json({"trait": "a", "value": 1}) == Trait(Condition("a", Comparison.EQUALS, Decimal(1)))
     assert parse_json({"trait": "a"}) == Trait(Condition("a", Comparison.EXISTS))
     assert parse_json('{"trait": "a", "is": "<", "value": 0.1}') == Trait(
