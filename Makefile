@@ -38,7 +38,7 @@ serve: $(VENV)/.demo  ## start Postgres, Valkey, web server, workers and schedul
 stop: $(VENV)/.demo   ## stop all that serve or demo started
 	@$(MANAGE) stack stop
 
-extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot and Kafka, and of the second opinion on pairs
+extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot, Kafka and Spark, and of the second opinion on pairs
 	@$(INSTALL) -r requirements-extras.lock
 
 test: $(VENV)/.dev    ## the whole suite
@@ -75,7 +75,7 @@ lock:                 ## compile the lock files anew (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra demo pyproject.toml -o requirements-demo.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra salesforce --extra hubspot --extra kafka --extra second-opinion pyproject.toml -o requirements-extras.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra salesforce --extra hubspot --extra kafka --extra spark --extra second-opinion pyproject.toml -o requirements-extras.lock
 	uv pip compile -q --no-deps --generate-hashes --no-header --no-emit-index-url --no-annotate requirements-data.in -o requirements-data.lock
 	for lock in tests/conformance/python/*.lock; do name=$$(basename $$lock .lock); echo "$${name%-*}==$${name##*-}" \
 	  | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate - -o $$lock; done
