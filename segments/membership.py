@@ -9,7 +9,6 @@ worker that comes late writes the same history as one that is punctual.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from django.db import connection
@@ -17,9 +16,9 @@ from django.db import connection
 from cdp.kernel.arrays import bigints
 from cdp.models import Cause
 from consent.gate import Permit, Segmentation
-from segments.language import Node, parse_json
-from segments.language.compile import Asked, Query, chunks_of, compile_rules
-from segments.queries import LiveVersion, live_versions, of_profiles
+from segments.language import Node
+from segments.language.compile import Asked, compile_rules
+from segments.queries import LiveVersion, live_versions
 
 Subjects = Mapping[int, Cause]
 Live = Mapping[int, LiveVersion]
@@ -41,7 +40,7 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     changed = _catch_up(permit, live, list(subjects), now)
     for cause, profiles in _by_cause(subjects).items():
         if cause is not Cause.DEADLINE:
-            changed |= _write(permit, live, Asked.SOME, profiles, cause, now=now)
+            changed |= _write(permit, live, profiles, cause, [now] * len(profiles))
     changed |= _end_of_unseen(permit, subjects, now)
     return {**{profile: subjects[profile] for profile in sorted(changed)}, **told}
 
@@ -108,8 +107,8 @@ def _catch_up(permit: Permit[Segmentation], live: Live, profiles: list[int], now
     """Every deadline up to `now` in its order: a profile goes from one to the next, many profiles at a time."""
     changed: set[int] = set()
     while overdue := _overdue(list(live), profiles, now):
-        profiles, instants = list(overdue), list(overdue.values())
-        changed |= _write(permit, live, Asked.EACH_AT_ITS_INSTANT, profiles, Cause.DEADLINE, instants=instants)
+        profiles = list(overdue)
+        changed |= _write(permit, live, profiles, Cause.DEADLINE, list(overdue.values()))
     return changed
 
 
@@ -138,24 +137,17 @@ def _by_cause(subjects: Subjects) -> Mapping[Cause, list[int]]:
 
 
 def _write(
-    permit: Permit[Segmentation], live: Live, asked: Asked, profiles: list[int], cause: Cause, **moments: object
+    permit: Permit[Segmentation], live: Live, profiles: Sequence[int], cause: Cause, instants: Sequence[datetime]
 ) -> set[int]:
-    """Evaluate each profile as of its moment, write what changed, and return whose memberships did."""
+    """Evaluate each profile as of its instant, write what changed, and return whose memberships did."""
+    from segments import arrays  # noqa: PLC0415  # loads numpy, which only they need who evaluate
+
     changed: set[int] = set()
-    given: Given = {"workspace": permit.workspace_id, **of_profiles(profiles), "cause": cause, **moments}
-    for segments, query in _compiled(tuple((key, version.definition) for key, version in live.items()), asked):
-        versions = {"segments": list(segments), "versions": [live[segment].id for segment in segments]}
+    for news in arrays.news(live, profiles, instants, is_deadline=cause is Cause.DEADLINE):
         with connection.cursor() as cursor:
-            cursor.execute(_WRITE.replace("{answers}", query.sql), {**query.parameters, **given, **versions})
+            cursor.execute(_WRITE, {"workspace": permit.workspace_id, "cause": cause, **news})
             changed |= {profile for (profile,) in cursor.fetchall()}
     return changed
-
-
-@lru_cache(maxsize=256)
-def _compiled(definitions: tuple[tuple[int, str], ...], asked: Asked) -> Sequence[tuple[Sequence[int], Query]]:
-    """Queries that evaluate these segments. Kept, as a batch comes every moment and definitions seldom change."""
-    rules = {segment: parse_json(definition) for segment, definition in definitions}
-    return [(list(chunk), compile_rules(chunk, asked)) for chunk in chunks_of(rules)]
 
 
 def _end_of_unseen(permit: Permit[Segmentation], subjects: Subjects, now: datetime) -> set[int]:
@@ -198,39 +190,27 @@ INSERT INTO outbox (workspace_id, stage, subject_id, cause)
 SELECT %s, 'ACTIVATION', subject, %s FROM unnest(%s::bigint[]) AS changed (subject)
 """
 
-# `news` is what differs from what is known; mostly that is little, and everything after it costs little.
+# `news` is what differs from what is known: mostly that is little. Its instants are microseconds since 2000.
 # A deadline that would move into the future stays: when it comes, nothing has changed, and it is set anew. Who does
 # something every day is so written down once a window instead of every time. Never is one left that would be late.
-# Of a profile whose deadline came, only the segments that waited for it are written: another one may have been
-# computed as of a later instant already.
 # The conflict clauses say what the turns already ensure: whatever runs twice finds nothing to do.
 _WRITE = """
-WITH open AS MATERIALIZED (
-    SELECT id, segment_id, profile_id FROM membership
-    WHERE left_at IS NULL AND profile_id = ANY(%(profiles)s::bigint[]) AND segment_id = ANY(%(segments)s)
-),
-awaited AS MATERIALIZED (
-    SELECT segment_id, profile_id, due_at FROM deadline
-    WHERE profile_id = ANY(%(profiles)s::bigint[]) AND segment_id = ANY(%(segments)s)
-),
-news AS MATERIALIZED (
-    SELECT f.rule AS segment_id, f.profile_id, f.at, f.is_in, f.next_change_at, o.id AS membership_id, w.due_at
-    FROM ({answers}) AS f
-    LEFT JOIN open o ON (o.segment_id, o.profile_id) = (f.rule, f.profile_id)
-    LEFT JOIN awaited w ON (w.segment_id, w.profile_id) = (f.rule, f.profile_id)
-    WHERE (%(cause)s <> 'DEADLINE' OR w.due_at <= f.at) AND (
-        f.is_in <> (o.id IS NOT NULL)
-        OR (f.next_change_at IS NULL) <> (w.due_at IS NULL) OR f.next_change_at < w.due_at OR w.due_at <= f.at
-    )
+WITH news AS MATERIALIZED (
+    SELECT n.segment_id, n.profile_id, n.version_id, n.membership_id, n.is_in,
+           timestamptz '2000-01-01Z' + n.at * interval '1 microsecond' AS at,
+           timestamptz '2000-01-01Z' + n.next_change * interval '1 microsecond' AS next_change_at,
+           timestamptz '2000-01-01Z' + n.due * interval '1 microsecond' AS due_at
+    FROM unnest(
+        %(segments)s::bigint[], %(profiles)s::bigint[], %(versions)s::bigint[], %(memberships)s::bigint[],
+        %(are_in)s::boolean[], %(at)s::bigint[], %(changes)s::bigint[], %(due)s::bigint[]
+    ) AS n (segment_id, profile_id, version_id, membership_id, is_in, at, next_change, due)
 ),
 leaving AS (
     UPDATE membership m SET left_at = greatest(n.at, m.entered_at), left_cause = %(cause)s
     FROM news n WHERE m.id = n.membership_id AND NOT n.is_in RETURNING m.profile_id
 ),
-version AS (SELECT unnest(%(segments)s::bigint[]) AS segment_id, unnest(%(versions)s::bigint[]) AS id),
 coming AS MATERIALIZED (
-    SELECT n.segment_id, n.profile_id, n.at, v.id AS version_id
-    FROM news n JOIN version v ON v.segment_id = n.segment_id WHERE n.is_in AND n.membership_id IS NULL
+    SELECT segment_id, profile_id, at, version_id FROM news WHERE is_in AND membership_id IS NULL
 ),
 -- An undone merge gives back what the merge ended, as if it had not been.
 returning_after_split AS (

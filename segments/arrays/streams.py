@@ -1,0 +1,138 @@
+"""Events of a batch of profiles as sorted arrays: what is counted in them is found by binary search, not one by one.
+
+Times are whole microseconds since 2000, as Postgres keeps them. A key joins the place of the profile in the batch and
+the time, so one array holds the events of all profiles in their order, and one search answers for all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdp.kernel.errors import TesseraError
+
+Instants = NDArray[np.int64]
+"""Microseconds since 2000, one for each profile."""
+Places = NDArray[np.int64]
+
+EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+NEVER: Final = 2**62
+MOST_PROFILES: Final = 1_000
+DECIMALS: Final = 6
+MISSING, INEXACT = -(2**63), -(2**63) + 1  # in place of a value: there is none, or it does not fit in here
+_BITS, _SHIFT = 53, 2**52  # times from 1858 to 2142 in the lower bits, the place of the profile above them
+
+
+class UncountableError(TesseraError):
+    """These events do not fit into arrays: the database has to count them."""
+
+    code = "uncountable"
+
+
+def micros(at: datetime) -> int:
+    return (at - EPOCH) // MICROSECOND
+
+
+def moment(instant: int) -> datetime:
+    return EPOCH + instant * MICROSECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whom it is about, in order of id and each once, and as of when for each."""
+
+    profiles: NDArray[np.int64]
+    at: Instants
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Events of one kind, in the order of profiles and times. `values` are millionths, where one is measured."""
+
+    keys: NDArray[np.int64]
+    size: int
+    values: NDArray[np.int64] | None = None
+
+    @cached_property
+    def starts(self) -> Places:
+        return np.searchsorted(self.keys, self._base)
+
+    @cached_property
+    def ends(self) -> Places:
+        return np.searchsorted(self.keys, self._base + (2**_BITS - 1), side="right")
+
+    def after(self, at: Instants | int) -> Places:
+        """For each profile the place of the first event that is later."""
+        return np.searchsorted(self.keys, self._base + _within(at), side="right")
+
+    def from_(self, at: Instants | int) -> Places:
+        """For each profile the place of the first event that is not earlier."""
+        return np.searchsorted(self.keys, self._base + _within(at))
+
+    def times(self, places: Places, is_one: NDArray[np.bool_], later: int = 0) -> Instants:
+        """When the events at these places happened, so much later; never, where there is none."""
+        times = np.full(self.size, NEVER)
+        times[is_one] = (self.keys[places[is_one]] & (2**_BITS - 1)) - _SHIFT + later
+        return times
+
+    @cached_property
+    def sums(self) -> NDArray[np.int64]:
+        """Of the values before each place."""
+        values = np.empty(0, np.int64) if self.values is None else self.values
+        if float(np.abs(values.astype(np.float64)).sum()) > 2**62:
+            raise UncountableError
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
+
+    @cached_property
+    def _base(self) -> NDArray[np.int64]:
+        return np.arange(self.size, dtype=np.int64) << _BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """All events that any rule counts, sorted; `kinds` holds a bit for each kind that an event is of."""
+
+    keys: NDArray[np.int64]
+    kinds: Sequence[NDArray[np.int64]]
+    values: Mapping[int, NDArray[np.int64]]
+    size: int
+
+    def stream(self, kind: int, value: int | None = None) -> Stream:
+        """The events of a kind; with a value, those that have it. Raises where one does not fit."""
+        is_one = (self.kinds[kind // KINDS_A_COLUMN] >> (kind % KINDS_A_COLUMN)) & 1 == 1
+        if value is None:
+            return Stream(self.keys[is_one], self.size)
+        values = self.values[value]
+        if (values[is_one] == INEXACT).any():
+            raise UncountableError
+        is_one &= values != MISSING
+        return Stream(self.keys[is_one], self.size, values[is_one])
+
+
+KINDS_A_COLUMN: Final = 62
+
+
+def events_of(batch: Batch, columns: Sequence[bytes | None], kind_columns: int) -> Events:
+    """From columns as Postgres sends them: profiles, times, kinds, values. Raises where a time does not fit."""
+    profiles, times, *others = (_numbers(column) for column in columns)
+    if len(times) and (times.min() <= -_SHIFT or times.max() >= _SHIFT):
+        raise UncountableError
+    keys = (np.searchsorted(batch.profiles, profiles) << _BITS) + times + _SHIFT
+    order = np.argsort(keys, kind="stable")
+    sorted_ones = [column[order] for column in others]
+    values = dict(enumerate(sorted_ones[kind_columns:]))
+    return Events(keys[order], sorted_ones[:kind_columns], values, len(batch.profiles))
+
+
+def _numbers(column: Any) -> NDArray[np.int64]:  # noqa: ANN401  # bytes of whichever kind the driver gives
+    return np.frombuffer(column or b"", dtype=">i8").astype(np.int64)
+
+
+def _within(at: Instants | int) -> Instants | int:
+    """A time before all events, or after all of them, is as good as any other such one."""
+    return np.clip(at, -_SHIFT, _SHIFT - 1) + _SHIFT
