@@ -36,3 +36,29 @@ def written_scalar(value: Scalar) -> str:
 
 def written_number(number: Decimal) -> str:
     return str(int(number)) if number == number.to_integral_value() else f"{number.normalize():f}"
+
+
+# -- letters --------------------------------------------------------------------------------------------------------
+
+
+def _folded(letter: str) -> str:
+    """The one letter that a letter is without its case, or itself where that would take two."""
+    return next((form for form in (letter.casefold(), letter.lower()) if len(form) == 1), letter)
+
+
+_LETTERS: Final = [chr(code) for block in ((0x41, 0x530), (0x1E00, 0x1F00)) for code in range(*block)]
+_CASED: Final = [letter for letter in _LETTERS if _folded(letter) != letter]
+
+FOLDED_FROM: Final = "".join(_CASED)
+"""Letters of Latin, Greek and Cyrillic that `ignoring case` folds, each to the letter at its place in `FOLDED_TO`.
+
+A fixed table, because no two engines agree on what lower case is. Every engine has a `translate` that takes it.
+"""
+FOLDED_TO: Final = "".join(map(_folded, _CASED))
+
+_FOLDING: Final = str.maketrans(FOLDED_FROM, FOLDED_TO)
+
+
+def folded(text: str) -> str:
+    """What `ignoring case` compares."""
+    return text.translate(_FOLDING)
