@@ -50,8 +50,12 @@ def _turned(child: Until) -> Until:
 
 
 def _all(children: Sequence[Until]) -> Until:
-    return Until(reduce(np.minimum, [each.false for each in children]), reduce(np.maximum, [each.true for each in children]))
+    return Until(
+        reduce(np.minimum, [each.false for each in children]), reduce(np.maximum, [each.true for each in children])
+    )
 
 
 def _any(children: Sequence[Until]) -> Until:
-    return Until(reduce(np.maximum, [each.false for each in children]), reduce(np.minimum, [each.true for each in children]))
+    return Until(
+        reduce(np.maximum, [each.false for each in children]), reduce(np.minimum, [each.true for each in children])
+    )

@@ -93,7 +93,9 @@ def _others(plan: Plan, batch: Batch, given: Mapping[str, Any]) -> Iterator[tupl
             yield place, _scattered(batch, numbers(profiles), numbers(truths, ">i4"), numbers(changes))
 
 
-def _scattered(batch: Batch, profiles: NDArray[np.int64], truths: NDArray[np.int64], changes: NDArray[np.int64]) -> Answer:
+def _scattered(
+    batch: Batch, profiles: NDArray[np.int64], truths: NDArray[np.int64], changes: NDArray[np.int64]
+) -> Answer:
     places = np.searchsorted(batch.profiles, profiles)
     is_true, change = np.zeros(len(batch.at), np.bool_), np.full(len(batch.at), NEVER)
     is_true[places] = truths != 0

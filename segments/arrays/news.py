@@ -78,7 +78,9 @@ def _known(segments: Sequence[int], batch: Batch) -> _Known:
     return _Known(_table(_OPEN, given, segments, batch, 0), _table(_AWAITED, given, segments, batch, NEVER))
 
 
-def _table(sql: str, given: Mapping[str, str], segments: Sequence[int], batch: Batch, nothing: int) -> NDArray[np.int64]:
+def _table(
+    sql: str, given: Mapping[str, str], segments: Sequence[int], batch: Batch, nothing: int
+) -> NDArray[np.int64]:
     with connection.cursor() as cursor:
         cursor.execute(sql, given)
         rows, columns, values = (numbers(column) for column in cursor.fetchone())

@@ -66,9 +66,11 @@ def plan_of(definitions: tuple[tuple[int, str], ...], *, leaves_counting_to_data
     distinct = {canonical(leaf): leaf for rule in rules.values() for leaf in leaves_of(rule)}
     places = {key: place for place, key in enumerate(distinct)}
     leaves = list(distinct.values())
-    countable = {} if leaves_counting_to_database else {
-        place: leaf for place, leaf in enumerate(leaves) if isinstance(leaf, Event) and is_countable(leaf)
-    }
+    countable = (
+        {}
+        if leaves_counting_to_database
+        else {place: leaf for place, leaf in enumerate(leaves) if isinstance(leaf, Event) and is_countable(leaf)}
+    )
     counted, kinds, values = _counted(countable)
     others = {place: leaf for place, leaf in enumerate(leaves) if place not in countable}
     return Plan(
@@ -137,12 +139,16 @@ def _events(kinds: Sequence[Measured], values: Sequence[Property]) -> Query:
         copy=False,
     )  # fmt: skip
     sent = [_sent(place, "timestamptz_send" if place == 1 else "int8send") for place in range(len(columns))]
-    return Query(exp.select(*sent, copy=False).from_(rows.subquery("e", copy=False), copy=False).sql(DIALECT), parameters.values)
+    return Query(
+        exp.select(*sent, copy=False).from_(rows.subquery("e", copy=False), copy=False).sql(DIALECT), parameters.values
+    )
 
 
 def _is_of(measured: Measured, parameters: Parameters) -> exp.Expr:
     is_named = eq(column("name", "e"), parameters.text(measured.event))
-    return all_of([is_named, *(condition_holds(each, column("properties", "e"), parameters) for each in measured.where)])
+    return all_of(
+        [is_named, *(condition_holds(each, column("properties", "e"), parameters) for each in measured.where)]
+    )
 
 
 def _bits(is_of: Sequence[exp.Expr]) -> exp.Expr:
