@@ -24,6 +24,7 @@ from cdp.embedded import CHECKOUT, default_stack
 from cdp.supervisor import Program
 
 PATIENCE_SECONDS = 30
+LONG_PATIENCE_SECONDS = 600
 NEVER = float("inf")
 
 
@@ -79,6 +80,17 @@ def await_answer(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
+
+
+def await_nothing_waits(workspace_id: int) -> None:
+    """Until everything that was accepted has gone through all stages."""
+    from cdp import pipeline
+
+    deadline = time.monotonic() + LONG_PATIENCE_SECONDS
+    while pipeline.waiting(workspace_id):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"subjects still wait: {pipeline.waiting(workspace_id)}")
+        time.sleep(0.2)
 
 
 # -- the client -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from typing import Any
 from bench import events, harness, serving
 
 PEOPLE, BATCHES, CONNECTIONS = 20_000, 2_500, 4
-PATIENCE_SECONDS = 600
 
 SEGMENTS = {
     "active": 'count of "Product Viewed" in last 7 days >= 3',
@@ -61,15 +60,5 @@ def _through(workspace_id: int, bodies: list[bytes], key: str, port: int) -> tup
     began = time.perf_counter()
     serving.send_all(port, requests, connections=CONNECTIONS)
     accepted = time.perf_counter() - began
-    _await_nothing_waits(workspace_id)
+    serving.await_nothing_waits(workspace_id)
     return time.perf_counter() - began, accepted
-
-
-def _await_nothing_waits(workspace_id: int) -> None:
-    from cdp import pipeline
-
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while pipeline.waiting(workspace_id):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"subjects still wait: {pipeline.waiting(workspace_id)}")
-        time.sleep(0.2)

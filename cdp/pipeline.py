@@ -39,16 +39,21 @@ def nothing_due(*_: object, **__: object) -> Subjects:
     return NOTHING
 
 
+def never_due(*_: object, **__: object) -> None:
+    """No time will come by itself."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """`process` works on claimed subjects; `due` names those whose time has come though nothing arrived. Subjects with a
-    cause that the stage `passes` are not brought to it at all.
+    """`process` works on claimed subjects; `due` names those whose time has come though nothing arrived, and `next_due`
+    tells when the next one's will. Subjects with a cause that the stage `passes` are not brought to it at all.
     """
 
     purpose: Purpose
     process: Callable[..., Subjects]
     batch: int
     due: Callable[..., Subjects] = nothing_due
+    next_due: Callable[..., datetime | None] = never_due
     passes: frozenset[Cause] = frozenset()
 
 
@@ -60,7 +65,9 @@ STEPS: Mapping[Stage, Step] = {
     Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=400),
     Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000, passes=NO_NEWS),
     Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000, passes=NO_NEWS),
-    Stage.SEGMENTS: Step(Purpose.SEGMENTATION, segments.evaluate, batch=50_000, due=segments.due),
+    Stage.SEGMENTS: Step(
+        Purpose.SEGMENTATION, segments.evaluate, batch=50_000, due=segments.due, next_due=segments.next_due
+    ),
     Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
 }
 ORDER = tuple(STEPS)
@@ -94,12 +101,33 @@ def advance(stage: Stage, *, workspace_id: int, now: datetime) -> int:
             most //= 2
 
 
-def run_until_idle(stage: Stage, *, workspace_id: int, now: Callable[[], datetime], seconds: float = 30) -> int:
+def next_due(stage: Stage, *, workspace_id: int) -> datetime | None:
+    """When the stage has something to do though nothing arrives."""
+    step = STEPS[stage]
+    if step.next_due is never_due:
+        return None
+    with gate.permit(step.purpose, workspace_id=workspace_id) as permit:
+        return step.next_due(permit)
+
+
+def nothing_more() -> None:
+    """Nobody waits for what was done."""
+
+
+def run_until_idle(
+    stage: Stage,
+    *,
+    workspace_id: int,
+    now: Callable[[], datetime],
+    seconds: float = 30,
+    after_each: Callable[[], None] = nothing_more,
+) -> int:
     """Advance a stage until nothing waits, or `seconds` have passed: others want their turn."""
     until = time.monotonic() + seconds
     total = 0
     while worked := advance(stage, workspace_id=workspace_id, now=now()):
         total += worked
+        after_each()
         if time.monotonic() > until:
             break
     return total

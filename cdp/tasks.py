@@ -1,6 +1,7 @@
 """Wake-ups. The work lies in the outbox; a lost message costs at most the second until the next sweep."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from identity.review import priority as review_queue
 
 log = structlog.get_logger()
 
+SWEEP_SECONDS = 1.0
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
@@ -29,6 +31,7 @@ UPLOAD_SECONDS = 2.0  # likewise
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
+_expected: dict[tuple[Stage, int], datetime] = {}
 
 
 def wake(stage: Stage, *, workspace_id: int) -> None:
@@ -241,12 +244,29 @@ def tell_due_requests(**_: Any) -> None:
 
 
 def _run(stage: Stage, workspace_id: int) -> None:
-    worked = pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now)
-    if worked:
+    """Under a steady load a stage does not come to rest, so its heirs are woken after each batch."""
+
+    def wake_heirs() -> None:
         for heir in pipeline.heirs(stage):
             wake(heir, workspace_id=workspace_id)
+
+    pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, after_each=wake_heirs)
+    _expect(stage, workspace_id)
     if stage is Stage.ACTIVATION:
         activation.send_due(workspace_id=workspace_id, now=timezone.now(), meanwhile=_reconcile_everywhere)
+
+
+def _expect(stage: Stage, workspace_id: int) -> None:
+    """What is due before the next sweep is worked when it is due: people leave to the moment, not to the second."""
+    due_at = pipeline.next_due(stage, workspace_id=workspace_id)
+    ahead = (due_at - timezone.now()).total_seconds() if due_at else SWEEP_SECONDS
+    if due_at is None or ahead >= SWEEP_SECONDS or _expected.get((stage, workspace_id)) == due_at:
+        return
+    _expected[stage, workspace_id] = due_at
+    advance.apply_async(
+        kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), retry=False,
+        countdown=max(ahead, SOONEST_AGAIN_SECONDS), expires=60,
+    )  # fmt: skip
 
 
 def _reconcile_everywhere() -> None:

@@ -25,6 +25,7 @@ Live = Mapping[int, LiveVersion]
 Given = dict[str, Any]
 
 # Activation looks at these whether or not a membership changed: its identifiers or permissions may have.
+SLICE = 1_000
 ALWAYS_TOLD = frozenset({Cause.CONSENT, Cause.MERGE, Cause.SPLIT})
 
 
@@ -46,11 +47,21 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
 
 
 def due(permit: Permit[Segmentation], *, now: datetime, most: int) -> Subjects:
-    """Profiles with a deadline that has come, the oldest deadlines first."""
+    """Profiles with a deadline that has come, the oldest deadlines first. Few at a time, however many fall on one midnight:
+    who arrives meanwhile waits for one slice of them only.
+    """
+    most = min(most, SLICE)
     with connection.cursor() as cursor:
         cursor.execute("SELECT core.refresh_expired_permissions(%s)", [most])
         cursor.execute(_DUE, [permit.workspace_id, now, most])
         return {profile: Cause.DEADLINE for (profile,) in cursor.fetchall()}
+
+
+def next_due(permit: Permit[Segmentation]) -> datetime | None:
+    """The first deadline of all."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_DUE, [permit.workspace_id])
+        return next((due_at for (due_at,) in cursor.fetchall()), None)
 
 
 def replace_version(
@@ -164,6 +175,11 @@ def _end_of_unseen(permit: Permit[Segmentation], subjects: Subjects, now: dateti
 
 
 # -- SQL ------------------------------------------------------------------------------------------------------------
+
+_NEXT_DUE = """
+SELECT d.due_at FROM deadline d JOIN segment s ON s.id = d.segment_id
+WHERE d.workspace_id = %s AND s.archived_at IS NULL AND s.live_version_id IS NOT NULL ORDER BY d.due_at LIMIT 1
+"""
 
 _DUE = """
 SELECT profile_id FROM (

@@ -12,12 +12,12 @@ from cdp.models import User
 from consent import gate
 from segments import evaluation, membership, queries
 from segments.language import Node, parse_json, parse_text, to_json
-from segments.membership import due, evaluate
+from segments.membership import due, evaluate, next_due
 from segments.models import Segment, SegmentVersion
 from segments.queries import Found, Reason
 
 __all__ = [
-    "Preview", "Publication", "Why", "archive", "create_segment", "due", "evaluate", "find_matching", "preview", "publish",
+    "Preview", "Publication", "Why", "archive", "create_segment", "due", "evaluate", "find_matching", "next_due", "preview", "publish",
     "size_of", "why",
 ]  # fmt: skip
 
