@@ -68,7 +68,7 @@ def _counted(plan: Plan, batch: Batch, given: Mapping[str, Any]) -> Iterator[tup
     events = events_of(batch, row, plan.kind_columns)
     streams: dict[tuple[int, int | None], Stream] = {}
     for each in plan.counted:
-        yield each.place, counting.answer(each.leaf, _stream(each, events, streams), batch.at)
+        yield each.place, counting.answer(each.leaf, _stream(each, events, streams))
 
 
 def _since(plan: Plan, batch: Batch) -> str:

@@ -4,10 +4,10 @@ The same as `language.compile` makes in SQL, for counts, sums and averages in th
 of an event alone. What is not among these is left to the database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
 from math import ceil, floor
 from typing import Final
 
@@ -52,15 +52,15 @@ def is_countable(leaf: Leaf) -> bool:
     return isinstance(measure, Aggregate) and measure.of in SUMMED and all(map(_fits, _numbers(leaf.value)))
 
 
-def answer(leaf: Event, stream: Stream, at: Instants) -> Answer:
-    counted = _counted(leaf.measured.period, stream, at)
+def answer(leaf: Event, stream: Stream) -> Answer:
+    counted = _counted(leaf.measured.period, stream)
     number = counted.until - counted.since
     if isinstance(leaf.measured.measure, Count):
-        is_true = _compared(leaf.comparison, number, leaf.value)
+        is_true = _compared(leaf, partial(_is_number, number))
         thresholds = thresholds_of(leaf.comparison, leaf.value)
         ends = [counted.end(counted.until - wanted, number >= wanted) for wanted in thresholds if wanted > 0]
     else:
-        is_true = _is_amount(leaf, stream, counted, number)
+        is_true = _is_measured(leaf, counted, number)
         ends = [counted.end(counted.since, number > 0)]
     return Answer(is_true, reduce(np.minimum, ends, counted.begins))
 
@@ -80,22 +80,24 @@ class _Counted:
     def end(self, places: Places, is_one: Truths) -> Instants:
         """When the events at these places cease to count."""
         if self.length is None:
-            return np.full(self.stream.size, NEVER)
+            return np.full(len(self.stream.at), NEVER)
         return self.stream.times(places, is_one, self.length)
 
 
-def _counted(period: Period, stream: Stream, at: Instants) -> _Counted:
-    opens, length = _lags(period)
-    since, last = stream.starts, stream.ends
+def _counted(period: Period, stream: Stream) -> _Counted:
     if isinstance(period, Between):
-        since = since if period.begins is None else stream.from_(micros(period.begins))
-        last = last if period.ends is None else stream.from_(micros(period.ends))
-    coming = stream.after(at - opens)
-    until = np.clip(coming, since, last)
-    if length is not None:
-        since = np.minimum(stream.after(at - length), until)
-    following = np.maximum(coming, since)
-    return _Counted(stream, since, until, stream.times(following, following < last, opens), length)
+        return _counted_between(period, stream)
+    opens, length = _lags(period)
+    until = stream.later_than(opens)
+    since = stream.starts if length is None else stream.later_than(length)
+    return _Counted(stream, since, until, stream.times(until, until < stream.ends, opens), length)
+
+
+def _counted_between(period: Between, stream: Stream) -> _Counted:
+    first = stream.starts if period.begins is None else stream.not_before(micros(period.begins))
+    last = stream.ends if period.ends is None else stream.not_before(micros(period.ends))
+    coming = np.maximum(stream.later_than(0), first)
+    return _Counted(stream, first, np.minimum(coming, last), stream.times(coming, coming < last), None)
 
 
 def _lags(period: Period) -> tuple[int, int | None]:
@@ -108,14 +110,13 @@ def _lags(period: Period) -> tuple[int, int | None]:
     return 0, None
 
 
-def _is_amount(leaf: Event, stream: Stream, counted: _Counted, number: Places) -> Truths:
+def _is_measured(leaf: Event, counted: _Counted, number: Places) -> Truths:
     """An average is compared without a division, and is missing where there is no value."""
-    total = stream.sums[counted.until] - stream.sums[counted.since]
-    measure = leaf.measured.measure
-    is_average = isinstance(measure, Aggregate) and measure.of is Of.AVERAGE
-    if not is_average:
-        return _compared(leaf.comparison, total, leaf.value, scale=10**DECIMALS)
-    return (number > 0) & _compared(leaf.comparison, total, leaf.value, scale=number * 10**DECIMALS)
+    sums = counted.stream.sums
+    total = sums[counted.until] - sums[counted.since]
+    if isinstance(leaf.measured.measure, Aggregate) and leaf.measured.measure.of is Of.AVERAGE:
+        return (number > 0) & _compared(leaf, partial(_is_amount, total, number))
+    return _compared(leaf, partial(_is_amount, total, 1))
 
 
 def thresholds_of(comparison: Comparison, value: Value) -> set[int]:
@@ -132,31 +133,28 @@ def thresholds_of(comparison: Comparison, value: Value) -> set[int]:
     return {reaches, exceeds} if reaches == number else set()
 
 
-def _compared(
-    comparison: Comparison, found: NDArray[np.int64], value: Value, *, scale: NDArray[np.int64] | int = 1
-) -> Truths:
-    """`found` with the value times `scale`, in whole numbers: a value with decimals lies between two of them."""
-    if comparison is Comparison.BETWEEN:
-        low, high = _numbers(value)
-        return _compared(Comparison.GREATER_OR_EQUAL, found, low, scale=scale) & _compared(
-            Comparison.LESS_OR_EQUAL, found, high, scale=scale
-        )
-    (number,) = _numbers(value)
-    millionths = int(number.scaleb(DECIMALS)) if _fits(number) else None
-    if isinstance(scale, int) and scale == 1:
-        return _compared_whole(comparison, found, number)
-    if millionths is None:
-        raise AssertionError(number)  # `is_countable` said that it fits
-    against = np.asarray(scale) // 10**DECIMALS * millionths
-    return _OPERATORS[comparison](found, against)
+def _compared(leaf: Event, compare: Callable[[Comparison, Decimal], Truths]) -> Truths:
+    if leaf.comparison is Comparison.BETWEEN:
+        low, high = _numbers(leaf.value)
+        return compare(Comparison.GREATER_OR_EQUAL, low) & compare(Comparison.LESS_OR_EQUAL, high)
+    (number,) = _numbers(leaf.value)
+    return compare(leaf.comparison, number)
 
 
-def _compared_whole(comparison: Comparison, found: NDArray[np.int64], number: Decimal) -> Truths:
+def _is_number(found: Places, comparison: Comparison, number: Decimal) -> Truths:
+    """A number with decimals lies between two whole ones."""
     below, above = floor(number), ceil(number)
     if comparison in {Comparison.EQUALS, Comparison.NOT_EQUALS} and below != above:
         return np.full(len(found), comparison is Comparison.NOT_EQUALS)
     is_up = comparison in {Comparison.GREATER_OR_EQUAL, Comparison.LESS}
-    return _OPERATORS[comparison](found, above if is_up else below)
+    truths: Truths = _OPERATORS[comparison](found, above if is_up else below)
+    return truths
+
+
+def _is_amount(total: Places, number: Places | int, comparison: Comparison, amount: Decimal) -> Truths:
+    """The total of so many, in millionths, with as many times the amount."""
+    truths: Truths = _OPERATORS[comparison](total, number * int(amount.scaleb(DECIMALS)))
+    return truths
 
 
 _OPERATORS: Final = {

@@ -5,7 +5,7 @@ the time, so one array holds the events of all profiles in their order, and one 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -55,8 +55,9 @@ class Stream:
     """Events of one kind, in the order of profiles and times. `values` are millionths, where one is measured."""
 
     keys: NDArray[np.int64]
-    size: int
+    at: Instants
     values: NDArray[np.int64] | None = None
+    _later: dict[int, Places] = field(default_factory=dict)
 
     @cached_property
     def starts(self) -> Places:
@@ -64,19 +65,24 @@ class Stream:
 
     @cached_property
     def ends(self) -> Places:
-        return np.searchsorted(self.keys, self._base + (2**_BITS - 1), side="right")
+        places: Places = np.searchsorted(self.keys, self._base + (2**_BITS - 1), side="right")
+        return places
 
-    def after(self, at: Instants | int) -> Places:
-        """For each profile the place of the first event that is later."""
-        return np.searchsorted(self.keys, self._base + _within(at), side="right")
+    def later_than(self, lag: int) -> Places:
+        """For each profile the place of the first event that was not yet so many microseconds ago. Many rules ask alike."""
+        if lag not in self._later:
+            self._later[lag] = np.searchsorted(self.keys, self._base + (self.at - lag + _SHIFT), side="right")
+        return self._later[lag]
 
-    def from_(self, at: Instants | int) -> Places:
+    def not_before(self, instant: int) -> Places:
         """For each profile the place of the first event that is not earlier."""
-        return np.searchsorted(self.keys, self._base + _within(at))
+        within = min(max(instant, -_SHIFT), _SHIFT - 1)  # a time before all events, or after them, is as good as any
+        places: Places = np.searchsorted(self.keys, self._base + (within + _SHIFT))
+        return places
 
     def times(self, places: Places, is_one: NDArray[np.bool_], later: int = 0) -> Instants:
         """When the events at these places happened, so much later; never, where there is none."""
-        times = np.full(self.size, NEVER)
+        times = np.full(len(self.at), NEVER)
         times[is_one] = (self.keys[places[is_one]] & (2**_BITS - 1)) - _SHIFT + later
         return times
 
@@ -90,7 +96,7 @@ class Stream:
 
     @cached_property
     def _base(self) -> NDArray[np.int64]:
-        return np.arange(self.size, dtype=np.int64) << _BITS
+        return np.arange(len(self.at), dtype=np.int64) << _BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +106,18 @@ class Events:
     keys: NDArray[np.int64]
     kinds: Sequence[NDArray[np.int64]]
     values: Mapping[int, NDArray[np.int64]]
-    size: int
+    at: Instants
 
     def stream(self, kind: int, value: int | None = None) -> Stream:
         """The events of a kind; with a value, those that have it. Raises where one does not fit."""
         is_one = (self.kinds[kind // KINDS_A_COLUMN] >> (kind % KINDS_A_COLUMN)) & 1 == 1
         if value is None:
-            return Stream(self.keys[is_one], self.size)
+            return Stream(self.keys[is_one], self.at)
         values = self.values[value]
         if (values[is_one] == INEXACT).any():
             raise UncountableError
         is_one &= values != MISSING
-        return Stream(self.keys[is_one], self.size, values[is_one])
+        return Stream(self.keys[is_one], self.at, values[is_one])
 
 
 KINDS_A_COLUMN: Final = 62
@@ -126,13 +132,8 @@ def events_of(batch: Batch, columns: Sequence[bytes | None], kind_columns: int) 
     order = np.argsort(keys, kind="stable")
     sorted_ones = [column[order] for column in others]
     values = dict(enumerate(sorted_ones[kind_columns:]))
-    return Events(keys[order], sorted_ones[:kind_columns], values, len(batch.profiles))
+    return Events(keys[order], sorted_ones[:kind_columns], values, batch.at)
 
 
 def _numbers(column: Any) -> NDArray[np.int64]:  # noqa: ANN401  # bytes of whichever kind the driver gives
     return np.frombuffer(column or b"", dtype=">i8").astype(np.int64)
-
-
-def _within(at: Instants | int) -> Instants | int:
-    """A time before all events, or after all of them, is as good as any other such one."""
-    return np.clip(at, -_SHIFT, _SHIFT - 1) + _SHIFT
