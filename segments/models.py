@@ -5,6 +5,21 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, User, Workspace
+from segments.leaf_models import ComputedTrait, ComputedTraitVersion, ListEntry, RankThreshold, SegmentList
+
+__all__ = [
+    "ComputedTrait",
+    "ComputedTraitVersion",
+    "Deadline",
+    "LearnedModel",
+    "ListEntry",
+    "Membership",
+    "RankThreshold",
+    "Score",
+    "Segment",
+    "SegmentList",
+    "SegmentVersion",
+]
 
 
 class Segment(models.Model):
