@@ -13,7 +13,7 @@ from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
 from segments.language.compile import Asked, compile_rules
-from segments.models import Membership, Segment, SegmentVersion
+from segments.models import Membership, Segment, SegmentList, SegmentVersion
 
 
 def members_of(segment: Segment, *, after: int = 0, limit: int = 1_000) -> Sequence[int]:
@@ -27,13 +27,26 @@ class LiveVersion:
     id: int
     definition: str
     """Canonical JSON as text: the same text is the same rule."""
+    slug: str
+    own_lists: frozenset[str]
+    """`+slug` and `-slug`, as far as somebody was ever put into the segment, or kept out of it, by hand."""
 
 
 def live_versions(workspace_id: int) -> Mapping[int, LiveVersion]:
     """Of each segment that serves."""
     live = Segment.objects.filter(workspace_id=workspace_id, archived_at=None, live_version__isnull=False)
-    rows = live.order_by("pk").values_list("pk", "live_version_id", "live_version__definition")
-    return {segment: LiveVersion(version or 0, json.dumps(definition)) for segment, version, definition in rows}
+    rows = live.order_by("pk").values_list("pk", "live_version_id", "live_version__definition", "slug")
+    own = own_lists_of(workspace_id)
+    return {
+        segment: LiveVersion(version or 0, json.dumps(definition), slug, own & {f"+{slug}", f"-{slug}"})
+        for segment, version, definition, slug in rows
+    }
+
+
+def own_lists_of(workspace_id: int) -> frozenset[str]:
+    """The lists of the segments themselves: `+slug`, always in it, and `-slug`, never."""
+    lists = SegmentList.objects.filter(workspace_id=workspace_id, slug__regex=r"^[+-]")
+    return frozenset(lists.values_list("slug", flat=True))
 
 
 def definition_of(segment: Segment) -> Node:
