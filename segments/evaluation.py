@@ -10,8 +10,9 @@ from django.db import connection
 
 from consent.gate import Permit, Segmentation
 from segments.language import Node
+from segments.language.ranks import Threshold
 from segments.language.reference import Fact, Facts, is_in
-from segments.queries import Found, matching
+from segments.queries import NO_ENDS, Found, matching
 
 PAGE = 5_000
 
@@ -23,7 +24,9 @@ SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FR
 """
 
 
-def matching_by_reference(_: Permit[Segmentation], tree: Node, *, now: datetime) -> Found:
+def matching_by_reference(
+    _: Permit[Segmentation], tree: Node, *, now: datetime, frozen: Mapping[str, Threshold] = NO_ENDS
+) -> Found:
     """One profile after the other, by the slow evaluator: to check the other engines, on any population that fits."""
     return Found([profile for profile, facts in _everybody() if is_in(tree, facts, now)])
 

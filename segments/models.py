@@ -50,6 +50,7 @@ class SegmentVersion(models.Model):
     segment = models.ForeignKey(Segment, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField(_("number"))
     definition = models.JSONField(_("definition"))
+    computed = models.JSONField(null=True, help_text="how its computed traits were measured when it was published")
     author = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, verbose_name=_("author"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 

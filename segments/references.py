@@ -4,6 +4,7 @@ A segment that refers to others is evaluated after them, level by level. Circles
 and so is the farewell of a segment that another one needs.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,34 +67,45 @@ def needs_of_stored(definition: str) -> Needs:
 # -- the order ------------------------------------------------------------------------------------------------------
 
 
-def levels_of(live: Live) -> Sequence[Live]:
-    """The segments, each in a level after those that it refers to. One level when none refers to another."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    levels: Sequence[Live]
+    """Each segment in a level after those that it refers to: one level when none refers to another."""
+    followers: Mapping[int, frozenset[int]]
+    """By segment, those that refer to it themselves."""
+
+
+def order_of(live: Live) -> Order:
     graph = _graph_of(live)
     if not any(graph.values()):
-        return [live] if live else []
+        return Order([live] if live else [], {})
     depths: dict[str, int] = {}
     for slug in graph:
         _note_depth(graph, slug, depths)
     levels: list[dict[int, LiveVersion]] = [{} for _ in range(max(depths.values()) + 1)]
     for segment, version in live.items():
         levels[depths[version.slug]][segment] = version
-    return [level for level in levels if level]
+    return Order(levels, _followers(live, graph))
 
 
-def followers_of(live: Live, changed: Iterable[int]) -> Live:
-    """The segments that refer to one of these themselves."""
-    slugs = {live[segment].slug for segment in changed if segment in live}
-    return {
-        segment: version for segment, version in live.items() if not slugs.isdisjoint(_referred_to_by(version))
-    } if slugs else {}  # fmt: skip
+def _followers(live: Live, graph: Mapping[str, frozenset[str]]) -> Mapping[int, frozenset[int]]:
+    ids = {version.slug: segment for segment, version in live.items()}
+    found: dict[int, set[int]] = defaultdict(set)
+    for slug, named in graph.items():
+        for other in named:
+            found[ids[other]].add(ids[slug])
+    return {segment: frozenset(them) for segment, them in found.items()}
 
 
 def kin_of(live: Live, slugs: Iterable[str]) -> Live:
     """The segments of these names, all that they refer to, all that refer to them, and so on."""
     graph, kin = _graph_of(live), set(slugs)
-    while more := {
-        name for slug, named in graph.items() for name in (slug, *named) if slug in kin or not kin.isdisjoint(named)
-    } - kin:
+    while (
+        more := {
+            name for slug, named in graph.items() for name in (slug, *named) if slug in kin or not kin.isdisjoint(named)
+        }
+        - kin
+    ):
         kin |= more
     return {segment: version for segment, version in live.items() if version.slug in kin}
 

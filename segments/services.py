@@ -1,5 +1,6 @@
 """Segments are created, published, previewed and explained here; `evaluate` and `due` are the pipeline's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,10 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import User
 from consent import gate
-from segments import evaluation, membership, queries
-from segments.language import Node, parse_json, parse_text, to_json
+from consent.gate import Permit, Segmentation
+from segments import evaluation, membership, queries, ranks, references, serving
+from segments.language import Node, parse_json, parse_text, resolved, to_json
+from segments.language.ranks import Threshold
 from segments.membership import due, evaluate
 from segments.models import Segment, SegmentVersion
 from segments.queries import Found, Reason
@@ -103,6 +106,7 @@ def archive(*, segment: Segment, now: datetime) -> int:
     """The segment serves no longer: everybody leaves it. Its history stays. Returns how many left."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=segment.workspace_id) as permit:
         membership.take_turn(permit, is_alone=True)
+        references.check_not_needed(segment)
         left = membership.end_segment(permit, segment_id=segment.pk, now=now)
         segment.archived_at = now
         segment.save(update_fields=["archived_at"])
@@ -113,7 +117,8 @@ def preview(*, workspace_id: int, definition: Definition, now: datetime) -> Prev
     """How many would be in, exactly, and the first of them. Nothing is written."""
     tree = read_definition(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        count, sample = queries.count_and_sample(permit, tree, now=now, most=SAMPLE)
+        rule, ends = _ready(permit, tree, now)
+        count, sample = queries.count_and_sample(permit, rule, now=now, most=SAMPLE, frozen=ends)
     return Preview(count, sample, to_json(tree))
 
 
@@ -124,7 +129,14 @@ def find_matching(*, workspace_id: int, definition: Definition, engine: str, now
     """Everybody who matches, computed by one of `ENGINES`. Nothing is written."""
     tree = read_definition(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        return evaluation.ENGINES[engine](permit, tree, now=now)
+        rule, ends = _ready(permit, tree, now)
+        return evaluation.ENGINES[engine](permit, rule, now=now, frozen=ends)
+
+
+def _ready(permit: Permit[Segmentation], tree: Node, now: datetime) -> tuple[Node, Mapping[str, Threshold]]:
+    """A rule that is only asked about: with computed traits in place, and where its rankings end at this instant."""
+    rule = resolved(tree, serving.measured_by(permit.workspace_id, tree))
+    return rule, ranks.ends_as_of(permit, [rule], now=now)
 
 
 def size_of(segment: Segment) -> int:
@@ -136,11 +148,14 @@ def size_of(segment: Segment) -> int:
 def why(*, workspace_id: int, slug: str, profile_id: int, now: datetime, locale: str = "en") -> Why:
     """Why a profile is in a segment, or not: each condition of the live version, and whether it holds."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        segment = Segment.objects.filter(workspace_id=workspace_id, slug=slug, live_version__isnull=False).first()
+        segment = Segment.objects.filter(
+            workspace_id=workspace_id, slug=slug, live_version__isnull=False, archived_at=None
+        ).first()
         if segment is None:
             raise UnknownSegmentError
-        tree = queries.definition_of(segment)
-        found = queries.reasons(permit, tree, profile_id=profile_id, now=now, locale=locale)
+        tree = serving.whole_of_live(queries.live_versions(workspace_id)[segment.pk])
+        ends = ranks.ends_kept(permit, [tree], now=now)
+        found = queries.reasons(permit, tree, profile_id=profile_id, now=now, locale=locale, frozen=ends)
     if found is None:
         raise UnknownProfileError
     is_in, reasons = found
@@ -148,13 +163,15 @@ def why(*, workspace_id: int, slug: str, profile_id: int, now: datetime, locale:
 
 
 def _publish(
-    permit: gate.Permit[gate.Segmentation], segment: Segment, tree: Node, author: User | None, now: datetime
+    permit: Permit[Segmentation], segment: Segment, tree: Node, author: User | None, now: datetime
 ) -> Publication:
     membership.take_turn(permit, is_alone=True)
+    references.check_references(workspace_id=permit.workspace_id, slug=segment.slug, tree=tree)
     newest = SegmentVersion.objects.filter(segment=segment).aggregate(newest=Max("number"))["newest"] or 0
     version = SegmentVersion.objects.create(
-        workspace_id=permit.workspace_id, segment=segment, number=newest + 1, definition=to_json(tree), author=author
-    )
+        workspace_id=permit.workspace_id, segment=segment, number=newest + 1, definition=to_json(tree), author=author,
+        computed=serving.pinned(permit.workspace_id, tree),
+    )  # fmt: skip
     counts = membership.replace_version(permit, segment_id=segment.pk, version_id=version.pk, tree=tree, now=now)
     segment.live_version, segment.computed_at, segment.archived_at = version, now, None
     segment.save(update_fields=["live_version", "computed_at", "archived_at"])

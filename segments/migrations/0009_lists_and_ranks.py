@@ -22,6 +22,7 @@ NUMBERS = """
 ALTER TABLE rank_threshold ALTER COLUMN value TYPE numeric, ALTER COLUMN former_value TYPE numeric
 """
 WRITERS = (WEB, OPERATOR, SEGMENTATION)
+READERS = (Purpose.ADVERTISING, Purpose.ANALYTICS)
 WHEN = "SELECT (workspace_id, key, population, computed_at, refresh_at)"
 
 
@@ -74,6 +75,11 @@ class Migration(migrations.Migration):
                 max_length=12,
                 verbose_name="why it left",
             ),
+        ),
+        migrations.AddField(
+            "segmentversion",
+            "computed",
+            models.JSONField(null=True, help_text="how its computed traits were measured when it was published"),
         ),
         migrations.CreateModel(
             name="ComputedTrait",
@@ -292,12 +298,13 @@ class Migration(migrations.Migration):
         append_only("computed_trait_version"),
         *(grant("SELECT, INSERT, UPDATE", "segment_list", "computed_trait", to=login) for login in WRITERS),
         *(grant("SELECT, INSERT", "computed_trait_version", to=login) for login in WRITERS),
+        *(grant("SELECT", "computed_trait", "computed_trait_version", to=reader) for reader in READERS),
         # Who no longer permits it can still be taken off a list.
         grant("SELECT, INSERT, UPDATE", "segment_list_entry", to=SEGMENTATION),
         purpose_view(SEGMENTATION, "list_entry", LIST_ENTRY),
         grant("SELECT", "segment_list_entry", to=WEB),
         grant("SELECT", "segment_list", "segment_list_entry", to=RIGHTS),
         grant("SELECT, INSERT, UPDATE, DELETE", "rank_threshold", to=SEGMENTATION),
-        *(grant(WHEN, "rank_threshold", to=reader) for reader in (WEB, Purpose.ADVERTISING, Purpose.ANALYTICS)),
+        *(grant(WHEN, "rank_threshold", to=reader) for reader in (WEB, *READERS)),
         erasure_rule("segment_list_entry", "DELETE FROM segment_list_entry WHERE identifier_id = ANY($1 || $2)"),
     ]
