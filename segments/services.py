@@ -1,6 +1,5 @@
 """Segments are created, published, previewed and explained here; `evaluate` and `due` are the pipeline's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,8 +12,7 @@ from cdp.models import User
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments import evaluation, membership, queries, ranks, references, serving
-from segments.language import Node, parse_json, parse_text, resolved, to_json
-from segments.language.ranks import Threshold
+from segments.language import Node, parse_json, parse_text, to_json
 from segments.membership import due, evaluate
 from segments.models import Segment, SegmentVersion
 from segments.queries import Found, Reason
@@ -117,7 +115,8 @@ def preview(*, workspace_id: int, definition: Definition, now: datetime) -> Prev
     """How many would be in, exactly, and the first of them. Nothing is written."""
     tree = read_definition(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        rule, ends = _ready(permit, tree, now)
+        rule = serving.with_computed(permit, tree)
+        ends = ranks.ends_as_of(permit, [rule], now=now)
         count, sample = queries.count_and_sample(permit, rule, now=now, most=SAMPLE, frozen=ends)
     return Preview(count, sample, to_json(tree))
 
@@ -129,14 +128,7 @@ def find_matching(*, workspace_id: int, definition: Definition, engine: str, now
     """Everybody who matches, computed by one of `ENGINES`. Nothing is written."""
     tree = read_definition(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        rule, ends = _ready(permit, tree, now)
-        return evaluation.ENGINES[engine](permit, rule, now=now, frozen=ends)
-
-
-def _ready(permit: Permit[Segmentation], tree: Node, now: datetime) -> tuple[Node, Mapping[str, Threshold]]:
-    """A rule that is only asked about: with computed traits in place, and where its rankings end at this instant."""
-    rule = resolved(tree, serving.measured_by(permit.workspace_id, tree))
-    return rule, ranks.ends_as_of(permit, [rule], now=now)
+        return evaluation.ENGINES[engine](permit, serving.with_computed(permit, tree), now=now)
 
 
 def size_of(segment: Segment) -> int:

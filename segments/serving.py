@@ -65,6 +65,11 @@ def whole_of(permit: Permit[Segmentation], tree: Node, slug: str) -> Node:
     return whole(tree, slug, own_lists_of(permit.workspace_id), measured)
 
 
+def with_computed(permit: Permit[Segmentation], tree: Node) -> Node:
+    """A rule that is only asked about. Raises `LanguageError` for a computed trait that there is not."""
+    return resolved(tree, measured_by(permit.workspace_id, tree))
+
+
 def whole(tree: Node, slug: str, own_lists: Iterable[str], computed: Mapping[str, Measured]) -> Node:
     """Who is in by hand is in; who is kept out by hand is not, whatever else is said."""
     rule, own = resolved(tree, computed), set(own_lists)
