@@ -25,6 +25,7 @@ ALWAYS_IN: Final = "+"
 NEVER_IN: Final = "-"
 _SLUG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,49}")
 MOST_SHOWN: Final = 1_000
+LONGEST_REASON: Final = 200
 
 
 class ListExistsError(TesseraError):
@@ -47,7 +48,7 @@ class UnknownListError(TesseraError):
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who says it, and why: both are kept with the entry."""
+    """Who says it, and why, in 200 characters at most: both are kept with the entry."""
 
     author: User | None = None
     reason: str = ""
