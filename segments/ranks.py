@@ -16,7 +16,8 @@ from cdp.models.outbox import PACK
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments.language import Measured, Node, Rank, Since, canonical, parse_json, to_json
-from segments.language.compile import Asked, Query, compile_rules, compile_values
+from segments.language.compile import Asked, Query, compile_rules
+from segments.language.compile.rankable import compile_values
 from segments.language.ranks import Threshold
 from segments.models import RankThreshold
 from segments.queries import live_versions

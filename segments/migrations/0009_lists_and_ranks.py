@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("consent", "0009_erasure"),
         ("cdp", "0027_causes"),
-        ("segments", "0006_review_weighs"),
+        ("segments", "0007_rules"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
