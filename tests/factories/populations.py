@@ -1,7 +1,7 @@
 """People of `tests.factories.rules` in the database, and the same facts for the reference evaluator."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -11,15 +11,16 @@ from django.db import connection
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, Profile, Source, Workspace
+from consent.models import ConsentState
 from segments.language import Node, canonical, leaves_of
 from segments.language.periods import Stretch
 from segments.language.ranks import Threshold
 from segments.language.reference import Fact, Facts, is_in, threshold
 from segments.language.tree import Rank
 from segments.models import LearnedModel, Membership, Segment, SegmentVersion
-from tests.factories import LONG_AGO, SourceFactory
-from tests.factories.rules import SEGMENT
-from tests.factories.segments import as_json, people
+from tests.factories import LONG_AGO, SourceFactory, say
+from tests.factories.rules import LIST, MISSING, SEGMENT
+from tests.factories.segments import as_json, merge, people, split
 
 Person = Mapping[str, Any]
 Key = tuple[int, str]
@@ -34,14 +35,32 @@ class Population:
         self.sources: list[Source] = SourceFactory.create_batch(2, workspace=workspace)
         self.identifiers: list[Identifier] = people(len(persons), workspace)
         self.known = {identifier.pk: Facts(workspace_zone=self.zone) for identifier in self.identifiers}
+        self.owner = {identifier.pk: identifier.pk for identifier in self.identifiers}
+        """Whose profile an identifier belongs to."""
+        self.hidden: set[int] = set()
+        """Profiles that do not permit segmentation, or have gone into another one."""
         self.seen_keys: dict[Key, Fact] = {}
+        self.said = 0
         for identifier, person in zip(self.identifiers, persons, strict=True):
             self._live(identifier, person)
 
     @property
     def facts(self) -> dict[int, Facts]:
-        """By profile."""
-        return {pk: replace(known, profile_id=pk) for pk, known in sorted(self.known.items())}
+        """By profile, of those that may be seen: its own, with the events and lists of all its identifiers."""
+        return {pk: self._whole(pk) for pk in sorted(self.known) if pk not in self.hidden}
+
+    def _whole(self, pk: int) -> Facts:
+        parts = [self.known[each] for each, owner in self.owner.items() if owner == pk]
+        return replace(
+            self.known[pk],
+            profile_id=pk,
+            events=[fact for part in parts for fact in part.events],
+            lists={
+                name: [one for part in parts for one in part.lists.get(name, ())]
+                for part in parts
+                for name in part.lists
+            },
+        )
 
     def members(self, tree: Node, now: datetime) -> list[int]:
         return [profile for profile, facts in self.facts.items() if is_in(tree, facts, now)]
@@ -70,12 +89,14 @@ class Population:
         return is_new
 
     def learn(self, identifier: Identifier, traits: Mapping[str, Any]) -> None:
-        """The traits of the profile are these, and no others."""
-        _forget(identifier)
+        """These traits of the profile have other values from now on, or are `MISSING`."""
+        known = self.known[self.owner[identifier.pk]].traits
         for name, value in traits.items():
-            _know(identifier, self.sources[0], name, value)
-        self.known[identifier.pk].traits.clear()
-        self.known[identifier.pk].traits.update(traits)
+            known.pop(name, None)
+            _run("DELETE FROM trait WHERE (profile_id, name) = (%s, %s)", identifier.profile_id, name)
+            if value is not MISSING:
+                known[name] = value
+                _know(identifier, self.sources[0], name, value)
 
     def permit(self, identifier: Identifier, purposes: Iterable[str]) -> None:
         """Of the two purposes that rules ask for, these."""
@@ -85,6 +106,40 @@ class Population:
         Profile.objects.filter(pk=identifier.profile_id).update(permitted=mask)
         permitted = frozenset(str(purpose) for purpose in Purpose if mask & purpose.bit)
         self.known[identifier.pk] = replace(self.known[identifier.pk], permitted=permitted)
+
+    def say(self, identifier: Identifier, purpose: Purpose, state: ConsentState) -> None:
+        """The ledger decides who permits what. The reference takes its word: this is not about consent."""
+        self.said += 1
+        say(identifier, purpose, state, LONG_AGO + timedelta(seconds=self.said))
+        self._read_permissions()
+
+    def enlist(self, identifier: Identifier, at: datetime) -> None:
+        """Onto the list, or off it again."""
+        stretches = self.known[identifier.pk].lists.setdefault(LIST, [])
+        if stretches and stretches[-1][1] is None:
+            _run(_END, at, identifier.pk)
+            stretches[-1] = (stretches[-1][0], at)
+        elif _enlist(identifier, LIST, [(at, None)]):
+            stretches.append((at, None))
+
+    def merge(self, survivor: Identifier, other: Identifier) -> None:
+        merge(survivor, other)
+        self.owner[other.pk] = survivor.pk
+        self._read_permissions()
+
+    def split(self, identifier: Identifier) -> None:
+        split(identifier)
+        self.owner[identifier.pk] = identifier.pk
+        self._read_permissions()
+
+    def _read_permissions(self) -> None:
+        self.hidden.clear()
+        rows = Profile.objects.filter(pk__in=self.known).values_list("pk", "permitted", "merged_into_id")
+        for pk, mask, merged_into in rows:
+            permitted = frozenset(str(purpose) for purpose in Purpose if mask & purpose.bit)
+            self.known[pk] = replace(self.known[pk], permitted=permitted)
+            if merged_into is not None or Purpose.SEGMENTATION not in permitted:
+                self.hidden.add(pk)
 
     def _live(self, identifier: Identifier, person: Person) -> None:
         self.learn(identifier, person["traits"])
@@ -132,6 +187,8 @@ INSERT INTO segment_list_entry (workspace_id, list_id, added_at, removed_at, ide
 SELECT workspace_id, id, %s, %s, %s, '' FROM segment_list WHERE (workspace_id, slug) = (%s, %s)
 """
 
+_END = "UPDATE segment_list_entry SET removed_at = %s WHERE identifier_id = %s AND removed_at IS NULL"
+
 
 def _store(identifier: Identifier, source: Source, fact: Fact) -> None:
     at = fact.occurred_at
@@ -143,10 +200,6 @@ def _know(identifier: Identifier, source: Source, name: str, value: object) -> N
     _run(
         _TRAIT, identifier.workspace_id, identifier.profile_id, name, as_json(value), source.pk, identifier.pk, LONG_AGO
     )
-
-
-def _forget(identifier: Identifier) -> None:
-    _run("DELETE FROM trait WHERE profile_id = %s", identifier.profile_id)
 
 
 def _score(identifier: Identifier, model: str, group: str | None, value: object) -> None:

@@ -6,9 +6,11 @@ A law works in a transaction of its own, which it takes back.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
+from hypothesis import strategies as st
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
@@ -18,6 +20,7 @@ from segments.language import Node
 from segments.language.compile import Asked, compile_rules
 from segments.language.reference import evaluate
 from tests.factories.populations import Person, Population
+from tests.factories.rules import Strategy, leaves, offsets_from, persons_about, starts, trees
 
 Answers = Mapping[tuple[int, int], tuple[bool, datetime | None]]
 """By place of the rule, and profile: is it in, and when could that change."""
@@ -25,12 +28,25 @@ Answers = Mapping[tuple[int, int], tuple[bool, datetime | None]]
 
 @dataclass(frozen=True)
 class World:
-    """People, the rules that are asked about them, and as of when: each offset from the start, one for each person."""
+    """People, the rules that are asked about them, and as of when: offsets from the start, one for each person."""
 
     start: datetime
     persons: Sequence[Person]
     rules: Sequence[Node]
     offsets: Sequence[timedelta]
+
+
+@cache
+def worlds(*kinds: str) -> Strategy:
+    """With leaves of these kinds, or of all."""
+
+    def about(start: datetime) -> Strategy:
+        persons = st.lists(persons_about(start), min_size=1, max_size=3)
+        rules = st.lists(trees(leaves(*kinds, start=start)), min_size=1, max_size=4)
+        offsets = st.lists(offsets_from(start), min_size=3, max_size=3)
+        return st.builds(World, st.just(start), persons, rules, offsets)
+
+    return starts.flatmap(about)
 
 
 def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None:
@@ -40,7 +56,7 @@ def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None
         population = Population(workspace, world.start, world.persons)
         frozen = population.freeze(world.rules, now)
         profiles = list(population.facts)
-        instants = {profile: world.start + offset for profile, offset in zip(profiles, world.offsets, strict=True)}
+        instants = {profile: world.start + offset for profile, offset in zip(profiles, world.offsets, strict=False)}
         with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk):
             given = queries.of_profiles(profiles)
             everybody = _asked(world.rules, Asked.EVERYBODY, {"now": now}, frozen)
