@@ -19,6 +19,7 @@ from cdp.models import Cause
 from consent.gate import Permit, Segmentation
 from segments.language import Node, parse_json
 from segments.language.compile import Asked, Query, chunks_of, compile_rules
+from segments.models import Backfill
 from segments.queries import LiveVersion, live_versions, of_profiles
 
 Subjects = Mapping[int, Cause]
@@ -36,6 +37,7 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     """
     take_turn(permit, is_alone=False)
     subjects = _followed(subjects)
+    _touch(permit, subjects)
     live = live_versions(permit.workspace_id)
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
     changed = _catch_up(permit, live, list(subjects), now)
@@ -58,13 +60,14 @@ def replace_version(
     permit: Permit[Segmentation], *, segment_id: int, version_id: int, tree: Node, now: datetime
 ) -> Mapping[str, int]:
     """Make the open memberships and deadlines of a segment those of a new version; tells activation. Counts."""
-    _catch_up_segment(permit, segment_id, now)
-    query = compile_rules({segment_id: tree}, Asked.EVERYBODY)
-    given: Given = {"workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now}
-    with connection.cursor() as cursor:
-        cursor.execute(_REPLACE.replace("{answers}", query.sql), {**query.parameters, **given})
-        entered, left, members = cursor.fetchone()
-    return {"entered": entered, "left": left, "members": members}
+    return _replace(permit, compile_rules({segment_id: tree}, Asked.EVERYBODY), segment_id, version_id, now)
+
+
+def replace_by_staged(
+    permit: Permit[Segmentation], *, segment_id: int, version_id: int, now: datetime
+) -> Mapping[str, int]:
+    """Likewise, of a version whose answers are staged. They must be those of `now`."""
+    return _replace(permit, Query(_STAGED, {"version": str(version_id)}), segment_id, version_id, now)
 
 
 def end_segment(permit: Permit[Segmentation], *, segment_id: int, now: datetime) -> int:
@@ -101,7 +104,26 @@ def _followed(subjects: Subjects) -> Subjects:
     return {**{whose.get(profile, profile): Cause.EVENT for profile in named}, **others}
 
 
+def _replace(
+    permit: Permit[Segmentation], answers: Query, segment_id: int, version_id: int, now: datetime
+) -> Mapping[str, int]:
+    _catch_up_segment(permit, segment_id, now)
+    given: Given = {"workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now}
+    with connection.cursor() as cursor:
+        cursor.execute(_REPLACE.replace("{answers}", answers.sql), {**answers.parameters, **given})
+        entered, left, members = cursor.fetchone()
+    return {"entered": entered, "left": left, "members": members}
+
+
 # -- the steps of an evaluation -------------------------------------------------------------------------------------
+
+
+def _touch(permit: Permit[Segmentation], subjects: Subjects) -> None:
+    """Versions that are being computed must look at these again: they may have looked before this became known."""
+    under_way = list(Backfill.objects.filter(workspace_id=permit.workspace_id).values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        for version_id in under_way:
+            cursor.execute(_TOUCH, [permit.workspace_id, version_id, bigints(subjects)])
 
 
 def _catch_up(permit: Permit[Segmentation], live: Live, profiles: list[int], now: datetime) -> set[int]:
@@ -193,6 +215,10 @@ SELECT o.profile_id, o.due_at FROM overdue o JOIN profile p ON p.id = o.profile_
 
 _WAITING_FOR = "SELECT profile_id FROM deadline WHERE segment_id = %s AND due_at <= %s"
 
+_TOUCH = """
+INSERT INTO backfill_touch (workspace_id, version_id, profile_id) SELECT %s, %s, unnest(%s::bigint[])
+"""
+
 _TELL = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
 SELECT %s, 'ACTIVATION', subject, %s FROM unnest(%s::bigint[]) AS changed (subject)
@@ -277,6 +303,12 @@ settled AS (
 UPDATE membership m SET left_at = greatest(%(now)s, m.entered_at), left_cause = u.cause
 FROM unseen u WHERE m.profile_id = u.profile_id AND m.left_at IS NULL AND m.workspace_id = %(workspace)s
 RETURNING m.profile_id
+"""
+
+# Who withdrew since is none of those whom the purpose sees: that is asked last of all.
+_STAGED = """
+SELECT s.profile_id, s.is_in, s.next_change_at FROM staged_answer s JOIN profile p ON p.id = s.profile_id
+WHERE s.version_id = %(version)s::bigint
 """
 
 _REPLACE = """
