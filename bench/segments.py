@@ -114,6 +114,7 @@ def _batches(workspace_id: int) -> Mapping[str, Any]:
                 workspace_id=workspace_id, slug=name.replace("_", "-"), name=name, definition=rule, author=None,
                 now=harness.NOW,
             )  # fmt: skip
+        services.finish_versions(workspace_id=workspace_id, clock=lambda: harness.NOW)
     first = _first_profile(workspace_id)
     seconds = []
     for batch in range(BATCHES):

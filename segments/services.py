@@ -25,7 +25,7 @@ from segments.queries import Found, Reason
 
 __all__ = [
     "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "compute_versions", "create_segment",
-    "due", "evaluate", "find_matching", "go_back", "preview", "publish", "read_definition", "size_of", "why",
+    "due", "evaluate", "find_matching", "finish_versions", "go_back", "preview", "publish", "read_definition", "size_of", "why",
 ]  # fmt: skip
 
 
@@ -52,6 +52,11 @@ class Why:
 def compute_versions(*, workspace_id: int, clock: Clock, seconds: float) -> int:
     """Work for so many seconds on versions that are computed beside those that serve. 0 when there are none."""
     return backfill.work(workspace_id=workspace_id, clock=clock, seconds=seconds)
+
+
+def finish_versions(*, workspace_id: int, clock: Clock) -> None:
+    """Work until no version is being computed any more, or one fails: for who waits for it."""
+    backfill.finish(workspace_id=workspace_id, clock=clock)
 
 
 ENGINES = tuple(evaluation.ENGINES)

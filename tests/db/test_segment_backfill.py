@@ -315,6 +315,7 @@ class Meanwhile:
     def __init__(self, workspace, source, now) -> None:
         self.workspace, self.source, self.now = workspace, source, now
         self.people = people(4, workspace)
+        self.refused: set[int] = set()
 
     def do(self, name: str, *given) -> None:
         getattr(self, f"do_{name}")(*given)
@@ -336,6 +337,9 @@ class Meanwhile:
         evaluate(self.workspace, {self.people[place].profile_id: Cause.LEARNT}, self.now)
 
     def do_refuse(self, place: int) -> None:
+        if place in self.refused:
+            return
+        self.refused.add(place)
         say(self.people[place], Purpose.SEGMENTATION, ConsentState.REFUSED)
         evaluate(self.workspace, {self.people[place].profile_id: Cause.CONSENT}, self.now)
 
@@ -357,7 +361,7 @@ class Meanwhile:
 
 @given(st.sampled_from(RULES), st.sampled_from(RULES), st.lists(steps, max_size=12))
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_swap__whatever_happened_meanwhile__is_a_computation_at_its_instant(
     workspace, source, now, large, before, after, happenings
