@@ -50,6 +50,7 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
 # Views that have no table by their name: what one recipient is told, and so asked for by recipient.
 TOLD: Final[Mapping[str, Promise | str]] = {
     "candidate": _("identifiers of members of audiences, as far as they permit the recipient"),
+    "reachable": _("types of identifiers that people have, as far as they permit a recipient"),
     "question": _("identifiers that a provider may be asked about"),
 }
 

@@ -196,6 +196,7 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     "consent_link": "hashes of the ledger",
     "consent_string": "hashes of consent strings, and what they said of a vendor",
     **dict.fromkeys(("deadline", "lookup", "outbox", "run", "sync_run", "upload"), _WORK),
+    **dict.fromkeys(("backfill", "backfill_touch", "staged_answer"), _WORK),
     **dict.fromkeys(
         ("learned_model", "linkage_model", "model_activation"), "what was learned of many: weights and groups"
     ),

@@ -22,8 +22,8 @@ from cdp.models import Cause
 from consent.gate import Permit, Segmentation
 from segments import ranks, references, serving
 from segments.language import Node
-from segments.language.compile import Asked
-from segments.models import Segment
+from segments.language.compile import Asked, Query
+from segments.models import Backfill, Segment
 from segments.queries import LiveVersion, live_versions, of_profiles
 from segments.references import Order
 
@@ -47,10 +47,11 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     """
     take_turn(permit, is_alone=False)
     subjects = _followed(subjects)
+    _touch(permit, subjects)
     live = live_versions(permit.workspace_id)
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
     order = references.order_of(live)
-    changes = _catch_up(permit, order, list(subjects), now)
+    changes = _catch_up_these(permit, order, list(subjects), now)
     for cause, profiles in _by_cause(subjects).items():
         if cause is not Cause.DEADLINE:
             for level in order.levels:
@@ -71,24 +72,23 @@ def replace_version(
     permit: Permit[Segmentation], *, segment_id: int, version_id: int, tree: Node, now: datetime
 ) -> Mapping[str, int]:
     """Make the open memberships and deadlines of a segment those of a new version; tells activation. Counts."""
-    slug = Segment.objects.values_list("slug", flat=True).get(pk=segment_id)
-    _catch_up_with(permit, {slug, *references.needs_of(tree).segments}, now)
+    slug = _slug_of(segment_id)
     query = ranks.compiled_anew(permit, {segment_id: serving.whole_of(permit, tree, slug)}, Asked.EVERYBODY, now=now)
-    order = references.order_of(live_versions(permit.workspace_id))
-    given: Given = {
-        "workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now,
-        "is_referred_to": segment_id in order.followers,
-    }  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(_REPLACE.replace("{answers}", query.sql), {**query.parameters, **given})
-        entered, left, members, changed = cursor.fetchone()
-    _cascade(permit, order, segment_id, changed or (), now)
-    return {"entered": entered, "left": left, "members": members}
+    catch_up(permit, {slug, *references.needs_of(tree).segments}, now)
+    return _replace(permit, query, segment_id, version_id, now)
+
+
+def replace_by_staged(
+    permit: Permit[Segmentation], *, segment_id: int, version_id: int, now: datetime
+) -> Mapping[str, int]:
+    """Likewise, of a version whose answers are staged. They must be those of `now`."""
+    catch_up(permit, {_slug_of(segment_id)}, now)
+    return _replace(permit, Query(_STAGED, {"version": str(version_id)}), segment_id, version_id, now)
 
 
 def end_segment(permit: Permit[Segmentation], *, segment_id: int, now: datetime) -> int:
     """Everybody leaves a segment that serves no longer; tells activation. Returns how many."""
-    _catch_up_with(permit, {Segment.objects.values_list("slug", flat=True).get(pk=segment_id)}, now)
+    catch_up(permit, {_slug_of(segment_id)}, now)
     given: Given = {"workspace": permit.workspace_id, "segment": segment_id, "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_END_SEGMENT, given)
@@ -120,10 +120,37 @@ def _followed(subjects: Subjects) -> Subjects:
     return {**{whose.get(profile, profile): Cause.EVENT for profile in named}, **others}
 
 
+def _slug_of(segment_id: int) -> str:
+    return Segment.objects.values_list("slug", flat=True).get(pk=segment_id)
+
+
+def _replace(
+    permit: Permit[Segmentation], answers: Query, segment_id: int, version_id: int, now: datetime
+) -> Mapping[str, int]:
+    order = references.order_of(live_versions(permit.workspace_id))
+    given: Given = {
+        "workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now,
+        "is_referred_to": segment_id in order.followers,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_REPLACE.replace("{answers}", answers.sql), {**answers.parameters, **given})
+        entered, left, members, changed = cursor.fetchone()
+    _cascade(permit, order, segment_id, changed or (), now)
+    return {"entered": entered, "left": left, "members": members}
+
+
 # -- the steps of an evaluation -------------------------------------------------------------------------------------
 
 
-def _catch_up(permit: Permit[Segmentation], order: Order, profiles: list[int], now: datetime) -> set[Change]:
+def _touch(permit: Permit[Segmentation], profiles: Iterable[int]) -> None:
+    """Versions that are being computed must look at these again: they may have looked before this became known."""
+    under_way = list(Backfill.objects.filter(workspace_id=permit.workspace_id).values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        for version_id in under_way:
+            cursor.execute(_TOUCH, [permit.workspace_id, version_id, bigints(profiles)])
+
+
+def _catch_up_these(permit: Permit[Segmentation], order: Order, profiles: list[int], now: datetime) -> set[Change]:
     """Every deadline up to `now` in its order: a profile goes from one to the next, many profiles at a time."""
     changes: set[Change] = set()
     segments = [segment for level in order.levels for segment in level]
@@ -169,13 +196,14 @@ def _cascade(
     """Whoever changed in this segment is looked at in those that refer to it, and in those that refer to these."""
     waiting = iter(changed)
     while profiles := list(islice(waiting, SLICE)):
+        _touch(permit, profiles)
         changes = {(segment_id, profile) for profile in profiles}
         for level in order.levels:
             changes |= _follow(permit, order, level, changes, dict.fromkeys(profiles, now))
         _tell(permit, Cause.REFERENCE, {profile for segment, profile in changes if segment != segment_id})
 
 
-def _catch_up_with(permit: Permit[Segmentation], slugs: Iterable[str], now: datetime) -> None:
+def catch_up(permit: Permit[Segmentation], slugs: Iterable[str], now: datetime) -> None:
     """Who left by the old definition did so then, and not because of the new one. Likewise in all segments from which
     these follow, or that follow from them: nobody is computed as of a later instant than what he is computed from.
     """
@@ -183,11 +211,13 @@ def _catch_up_with(permit: Permit[Segmentation], slugs: Iterable[str], now: date
     with connection.cursor() as cursor:
         cursor.execute(_WAITING_FOR, [[segment for level in order.levels for segment in level], now])
         overdue = [profile for (profile,) in cursor.fetchall()]
-    changes = _catch_up(permit, order, overdue, now)
+    changes = _catch_up_these(permit, order, overdue, now)
     _tell(permit, Cause.DEADLINE, {profile for _, profile in changes})
 
 
-def _tell(permit: Permit[Segmentation], cause: Cause, profiles: Iterable[int]) -> None:
+def _tell(permit: Permit[Segmentation], cause: Cause, profiles: set[int]) -> None:
+    """Activation looks at these; and versions under way, which may refer to what changed."""
+    _touch(permit, profiles)
     with connection.cursor() as cursor:
         cursor.execute(_TELL, [permit.workspace_id, cause, sorted(profiles)])
 
@@ -253,6 +283,10 @@ SELECT o.profile_id, o.due_at FROM overdue o JOIN profile p ON p.id = o.profile_
 """
 
 _WAITING_FOR = "SELECT DISTINCT profile_id FROM deadline WHERE segment_id = ANY(%s) AND due_at <= %s"
+
+_TOUCH = """
+INSERT INTO backfill_touch (workspace_id, version_id, profile_id) SELECT %s, %s, unnest(%s::bigint[])
+"""
 
 _TELL = """
 INSERT INTO outbox (workspace_id, stage, subject_id, cause)
@@ -337,6 +371,12 @@ settled AS (
 UPDATE membership m SET left_at = greatest(%(now)s, m.entered_at), left_cause = u.cause
 FROM unseen u WHERE m.profile_id = u.profile_id AND m.left_at IS NULL AND m.workspace_id = %(workspace)s
 RETURNING m.profile_id
+"""
+
+# Who withdrew since is none of those whom the purpose sees: that is asked last of all.
+_STAGED = """
+SELECT s.profile_id, s.is_in, s.next_change_at FROM staged_answer s JOIN profile p ON p.id = s.profile_id
+WHERE s.version_id = %(version)s::bigint
 """
 
 _REPLACE = """

@@ -12,7 +12,7 @@ from functools import lru_cache
 from cdp.kernel.errors import TesseraError
 from segments.language import Node, leaves_of, parse_json
 from segments.language.tree import Computed, Listed, Member, Rank
-from segments.models import Segment
+from segments.models import Segment, SegmentVersion
 from segments.queries import LiveVersion, live_versions
 
 Live = Mapping[int, LiveVersion]
@@ -131,11 +131,11 @@ def _note_depth(graph: Mapping[str, frozenset[str]], slug: str, depths: dict[str
 
 def check_references(*, workspace_id: int, slug: str, tree: Node) -> None:
     """Raises when the rule of this segment refers to one that does not serve, or would need itself."""
-    graph = _graph_of(live_versions(workspace_id))
-    named = needs_of(tree).segments
+    serving, named = live_versions(workspace_id), needs_of(tree).segments
+    graph = _graph_with_what_is_under_way(workspace_id, serving)
     if slug in named:
         raise _circle((slug, slug))
-    if unknown := sorted(named - graph.keys()):
+    if unknown := sorted(named - {version.slug for version in serving.values()}):
         raise UnknownReferenceError(f"There is no segment {', '.join(unknown)} that serves", segments=unknown)
     for first in sorted(named):
         if path := _path(graph, first, slug):
@@ -144,10 +144,18 @@ def check_references(*, workspace_id: int, slug: str, tree: Node) -> None:
 
 def check_not_needed(segment: Segment) -> None:
     """Raises when a live segment refers to this one. What serves no longer, or is named otherwise, cannot be read."""
-    live = live_versions(segment.workspace_id)
-    names = sorted(version.slug for version in live.values() if segment.slug in _referred_to_by(version))
-    if names:
+    graph = _graph_with_what_is_under_way(segment.workspace_id, live_versions(segment.workspace_id))
+    if names := sorted(slug for slug, named in graph.items() if segment.slug in named):
         raise SegmentNeededError(f"Segments refer to {segment.slug}: {', '.join(names)}", segments=names)
+
+
+def _graph_with_what_is_under_way(workspace_id: int, serving: Live) -> Mapping[str, frozenset[str]]:
+    """A version that is being computed may serve at any moment, and until then the one before it does."""
+    graph = {version.slug: _referred_to_by(version) for version in serving.values()}
+    under_way = SegmentVersion.objects.filter(workspace_id=workspace_id, backfill__isnull=False)
+    for slug, definition in under_way.values_list("segment__slug", "definition"):
+        graph[slug] = graph.get(slug, frozenset()) | needs_of(parse_json(definition)).segments
+    return graph
 
 
 def _circle(path: Sequence[str]) -> CircularReferenceError:

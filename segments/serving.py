@@ -27,7 +27,7 @@ from segments.language import (
 )  # fmt: skip
 from segments.language.compile import Asked, Query, chunks_of, compile_rules
 from segments.language.ranks import Threshold
-from segments.models import ComputedTraitVersion, RankThreshold
+from segments.models import ComputedTraitVersion, RankThreshold, SegmentVersion
 from segments.queries import LiveVersion, own_lists_of
 from segments.references import needs_of, needs_of_stored
 
@@ -57,6 +57,12 @@ def whole_of_live(version: LiveVersion) -> Node:
     """Computed traits as they were measured when it was published: whoever changes one publishes the segments anew."""
     measured = {slug: measured_from_json(each) for slug, each in json.loads(version.computed).items()}
     return whole(parse_json(version.definition), version.slug, version.own_lists, measured)
+
+
+def whole_of_version(permit: Permit[Segmentation], version: SegmentVersion) -> Node:
+    """Of a version that is computed beside the one that serves."""
+    measured = {slug: measured_from_json(each) for slug, each in (version.computed or {}).items()}
+    return whole(parse_json(version.definition), version.segment.slug, own_lists_of(permit.workspace_id), measured)
 
 
 def whole_of(permit: Permit[Segmentation], tree: Node, slug: str) -> Node:
