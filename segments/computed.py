@@ -4,17 +4,22 @@ Nothing is stored: a rule is compiled with the measure in place of the name, so 
 segment keeps how its computed traits were measured. Who changes a computed trait publishes the segments that use it anew.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
 
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
 from cdp.models.tenancy import workspace_scope
+from consent.gate import Permit
 from segments import services
+from segments.facts import zone_of
 from segments.language import (
     Aggregate,
     Count,
@@ -28,9 +33,12 @@ from segments.language import (
     measured_from_json,
     measured_to_json,
     parse_measured_text,
+    reference,
 )  # fmt: skip
+from segments.language.ranks import rounded
+from segments.language.reference import Fact, Facts
 from segments.models import ComputedTrait, ComputedTraitVersion, Segment
-from segments.queries import live_versions
+from segments.queries import live_versions, of_profiles
 from segments.references import needs_of_stored
 
 Definition = object
@@ -49,6 +57,12 @@ class UnknownComputedTraitError(TesseraError):
     """There is no such computed trait in this workspace."""
 
     code = "unknown_computed_trait"
+
+
+class TooManyPeopleError(TesseraError):
+    """Computed traits are shown of a thousand people at once, at most."""
+
+    code = "too_many_people"
 
 
 class ComputedTraitUsedError(TesseraError):
@@ -119,6 +133,62 @@ def make_rfm(*, workspace_id: int, event: str, amount: str, author: User | None)
             )
             for slug, each in ready_made.items()
         ]
+
+
+# -- values ---------------------------------------------------------------------------------------------------------
+
+MOST_PEOPLE: Final = 1_000
+"""At once: all their events of the names that are measured are read."""
+
+_EVENTS = """
+SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FROM event
+WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s)
+"""
+_ZONES = "SELECT profile_id, value FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
+
+
+def values_of(permit: Permit[Any], profiles: Sequence[int], *, now: datetime) -> Mapping[int, Mapping[str, Any]]:
+    """The computed traits of these people as of now, by slug, as JSON values: what is missing is left out.
+
+    Made of what the purpose of the permit may see. They are measured by the evaluator that all engines are checked with.
+    """
+    if len(profiles) > MOST_PEOPLE:
+        raise TooManyPeopleError(most=MOST_PEOPLE)
+    measured = computed_traits_of(permit.workspace_id)
+    if not measured:
+        return {profile: {} for profile in profiles}
+    facts = _facts_of(permit, profiles, {each.event for each in measured.values()})
+    return {
+        profile: {slug: _shown(value) for slug, each in measured.items()
+                  if (value := reference.measured(each, facts[profile], now)) is not None}
+        for profile in profiles
+    }  # fmt: skip
+
+
+def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
+    zone = zone_of(permit.workspace_id)
+    found = {profile: Facts(profile_id=profile, workspace_zone=zone) for profile in profiles}
+    given = {**of_profiles(profiles), "names": sorted(names)}
+    with connection.cursor() as cursor:
+        cursor.execute(_ZONES, given)
+        for profile, value in cursor.fetchall():
+            found[profile].traits["timezone"] = value
+        cursor.execute(_EVENTS, given)
+        for profile, name, at, properties, source, message in cursor.fetchall():
+            decoded = json.loads(properties, parse_float=Decimal)
+            found[profile].events.append(Fact(name, at, decoded, source, message))
+    return found
+
+
+def _shown(value: object) -> object:
+    """Numbers as JSON has them: whole ones whole, others to nine places."""
+    if isinstance(value, list):
+        return list({json.dumps(one): one for one in map(_shown, value)}.values())
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(rounded(value))
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
 
 
 # -- what they are --------------------------------------------------------------------------------------------------

@@ -277,9 +277,10 @@ moves = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(chains(), st.lists(moves, min_size=1, max_size=5))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_referring_segments__whatever_happens__are_always_the_inlined_rules(workspace, now, rules, steps):
     with transaction.atomic():
