@@ -1,6 +1,7 @@
 """What is written of a rule is read back as the same rule, in either form."""
 
 import json
+from copy import deepcopy
 from decimal import Decimal
 
 import jsonschema_rs
@@ -52,10 +53,11 @@ def oddly_named(draw):
     ]))  # fmt: skip
 
 
-RULES = trees(st.one_of(computed(), oddly_named(), *LEAVES.values()))
+CONDITIONS = st.one_of(computed(), oddly_named(), *LEAVES.values())
+RULES = trees(CONDITIONS)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(RULES)
 def test_rule__written_and_read__is_always_the_same(tree):
     text, document = to_text(tree), to_json(tree)
@@ -73,14 +75,11 @@ UNSAYABLE = {
     "text_not_storable", "rule_too_deep", "rule_too_large",
 }  # fmt: skip
 """What is wrong with a document that the schema takes: blank names, ends that come before beginnings, and so on."""
-STRAY = st.one_of(
-    st.sampled_from([
-        None, True, False, 0, 1, -1, 1.5, 10**9, 10**20, 1e300, "", " ", "x", "exists", "in", "between", ">=", "days", "utc",
-        "count", "2026-01-01", "2026-13-01", "2026-01-01T12:00", "x" * 1_001, [], ["x"], [1, 2], ["a", True], {},
-        {"last": 1}, {"last": 0}, {"next": 3}, {"from": "2026-01-01"}, {"sum": "amount"}, {"values": "x"}, {"event": "X"},
-    ]),
-    RULES.map(to_json),
-)  # fmt: skip
+STRAY = st.sampled_from([
+    None, True, False, 0, 1, -1, 1.5, 10**9, 10**20, 1e300, "", " ", "x", "exists", "in", "between", ">=", "days", "utc",
+    "count", "2026-01-01", "2026-13-01", "2026-01-01T12:00", "x" * 1_001, [], ["x"], [1, 2], ["a", True], {},
+    {"last": 1}, {"last": 0}, {"next": 3}, {"from": "2026-01-01"}, {"sum": "amount"}, {"values": "x"}, {"event": "X"},
+]).map(deepcopy)  # fmt: skip
 FIELDS = st.sampled_from(
     ["trait", "is", "value", "inside", "ignoring_case", "within", "measure", "where", "unit", "zone", "period", "not",
      "and", "then_not", "without", "top", "percent", "among", "last", "from", "until", "over", "x"]
@@ -99,7 +98,7 @@ def parts_of(document):
 
 @st.composite
 def mutated(draw):
-    document = json.loads(json.dumps(to_json(draw(RULES))))
+    document = json.loads(json.dumps(to_json(draw(CONDITIONS))))
     for _ in range(draw(st.integers(1, 2))):
         part = draw(st.sampled_from(list(parts_of(document))))
         keys = list(part) if isinstance(part, dict) else list(range(len(part)))
@@ -113,13 +112,13 @@ def mutated(draw):
     return document
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(RULES)
 def test_rule__as_json__is_always_valid_under_the_schema(tree):
     assert VALIDATOR.is_valid(to_json(tree))
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(mutated())
 def test_document__that_the_schema_refuses__is_always_refused_by_the_reader_and_the_reverse(document):
     try:
