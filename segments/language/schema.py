@@ -40,7 +40,7 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _object(required: Schema, optional: Schema | None = None, **more: Any) -> Schema:  # noqa: ANN401  # any keyword
+def _object(required: Schema, optional: Schema | None = None, **more: Any) -> Schema:  # any keyword
     """Takes these fields and no others."""
     fields = {"type": "object", "properties": required | (optional or {}), "required": list(required)}
     return fields | {"additionalProperties": False} | more

@@ -14,12 +14,8 @@ def said_period(period: Period | Ahead, words: Words) -> str:
             return _of_window("window", period, words)
         case Ahead(window):
             return _of_window("ahead", window, words)
-        case Past(latest, None):
-            return of_length("more_than", latest, words)
-        case Past(latest, earliest):
-            return words["between_ago"].format(
-                latest=_shorter(latest, earliest, words), earliest=length(earliest, words)
-            )
+        case Past():
+            return _ago(period, words)
         case Between():
             return _absolute(period, words)
         case Calendar():
@@ -65,6 +61,13 @@ def _of_window(name: str, window: Window, words: Words) -> str:
 
 def _single(window: Window) -> str:
     return "single" if window.amount == 1 else ""
+
+
+def _ago(period: Past, words: Words) -> str:
+    latest, earliest = period.latest, period.earliest
+    if earliest is None:
+        return of_length("more_than", latest, words)
+    return words["between_ago"].format(latest=_shorter(latest, earliest, words), earliest=length(earliest, words))
 
 
 def _ago(period: Past, words: Words) -> str:
