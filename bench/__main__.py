@@ -27,6 +27,7 @@ NAMES = (
     "live",
     "normalise",
     "plans",
+    "preview",
     "review",
     "segments",
     "undo",

@@ -10,8 +10,9 @@ from django.db import connection
 from numpy.typing import NDArray
 
 from cdp.kernel.arrays import bigints
+from consent.gate import Permit, Segmentation
+from segments import serving
 from segments.arrays.answers import Answers, answers_of, numbers
-from segments.arrays.plan import plan_of
 from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, UncountableError, micros
 from segments.queries import LiveVersion
 
@@ -20,26 +21,30 @@ News = Mapping[str, Any]
 
 
 def news(
-    live: Mapping[int, LiveVersion], profiles: Sequence[int], instants: Sequence[datetime], *, is_deadline: bool
+    permit: Permit[Segmentation],
+    live: Mapping[int, LiveVersion],
+    profiles: Sequence[int],
+    instants: Sequence[datetime],
+    *,
+    is_deadline: bool,
 ) -> Iterator[News]:
     """Of these segments and profiles, each as of its instant. Of those whose deadline came, only the segments that waited
     for it are told: another one may have been computed as of a later instant already.
     """
     if not live:
         return
-    definitions = tuple((segment, version.definition) for segment, version in live.items())
     versions = np.array([version.id for version in live.values()])
     for batch in _batches(profiles, instants):
-        found = _compared(_answers(definitions, batch), _known(list(live), batch), batch, is_deadline=is_deadline)
+        found = _compared(_answers(permit, live, batch), _known(list(live), batch), batch, is_deadline=is_deadline)
         if len(found.rules):
             yield _written(found, list(live), versions, batch)
 
 
-def _answers(definitions: tuple[tuple[int, str], ...], batch: Batch) -> Answers:
+def _answers(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], batch: Batch) -> Answers:
     try:
-        return answers_of(plan_of(definitions), batch)
+        return answers_of(serving.planned(permit, live), batch)
     except UncountableError:
-        return answers_of(plan_of(definitions, leaves_counting_to_database=True), batch)
+        return answers_of(serving.planned(permit, live, counts_events=False), batch)
 
 
 def _batches(profiles: Sequence[int], instants: Sequence[datetime]) -> Iterator[Batch]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from sqlglot import exp
@@ -10,7 +9,7 @@ from sqlglot import exp
 from segments.arrays.algebra import Joined, joining
 from segments.arrays.counting import is_countable
 from segments.arrays.streams import DECIMALS, INEXACT, KINDS_A_COLUMN, MISSING
-from segments.language import Node, leaves_of, parse_json
+from segments.language import Node, leaves_of
 from segments.language.compile import Asked, Query, chunks_of, compile_rules
 from segments.language.compile.expressions import (
     DIALECT,
@@ -30,6 +29,7 @@ from segments.language.compile.expressions import (
 )
 from segments.language.compile.values import as_number, condition_holds, inside
 from segments.language.json_form import canonical
+from segments.language.ranks import Threshold
 from segments.language.tree import Aggregate, Event, Measured, Past, Property, Window
 
 MOST_VALUE: Final = 9 * 10**11  # in millionths it still fits into eight bytes
@@ -59,18 +59,16 @@ class Plan:
     """The conditions that are not counted, each as a rule of its place."""
 
 
-@lru_cache(maxsize=32)
-def plan_of(definitions: tuple[tuple[int, str], ...], *, leaves_counting_to_database: bool = False) -> Plan:
-    """Kept, as a batch comes every moment and definitions seldom change."""
-    rules = {segment: parse_json(definition) for segment, definition in definitions}
+def plan_of(rules: Mapping[int, Node], frozen: Mapping[str, Threshold], *, counts_events: bool = True) -> Plan:
+    """Of whole rules, with the ends of their rankings. Without `counts_events` all is left to the database."""
     distinct = {canonical(leaf): leaf for rule in rules.values() for leaf in leaves_of(rule)}
     places = {key: place for place, key in enumerate(distinct)}
     leaves = list(distinct.values())
-    countable = (
-        {}
-        if leaves_counting_to_database
-        else {place: leaf for place, leaf in enumerate(leaves) if isinstance(leaf, Event) and is_countable(leaf)}
-    )
+    countable = {
+        place: leaf
+        for place, leaf in enumerate(leaves)
+        if counts_events and isinstance(leaf, Event) and is_countable(leaf)
+    }
     counted, kinds, values = _counted(countable)
     others = {place: leaf for place, leaf in enumerate(leaves) if place not in countable}
     return Plan(
@@ -80,12 +78,12 @@ def plan_of(definitions: tuple[tuple[int, str], ...], *, leaves_counting_to_data
         counted=counted,
         kind_columns=-(-len(kinds) // KINDS_A_COLUMN),
         events=_events(kinds, values) if counted else None,
-        others={asked: _others(others, asked) for asked in (Asked.SOME, Asked.EACH_AT_ITS_INSTANT)},
+        others={asked: _others(others, asked, frozen) for asked in (Asked.SOME, Asked.EACH_AT_ITS_INSTANT)},
     )
 
 
-def _others(leaves: Mapping[int, Node], asked: Asked) -> Sequence[Query]:
-    return [compile_rules(chunk, asked) for chunk in chunks_of(leaves)]
+def _others(leaves: Mapping[int, Node], asked: Asked, frozen: Mapping[str, Threshold]) -> Sequence[Query]:
+    return [compile_rules(chunk, asked, frozen) for chunk in chunks_of(leaves)]
 
 
 def _counted(leaves: Mapping[int, Event]) -> tuple[Sequence[Counting], Sequence[Measured], Sequence[Property]]:
