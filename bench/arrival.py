@@ -95,6 +95,7 @@ def _publish(workspace_id: int, rules: Mapping[str, str]) -> None:
         segments.create_segment(
             workspace_id=workspace_id, slug=slug, name=slug, definition=rule, author=None, now=datetime.now(tz=UTC)  # noqa: TID251  # an edge
         )  # fmt: skip
+    segments.finish_versions(workspace_id=workspace_id, clock=lambda: datetime.now(tz=UTC))  # noqa: TID251  # an edge
 
 
 # -- under load -----------------------------------------------------------------------------------------------------
