@@ -1,7 +1,6 @@
 """Who is in a segment, who would be, and why."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from django.db import connection
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
@@ -31,7 +32,7 @@ class LiveVersion:
     id: int
     slug: str
     definition: str
-    """Canonical JSON as text: the same text is the same rule."""
+    """As the database writes JSON: the same text is the same rule."""
     computed: str
     """Likewise: how its computed traits are measured."""
     own_lists: frozenset[str]
@@ -41,13 +42,15 @@ class LiveVersion:
 def live_versions(workspace_id: int) -> Mapping[int, LiveVersion]:
     """Of each segment that serves."""
     live = Segment.objects.filter(workspace_id=workspace_id, archived_at=None, live_version__isnull=False)
-    columns = ("pk", "slug", "live_version_id", "live_version__definition", "live_version__computed")
+    as_text = {
+        "definition": Cast("live_version__definition", TextField()),
+        "computed": Cast("live_version__computed", TextField()),
+    }
+    rows = live.order_by("pk").annotate(**as_text).values_list("pk", "slug", "live_version_id", *as_text)
     own = own_lists_of(workspace_id)
     return {
-        segment: LiveVersion(
-            version or 0, slug, json.dumps(definition), json.dumps(computed or {}), own & {f"+{slug}", f"-{slug}"}
-        )
-        for segment, slug, version, definition, computed in live.order_by("pk").values_list(*columns)
+        segment: LiveVersion(version or 0, slug, definition, computed or "{}", own & {f"+{slug}", f"-{slug}"})
+        for segment, slug, version, definition, computed in rows
     }
 
 
