@@ -142,12 +142,23 @@ def _batches(workspace_id: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         "backfill_of_a_hundred_seconds": round(backfill.seconds, 1),
         "batch_of_1000_profiles_seconds": round(median(ours), 4),
         "evaluations_per_second": round(evaluations / median(ours)),
+        "gib_for_a_million_profiles_in_50_segments": _gib_kept(50 * 1_000_000 / (PROFILES * len(CONDITIONS))),
     }
     by_hand = {
         "batch_of_1000_profiles_seconds": round(median(hands), 4),
         "evaluations_per_second": round(evaluations / median(hands)),
     }
     return told, by_hand
+
+
+def _gib_kept(scale: float) -> float:
+    """What is kept of who is in which segment, since when and until when: tables and indexes, so many times as large."""
+    with psycopg.connect(harness.address_of("postgres"), autocommit=True) as admin:
+        sizes = admin.execute(
+            "SELECT sum(pg_total_relation_size(format('core.%I', name)::regclass))::bigint"
+            " FROM unnest(ARRAY['membership', 'deadline', 'membership_change']) AS name"
+        )
+        return round(sizes.fetchone()[0] * scale / 2**30, 2)  # type: ignore[index]  # an aggregate is one row
 
 
 def _counted_by_hand(profiles: Sequence[int]) -> None:
