@@ -29,7 +29,7 @@ class Threshold:
 def rounded(value: Fraction) -> Decimal:
     """To `DECIMALS` places, halves away from zero: else no engine could find again who has exactly a third."""
     units = floor(abs(value) * 10**DECIMALS + Fraction(1, 2))
-    return Decimal(units if value >= 0 else -units).scaleb(-DECIMALS)
+    return Decimal(f"{'' if value >= 0 else '-'}{units}e-{DECIMALS}")
 
 
 def is_inside(value: Decimal, profile_id: int, threshold: Threshold, *, is_lowest: bool) -> bool:
