@@ -56,7 +56,7 @@ class Trials:
         }
 
     def _try(self, name: str, law: Law, strategy: Strategy, seed: int, examples: int) -> None:
-        failing: list[Any] = []
+        failing: list[tuple[Any, Exception]] = []
         give_up_at: list[float] = []
 
         @hypothesis.seed(seed)
@@ -66,29 +66,30 @@ class Trials:
         )  # fmt: skip
         @hypothesis.given(strategy)
         def trial(example: Any) -> None:
-            if give_up_at and time.monotonic() > give_up_at[0] and example != failing[-1]:
+            if give_up_at and time.monotonic() > give_up_at[0] and example != failing[-1][0]:
                 return  # small enough
             if not failing:
                 self._count(name, example)
             try:
                 law(self.workspace, example)
-            except Exception:
-                failing.append(example)
+            except Exception as error:
+                failing.append((example, error))
                 give_up_at.append(time.monotonic() + MOST_SHRINKING_SECONDS)
                 raise
 
         try:
             trial()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is a counterexample
-            self._record(name, seed, error, failing)
+        except Exception:
+            if not failing:
+                raise
+            self._record(name, seed, *failing[-1])
 
-    def _record(self, name: str, seed: int, error: Exception, failing: list[Any]) -> None:
-        smallest = failing[-1] if failing else None
+    def _record(self, name: str, seed: int, smallest: World | Story, error: Exception) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.name}, line {place.lineno}"
         one = {
             "law": name, "seed": seed, "error": f"{type(error).__name__}: {error}"[:2_000], "where": where,
-            "rules": [_written(rule) for rule in getattr(smallest, "rules", ())], "example": repr(smallest),
+            "rules": [_written(rule) for rule in smallest.rules], "example": repr(smallest),
         }  # fmt: skip
         self.found.append(one)
         print("\n".join(f"{key}: {value}" for key, value in one.items()), flush=True)  # noqa: T201  # to whoever waits
