@@ -26,6 +26,7 @@ NAMES = (
     "live",
     "normalise",
     "plans",
+    "preview",
     "review",
     "segments",
     "undo",

@@ -114,6 +114,7 @@ def _batches(workspace_id: int) -> Mapping[str, Any]:
                 workspace_id=workspace_id, slug=name.replace("_", "-"), name=name, definition=rule, author=None,
                 now=harness.NOW,
             )  # fmt: skip
+        services.finish_versions(workspace_id=workspace_id, clock=lambda: harness.NOW)
     first = _first_profile(workspace_id)
     seconds = []
     for batch in range(BATCHES):
@@ -131,28 +132,33 @@ def _batches(workspace_id: int) -> Mapping[str, Any]:
 
 def _fill(workspace_id: int) -> None:
     with psycopg.connect(harness.address_of("postgres"), autocommit=True) as admin:
-        admin.execute("SET session_replication_role = replica")
-        source = _number(
-            admin,
-            "INSERT INTO core.source (workspace_id, name, kind, default_region, trust, has_unique_people, is_enabled,"
-            " created_at) VALUES (%s, 'shop', 'HTTP', '', 50, false, true, now()) RETURNING id",
-            [workspace_id],
-        )
-        first = _number(admin, "SELECT COALESCE(max(id), 0) + 1 FROM core.identifier", [])
-        given = {
-            "workspace": workspace_id, "source": source, "first": first, "last": first + PROFILES - 1,
-            "people": PROFILES, "events": EVENTS, "now": harness.NOW,
-        }  # fmt: skip
-        admin.execute(
-            "SELECT core.ensure_event_partition(month::date) FROM generate_series(%(now)s - interval '13 months',"
-            " %(now)s, interval '1 month') AS month",
-            given,
-        )
-        admin.execute("SELECT setseed(0.5)")
-        for statement in (PEOPLE, PROFILE_ROWS, TRAITS, HAPPENINGS):
-            admin.execute(statement, given)
-        admin.execute("SELECT setval(pg_get_serial_sequence('core.identifier', 'id'), %(last)s)", given)
-        admin.execute("VACUUM ANALYZE core.identifier, core.profile, core.trait, core.event")
+        fill(admin, workspace_id, people=PROFILES, events=EVENTS)
+
+
+def fill(admin: psycopg.Connection[Any], workspace_id: int, *, people: int, events: int) -> None:
+    """So many people who permit everything, and what they did within a year."""
+    admin.execute("SET session_replication_role = replica")
+    source = _number(
+        admin,
+        "INSERT INTO core.source (workspace_id, name, kind, default_region, trust, has_unique_people, is_enabled,"
+        " created_at) VALUES (%s, 'shop', 'HTTP', '', 50, false, true, now()) RETURNING id",
+        [workspace_id],
+    )
+    first = _number(admin, "SELECT COALESCE(max(id), 0) + 1 FROM core.identifier", [])
+    given = {
+        "workspace": workspace_id, "source": source, "first": first, "last": first + people - 1, "people": people,
+        "events": events, "now": harness.NOW,
+    }  # fmt: skip
+    admin.execute(
+        "SELECT core.ensure_event_partition(month::date) FROM generate_series(%(now)s - interval '13 months',"
+        " %(now)s, interval '1 month') AS month",
+        given,
+    )
+    admin.execute("SELECT setseed(0.5)")
+    for statement in (PEOPLE, PROFILE_ROWS, TRAITS, HAPPENINGS):
+        admin.execute(statement, given)
+    admin.execute("SELECT setval(pg_get_serial_sequence('core.identifier', 'id'), %(last)s)", given)
+    admin.execute("VACUUM ANALYZE core.identifier, core.profile, core.trait, core.event")
 
 
 def _number(admin: psycopg.Connection[Any], statement: str, given: Sequence[object]) -> int:

@@ -106,12 +106,13 @@ def run_until_idle(stage: Stage, *, workspace_id: int, now: Callable[[], datetim
 
 
 def drain(*, workspace_id: int, now: Callable[[], datetime], timeout: float) -> bool:
-    """Run every stage, and the sending after them, until nothing is left. False when `timeout` seconds did not do."""
+    """Run every stage, the versions of segments that are computed, and the sending, until nothing is left. False when `timeout` seconds did not do."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         worked = [run_until_idle(stage, workspace_id=workspace_id, now=now) for stage in ORDER]
+        computed = segments.compute_versions(workspace_id=workspace_id, clock=now, seconds=until - time.monotonic())
         sent = activation.send_due(workspace_id=workspace_id, now=now())
-        if not any(worked) and not sent:
+        if not any(worked) and not computed and not sent:
             if not waiting(workspace_id):
                 return True
             time.sleep(ANOTHER_IS_AT_IT_SECONDS)
@@ -192,7 +193,10 @@ INSERT INTO outbox (workspace_id, stage, subject_id, cause, failed_at, error) VA
 """
 
 # When one subject has several causes, the one that tells most about what may have changed.
-_WEIGHTIEST = (Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.DEADLINE, Cause.LEARNT, Cause.EVENT)
+_WEIGHTIEST = (
+    Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.LIST, Cause.RANK, Cause.REFERENCE, Cause.DEADLINE,
+    Cause.LEARNT, Cause.EVENT,
+)  # fmt: skip
 
 
 def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:

@@ -19,6 +19,8 @@ from consent.opendsr import calling, turns
 from identity import households
 from identity.review import opinions
 from identity.review import priority as review_queue
+from segments import ranks
+from segments import services as segments
 
 log = structlog.get_logger()
 
@@ -26,6 +28,7 @@ SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find 
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 UPLOAD_SECONDS = 2.0  # likewise
+VERSION_SECONDS = 0.2  # likewise: whoever does something is in his segments within as much
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
@@ -68,6 +71,8 @@ def sweep(*, stage: str, **_: Any) -> None:
         _run(Stage(stage), workspace_id)
         if stage == Stage.INGESTION:
             _work_on_quarantine(workspace_id)
+        if stage == Stage.SEGMENTS:
+            _compute_versions(workspace_id)
 
 
 def wake_quarantine(*, workspace_id: int) -> None:
@@ -98,6 +103,25 @@ def _work_on_quarantine(workspace_id: int) -> bool:
     if runs:
         wake(Stage.IDENTITY, workspace_id=workspace_id)
     return any(run.state == RunState.RUNNING for run in runs)
+
+
+def wake_versions(*, workspace_id: int) -> None:
+    """Tell the worker of segments that a version was published that takes a while to compute."""
+    compute_versions.apply_async(
+        kwargs={"workspace_id": workspace_id}, queue=queue_of(Stage.SEGMENTS), expires=60, retry=False
+    )
+
+
+@shared_task(name="cdp.compute_versions", acks_late=True, time_limit=600)
+def compute_versions(*, workspace_id: int, **_: Any) -> None:
+    """A short turn, and another one behind what arrived meanwhile. Without a message the sweep goes on each second."""
+    _compute_versions(workspace_id)
+
+
+def _compute_versions(workspace_id: int) -> None:
+    if segments.compute_versions(workspace_id=workspace_id, clock=timezone.now, seconds=VERSION_SECONDS):
+        wake_versions(workspace_id=workspace_id)
+        wake(Stage.ACTIVATION, workspace_id=workspace_id)
 
 
 @shared_task(name="cdp.read_connections", acks_late=True, time_limit=3600)
@@ -137,6 +161,14 @@ def measure_quality(**_: Any) -> None:
 
     for workspace_id in pipeline.open_workspaces():
         quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.refresh_ranks", acks_late=True, time_limit=3600)
+def refresh_ranks(**_: Any) -> None:
+    """Rankings whose time has come end elsewhere; those between are evaluated again."""
+    for workspace_id in pipeline.open_workspaces():
+        if ranks.refresh_due(workspace_id=workspace_id, now=timezone.now()):
+            wake(Stage.SEGMENTS, workspace_id=workspace_id)
 
 
 @shared_task(name="cdp.order_review", acks_late=True, time_limit=600)

@@ -24,7 +24,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceForm, column, number_in, people_named, preformatted, workspace_of
 from cdp.kernel.errors import TesseraError
 from cdp.models import Profile, User
-from segments import services
+from segments import ranks, services
 from segments.language import LanguageError, Node, explain, parse_json, parse_text, to_json, to_text
 from segments.models import LearnedModel, Membership, Segment
 
@@ -198,6 +198,7 @@ def facts_about(request: HttpRequest, object_id: str) -> dict[str, Any]:
         "versions": [(version, text_of(version.definition)) for version in versions],
         "sentence": sentence_of(parse_json(found.live_version.definition)) if found.live_version else "",
         "segment": found,
+        "ends": ranks.ends_of(found),
     }
 
 

@@ -6,11 +6,16 @@ from datetime import datetime
 from typing import Final
 
 from consent.gate import Permit, Segmentation
-from segments import facts
+from segments import facts, queries, ranks
 from segments.language import Node, canonical, leaves_of
 from segments.language.reference import is_in, threshold
 from segments.language.tree import Rank
-from segments.queries import Found, matching
+from segments.queries import Found
+
+
+def matching(permit: Permit[Segmentation], tree: Node, *, now: datetime) -> Found:
+    """By the query that serves; rankings end where they do at `now`."""
+    return queries.matching(permit, tree, now=now, frozen=ranks.ends_as_of(permit, [tree], now=now))
 
 
 def matching_by_reference(permit: Permit[Segmentation], tree: Node, *, now: datetime) -> Found:

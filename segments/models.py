@@ -4,7 +4,25 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from cdp.models import Cause, Profile, User, Workspace
+from cdp.models import Cause, Profile, Run, User, Workspace
+from segments.leaf_models import ComputedTrait, ComputedTraitVersion, ListEntry, RankThreshold, SegmentList
+
+__all__ = [
+    "Backfill",
+    "BackfillTouch",
+    "ComputedTrait",
+    "ComputedTraitVersion",
+    "Deadline",
+    "LearnedModel",
+    "ListEntry",
+    "Membership",
+    "RankThreshold",
+    "Score",
+    "Segment",
+    "SegmentList",
+    "SegmentVersion",
+    "StagedAnswer",
+]
 
 
 class Segment(models.Model):
@@ -35,6 +53,7 @@ class SegmentVersion(models.Model):
     segment = models.ForeignKey(Segment, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField(_("number"))
     definition = models.JSONField(_("definition"))
+    computed = models.JSONField(null=True, help_text="how its computed traits were measured when it was published")
     author = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, verbose_name=_("author"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
@@ -104,6 +123,64 @@ class Deadline(models.Model):
 
     def __str__(self) -> str:
         return str(self.due_at)
+
+
+class Backfill(models.Model):
+    """A version that is computed beside the one that serves. The row goes when it serves, or is given up."""
+
+    version = models.OneToOneField(SegmentVersion, models.CASCADE, primary_key=True)
+    workspace = models.ForeignKey(Workspace, models.CASCADE)
+    # Two who publish at once: the later version takes the place of the other, whose answers nobody would wait for.
+    segment = models.OneToOneField(Segment, models.CASCADE, related_name="backfill")
+    run = models.OneToOneField(Run, models.CASCADE)
+
+    class Meta:
+        db_table = "backfill"
+
+    def __str__(self) -> str:
+        return str(self.version_id)
+
+
+class StagedAnswer(models.Model):
+    """What a version that does not serve yet says of a profile; no row: out, for ever. Holds until `next_change_at`."""
+
+    pk = models.CompositePrimaryKey("version_id", "profile_id")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    version = models.ForeignKey(SegmentVersion, models.CASCADE, db_constraint=False, db_index=False)
+    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False, db_index=False)
+    is_in = models.BooleanField()
+    next_change_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "staged_answer"
+        indexes = [
+            models.Index(
+                fields=["version", "next_change_at"],
+                condition=models.Q(next_change_at__isnull=False),
+                name="staged_answer_by_time",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.profile_id} {self.is_in}"
+
+
+class BackfillTouch(models.Model):
+    """A profile that was evaluated while a version was computed: that version must look at it again.
+
+    Rows are only added by who evaluates, and only taken by who computes: so neither ever waits for the other.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
+    version = models.ForeignKey(SegmentVersion, models.CASCADE, db_constraint=False, db_index=False)
+    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False, db_index=False)
+
+    class Meta:
+        db_table = "backfill_touch"
+        indexes = [models.Index(fields=["version", "id"], name="backfill_touch_in_order")]
+
+    def __str__(self) -> str:
+        return str(self.profile_id)
 
 
 class LearnedModel(models.Model):

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from activation import reaching
 from cdp.api import profile_queries as people
 from cdp.api.identifiers import PROFILE_TYPE
 from cdp.api.keys import KeyedView, permit_of, scope_of, workspace_of
@@ -18,10 +19,10 @@ from cdp.api.openapi import REFUSALS
 from cdp.api.paging import PageParameters, next_cursor, page_of
 from cdp.api.problems import NotFoundError
 from cdp.api.profiles import permitted_person
-from cdp.api.wakeups import wake_on_commit
+from cdp.api.wakeups import wake_on_commit, wake_versions_on_commit
 from cdp.models import Scope, Stage
 from segments import services as segments
-from segments.models import Segment
+from segments.models import Backfill, Segment
 
 DEFINITION = "the rule: its JSON form, or the text that people type"
 PROFILE = OpenApiParameter(
@@ -56,6 +57,13 @@ class Definition(serializers.Serializer[Any]):
     definition = serializers.JSONField(help_text=DEFINITION)
 
 
+class PreviewAsked(Definition):
+    at = serializers.DateTimeField(
+        required=False,
+        help_text="as of this time: its events and memberships; traits and permissions are always those of now",
+    )
+
+
 class PublicationBody(serializers.Serializer[Any]):
     version = serializers.IntegerField(source="version.number")
     entered = serializers.IntegerField()
@@ -63,12 +71,53 @@ class PublicationBody(serializers.Serializer[Any]):
     members = serializers.IntegerField()
 
 
+class RunBody(serializers.Serializer[Any]):
+    """A version that is computed beside the one that serves."""
+
+    version = serializers.IntegerField(source="version.number")
+    run = serializers.IntegerField(source="run.pk", help_text="the run that computes it")
+    people = serializers.IntegerField(source="run.counts.people", help_text="how many it looks at")
+
+
+class ProgressBody(serializers.Serializer[Any]):
+    version = serializers.IntegerField(source="version.number")
+    run = serializers.IntegerField(source="run.pk")
+    looked_at = serializers.IntegerField(source="run.counts.looked_at")
+    people = serializers.IntegerField(source="run.counts.people")
+    error = serializers.CharField(source="run.error", help_text="what failed last and is tried again; mostly empty")
+    started_at = serializers.DateTimeField(source="run.started_at")
+    heartbeat_at = serializers.DateTimeField(source="run.heartbeat_at")
+
+
+class OverlapBody(serializers.Serializer[Any]):
+    segment = serializers.CharField()
+    name = serializers.CharField()
+    count = serializers.IntegerField(help_text="of those who would be in, how many are in this segment too")
+    is_exact = serializers.BooleanField()
+
+
+class ReachBody(serializers.Serializer[Any]):
+    destination = serializers.CharField()
+    kind = serializers.CharField()
+    count = serializers.IntegerField(help_text="who permits it and has an identifier that it takes, as of now")
+    is_exact = serializers.BooleanField()
+
+
 class PreviewBody(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="how many would be in")
+    is_exact = serializers.BooleanField(help_text="false: estimated from a sample of people")
+    low = serializers.IntegerField(help_text="with 95 percent it is no fewer")
+    high = serializers.IntegerField(help_text="and no more; both are the count if it is exact")
+    people = serializers.IntegerField(help_text="of how many")
     sample = serializers.ListField(
         child=serializers.IntegerField(), help_text="the first of them, as far as the key may see them"
     )
+    overlaps = OverlapBody(many=True, help_text="with other segments that serve, the largest first")
+    destinations = ReachBody(many=True, help_text="how many each destination would reach")
     definition = serializers.JSONField(help_text="in its canonical JSON form")
+    at = serializers.DateTimeField()
+    computed_at = serializers.DateTimeField()
+    seconds = serializers.FloatField(help_text="how long the counting took")
 
 
 class MemberBody(serializers.Serializer[Any]):
@@ -107,9 +156,10 @@ class SegmentsView(KeyedView):
 
     @extend_schema(
         operation_id="create_segment",
-        summary="Create a segment: its first version is computed before the answer",
+        summary="Create a segment. Where there are few people its first version is computed before the answer (201), else"
+        " it is being computed (202)",
         request=NewSegment,
-        responses={201: SegmentWithDefinition, **REFUSALS},
+        responses={201: SegmentWithDefinition, 202: SegmentWithDefinition, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
         asked = NewSegment(data=request.data)
@@ -118,7 +168,7 @@ class SegmentsView(KeyedView):
             workspace_id=workspace_of(request), author=None, now=timezone.now(), **asked.validated_data
         )
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
-        return Response(SegmentWithDefinition(made).data, status=201)
+        return Response(SegmentWithDefinition(made).data, status=201 if made.live_version else _computed_later(request))
 
 
 class SegmentView(KeyedView):
@@ -151,9 +201,10 @@ class VersionsView(KeyedView):
 
     @extend_schema(
         operation_id="publish_segment",
-        summary="Publish a new version of the definition",
+        summary="Publish a new version of the definition. Where there are few people it serves before the answer (200), else"
+        " it is computed beside the one that serves, and takes its place later (202)",
         request=Definition,
-        responses={200: PublicationBody, **REFUSALS},
+        responses={200: PublicationBody, 202: RunBody, **REFUSALS},
     )
     def post(self, request: Request, slug: str) -> Response:
         asked = Definition(data=request.data)
@@ -163,6 +214,8 @@ class VersionsView(KeyedView):
         published = segments.publish(
             segment=segment, definition=asked.validated_data["definition"], author=None, now=timezone.now()
         )
+        if not published.is_serving:
+            return Response(RunBody(published).data, status=_computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
 
@@ -172,19 +225,44 @@ class PreviewView(KeyedView):
 
     @extend_schema(
         operation_id="preview_segment",
-        summary="How many would be in; nothing is written",
-        request=Definition,
+        summary="How many would be in, within a second; nothing is written",
+        request=PreviewAsked,
         responses={200: PreviewBody, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
-        asked = Definition(data=request.data)
+        asked = PreviewAsked(data=request.data)
         asked.is_valid(raise_exception=True)
-        found = segments.preview(
-            workspace_id=workspace_of(request), definition=asked.validated_data["definition"], now=timezone.now()
+        found, reached = reaching.preview(
+            workspace_id=workspace_of(request), now=timezone.now(), **asked.validated_data
         )
         with permit_of(request) as permit:
             sample = people.visible(permit, found.sample)
-        return Response(PreviewBody({**asdict(found), "sample": sample}).data)
+        return Response(PreviewBody({**asdict(found), "sample": sample, "destinations": reached}).data)
+
+
+class ProgressView(KeyedView):
+    scopes = {"GET": Scope.SEGMENTS_READ, "DELETE": Scope.SEGMENTS_WRITE}
+
+    @extend_schema(
+        operation_id="segment_publication",
+        summary="How far the version is that is being computed; 404 when none is",
+        responses={200: ProgressBody, **REFUSALS},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        with scope_of(request):
+            return Response(ProgressBody(_under_way(request, slug)).data)
+
+    @extend_schema(
+        operation_id="cancel_segment_publication",
+        summary="Give up the version that is being computed: the one that serves goes on",
+        responses={204: None, **REFUSALS},
+    )
+    def delete(self, request: Request, slug: str) -> Response:
+        with scope_of(request):
+            segment = _segment(request, slug)
+        if not segments.cancel_publication(segment=segment, now=timezone.now()):
+            raise NotFoundError
+        return Response(status=204)
 
 
 class MembersView(KeyedView):
@@ -238,3 +316,16 @@ def _segment(request: Request, slug: str) -> Segment:
     if found is None:
         raise NotFoundError
     return found
+
+
+def _under_way(request: Request, slug: str) -> Backfill:
+    found = Backfill.objects.filter(workspace=workspace_of(request), segment__slug=slug)
+    under_way = found.select_related("version", "run").first()
+    if under_way is None:
+        raise NotFoundError
+    return under_way
+
+
+def _computed_later(request: Request) -> int:
+    wake_versions_on_commit(workspace_id=workspace_of(request))
+    return 202

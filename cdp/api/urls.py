@@ -49,6 +49,7 @@ SEGMENTS: dict[str, type[APIView]] = {
     "segments/preview": segments.PreviewView,
     "segments/<slug:slug>": segments.SegmentView,
     "segments/<slug:slug>/versions": segments.VersionsView,
+    "segments/<slug:slug>/publication": segments.ProgressView,
     "segments/<slug:slug>/members": segments.MembersView,
     "segments/<slug:slug>/why/<path:profile>": segments.WhyView,
 }

@@ -28,6 +28,10 @@ def wake_quarantine_on_commit(*, workspace_id: int) -> None:
     transaction.on_commit(lambda: tasks.wake_quarantine(workspace_id=workspace_id), robust=True)
 
 
+def wake_versions_on_commit(*, workspace_id: int) -> None:
+    transaction.on_commit(lambda: tasks.wake_versions(workspace_id=workspace_id), robust=True)
+
+
 def wake_uploads_on_commit() -> None:
     transaction.on_commit(tasks.wake_uploads, robust=True)
 

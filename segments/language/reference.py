@@ -432,3 +432,8 @@ def _plus(at: datetime, seconds: int) -> datetime:
         return at + timedelta(seconds=seconds)
     except OverflowError:
         return LATEST
+
+
+def measured(rule: Measured, facts: Facts, now: datetime) -> object:
+    """What is measured of this profile at this instant: as a computed trait shows it. None: it is missing."""
+    return _measured(rule, facts, now)

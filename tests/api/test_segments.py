@@ -3,11 +3,13 @@
 from unittest.mock import Mock
 
 import pytest
+from django.utils import timezone
 
 from cdp.api import wakeups
 from cdp.kernel.purposes import Purpose
 from cdp.models import OutboxRow, Stage
 from consent.models import ConsentState
+from segments import backfill
 from segments.models import Membership, Segment
 from tests.factories import IdentifierFactory, SourceFactory, say
 from tests.factories.segments import know
@@ -144,7 +146,13 @@ def test_preview__counts_exactly_and_shows_only_whom_the_key_may_see(owner, pari
     body = owner.post("segments/preview", {"definition": RULE}).json()
 
     assert (body["count"], body["sample"]) == (3, [parisians[1].pk, parisians[2].pk])
-    assert owner.post("segments/preview", {"definition": body["definition"]}).json() == body
+    assert (body["is_exact"], body["low"], body["high"], body["people"]) == (True, 3, 3, 4)
+    assert (body["overlaps"], body["destinations"]) == ([], [])
+    again = owner.post("segments/preview", {"definition": body["definition"]}).json()
+    of_the_clock = ("at", "computed_at", "seconds")
+    assert {name: value for name, value in again.items() if name not in of_the_clock} == {
+        name: value for name, value in body.items() if name not in of_the_clock
+    }
     as_login("none")
     assert not Segment.objects.exists()
 
@@ -187,6 +195,56 @@ def test_versions__publish_and_say_who_came_and_went(made, parisians, as_login):
     assert made.get("segments/parisians").json()["version"] == 2
 
 
+@pytest.fixture
+def large(monkeypatch):
+    """A workspace of three is a large one: its versions are computed by a worker."""
+    monkeypatch.setattr(backfill, "AT_ONCE", 2)
+
+
+def test_preview__of_a_time_in_the_past__says_which(owner, parisians, as_web):
+    body = owner.post("segments/preview", {"definition": RULE, "at": "2026-01-02T03:04:05Z"}).json()
+
+    assert (body["count"], body["at"]) == (3, "2026-01-02T03:04:05Z")
+
+
+def test_versions__in_a_large_workspace__are_accepted_and_can_be_followed(
+    made, workspace, large, monkeypatch, django_capture_on_commit_callbacks
+):
+    wake = Mock()
+    monkeypatch.setattr(wakeups.tasks, "wake_versions", wake)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = made.post("segments/parisians/versions", {"definition": 'trait "city" = "Lyon"'})
+
+    assert answer.status_code == 202
+    run = answer.json()["run"]
+    assert answer.json() == {"version": 2, "run": run, "people": 4}
+    wake.assert_called_once_with(workspace_id=workspace.pk)
+    followed = made.get("segments/parisians/publication").json()
+    assert (followed["version"], followed["run"], followed["looked_at"], followed["people"]) == (2, run, 0, 4)
+    assert made.get("segments/parisians").json()["version"] == 1
+    backfill.finish(workspace_id=workspace.pk, clock=timezone.now)
+    assert made.get("segments/parisians").json()["version"] == 2
+    assert made.get("segments/parisians/publication").status_code == 404
+
+
+def test_publication__given_up__leaves_the_version_that_serves(made, workspace, large):
+    made.post("segments/parisians/versions", {"definition": 'trait "city" = "Lyon"'})
+
+    assert made.delete("segments/parisians/publication").status_code == 204
+    assert made.delete("segments/parisians/publication").status_code == 404
+    backfill.finish(workspace_id=workspace.pk, clock=timezone.now)
+    assert made.get("segments/parisians").json()["version"] == 1
+
+
+def test_post__in_a_large_workspace__is_accepted_and_serves_later(owner, workspace, parisians, large, as_web):
+    answer = owner.post("segments", NEW)
+
+    assert (answer.status_code, answer.json()["version"]) == (202, None)
+    backfill.finish(workspace_id=workspace.pk, clock=timezone.now)
+    assert len(owner.get(MEMBERS).json()["members"]) == 2
+
+
 def test_delete__archives_and_everybody_leaves(made, as_login):
     assert made.delete("segments/parisians").status_code == 204
 
@@ -204,6 +262,8 @@ CALLS = [
     ("get", MEMBERS, {}),
     ("post", "segments/preview", {"body": {"definition": RULE}}),
     ("post", "segments/parisians/versions", {"body": {"definition": RULE}}),
+    ("get", "segments/parisians/publication", {}),
+    ("delete", "segments/parisians/publication", {}),
     ("get", "segments/parisians/why/1", {}),
 ]
 

@@ -37,7 +37,7 @@ def rank_leaf(leaf: Rank, draft: Draft) -> Answer:
     if threshold is None or threshold.value is None:
         return Answer(exp.false())
     if isinstance(leaf.of, Measured):
-        value, changes = _measured(leaf.of, threshold.value, draft)
+        value, changes = measured_value(leaf.of, threshold.value, draft)
     else:
         found = trait_value(leaf.of.name, leaf.of.inside, draft)
         value, changes = call("round", as_number(found), whole(DECIMALS)), []
@@ -57,7 +57,7 @@ def _is_inside(value: exp.Expr, threshold: Threshold, draft: Draft, *, is_lowest
     return any_of([beyond, all_of(ties)])
 
 
-def _measured(measured: Measured, last: Decimal, draft: Draft) -> tuple[exp.Expr, list[exp.Expr]]:
+def measured_value(measured: Measured, last: Decimal, draft: Draft) -> tuple[exp.Expr, list[exp.Expr]]:
     """The rounded value, null of no event; and when it could change so that it matters."""
     measuring = Measuring(measured, draft)
     changes = [coming(measured, draft)]

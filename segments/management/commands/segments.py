@@ -55,6 +55,7 @@ class Command(TesseraCommand):
             workspace_id=self.workspace_id(options), slug=options["slug"], name=options["name"],
             definition=_text_of(options["file"]), author=None, now=now,
         )  # fmt: skip
+        services.finish_versions(workspace_id=segment.workspace_id, clock=timezone.now)
         return {"segment": segment.slug, "version": 1, "members": services.size_of(segment)}
 
     def _learn(self, options: Mapping[str, Any], *, now: datetime) -> Mapping[str, Any]:
