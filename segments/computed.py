@@ -168,7 +168,7 @@ def values_of(permit: Permit[Any], profiles: Sequence[int], *, now: datetime) ->
 def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
     zone = zone_of(permit.workspace_id)
     found = {profile: Facts(profile_id=profile, workspace_zone=zone) for profile in profiles}
-    given = {**of_profiles(profiles), "names": sorted(names)}
+    given: dict[str, Any] = {**of_profiles(profiles), "names": sorted(names)}
     with connection.cursor() as cursor:
         cursor.execute(_ZONES, given)
         for profile, value in cursor.fetchall():
