@@ -200,8 +200,8 @@ properties = st.one_of(
 )  # fmt: skip
 aggregates = st.sampled_from([Of.SUM, Of.SUM, Of.AVERAGE, Of.MINIMUM, Of.MAXIMUM, Of.DISTINCT])
 number_measures = st.one_of(
-    st.just(Count()), st.just(Count()), st.builds(Aggregate, aggregates, st.just(Property("amount"))),
-    st.builds(Aggregate, aggregates, properties),
+    st.just(Count()), st.builds(Aggregate, aggregates, st.just(Property("amount"))),
+    st.builds(Aggregate, aggregates, st.just(Property("amount"))), st.builds(Aggregate, aggregates, properties),
     st.builds(Active, st.sampled_from(list(CalendarUnit)), kinds_of_zone),
     st.builds(Since, st.sampled_from(list(End)), units),
 )  # fmt: skip
@@ -304,7 +304,7 @@ def leaves_about(start: datetime) -> Mapping[str, Strategy]:
     }
 
 
-OFTEN: Final = ("event", "event", "event", "sequence", "dated")
+OFTEN: Final = (*["event"] * 6, "sequence", "sequence", "dated")
 
 
 def leaves(*kinds: str, start: datetime = START) -> Strategy:

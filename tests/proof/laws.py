@@ -3,7 +3,8 @@
 A law works in a transaction of its own, which it takes back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -36,6 +37,15 @@ class World:
     offsets: Sequence[timedelta]
 
 
+@contextmanager
+def taken_back(workspace: Workspace) -> Iterator[None]:
+    """A transaction of this workspace that leaves nothing behind."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('tessera.workspace', %s, true)", [str(workspace.pk)])
+        yield
+        transaction.set_rollback(True)
+
+
 @cache
 def worlds(*kinds: str) -> Strategy:
     """With leaves of these kinds, or of all."""
@@ -52,7 +62,7 @@ def worlds(*kinds: str) -> Strategy:
 def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None:
     """Asked about everybody, about some, and about each at its own instant."""
     now = world.start + world.offsets[0]
-    with transaction.atomic():
+    with taken_back(workspace):
         population = Population(workspace, world.start, world.persons)
         frozen = population.freeze(world.rules, now)
         profiles = list(population.facts)
@@ -66,7 +76,6 @@ def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None
         _agree(population, world.rules, everybody, dict.fromkeys(profiles, now))
         _agree(population, world.rules, some, dict.fromkeys(profiles, now))
         _agree(population, world.rules, each, instants)
-        transaction.set_rollback(True)
 
 
 def _asked(rules: Sequence[Node], asked: Asked, given: Mapping[str, Any], frozen: Mapping[str, Any]) -> Answers:

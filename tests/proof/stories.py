@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from django.db import transaction
 from hypothesis import strategies as st
 
 from cdp.kernel.purposes import Purpose
@@ -37,6 +36,7 @@ from tests.factories.rules import (
     timezones,
     trees,
 )
+from tests.proof.laws import taken_back
 
 Step = tuple[Any, ...]
 PEOPLE: Final = 3
@@ -161,13 +161,12 @@ class Chronicle:
 
 
 def membership_is_what_the_reference_saw(workspace: Workspace, story: Story) -> None:
-    with transaction.atomic():
+    with taken_back(workspace):
         told = _Telling(workspace, story)
         told.compare()
         for step in story.steps:
             told.take(*step)
             told.compare()
-        transaction.set_rollback(True)
 
 
 class _Telling:
