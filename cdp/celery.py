@@ -76,6 +76,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": "ingestion", "expires": 5.0},
     },
+    "refresh-ranks": {
+        "task": "cdp.refresh_ranks",
+        "schedule": 15.0,
+        "options": {"queue": "segments", "expires": 15.0},
+    },
     "order-review": {
         "task": "cdp.order_review",
         "schedule": 60.0,

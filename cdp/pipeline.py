@@ -193,7 +193,10 @@ INSERT INTO outbox (workspace_id, stage, subject_id, cause, failed_at, error) VA
 """
 
 # When one subject has several causes, the one that tells most about what may have changed.
-_WEIGHTIEST = (Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.DEADLINE, Cause.LEARNT, Cause.EVENT)
+_WEIGHTIEST = (
+    Cause.SPLIT, Cause.MERGE, Cause.CONSENT, Cause.DEFINITION, Cause.LIST, Cause.RANK, Cause.REFERENCE, Cause.DEADLINE,
+    Cause.LEARNT, Cause.EVENT,
+)  # fmt: skip
 
 
 def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:

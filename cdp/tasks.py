@@ -19,6 +19,7 @@ from consent.opendsr import calling, turns
 from identity import households
 from identity.review import opinions
 from identity.review import priority as review_queue
+from segments import ranks
 from segments import services as segments
 
 log = structlog.get_logger()
@@ -160,6 +161,14 @@ def measure_quality(**_: Any) -> None:
 
     for workspace_id in pipeline.open_workspaces():
         quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.refresh_ranks", acks_late=True, time_limit=3600)
+def refresh_ranks(**_: Any) -> None:
+    """Rankings whose time has come end elsewhere; those between are evaluated again."""
+    for workspace_id in pipeline.open_workspaces():
+        if ranks.refresh_due(workspace_id=workspace_id, now=timezone.now()):
+            wake(Stage.SEGMENTS, workspace_id=workspace_id)
 
 
 @shared_task(name="cdp.order_review", acks_late=True, time_limit=600)

@@ -85,6 +85,7 @@ PERSONAL_TABLES: Final = frozenset(
         "review_pair",
         "review_verdict",
         "score",
+        "segment_list_entry",
         "sighting",
         "source_notice",
         "suppression",
@@ -118,6 +119,10 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.IDENTITY, "audience_member"): "likewise: ids alone",
     (Purpose.IDENTITY, "blocking_key"): "ids and keyed hashes; what the records say is read through the gate",
     (Purpose.SEGMENTATION, "membership"): "ends the memberships of people whom it may no longer see; ids and times",
+    (
+        Purpose.SEGMENTATION,
+        "segment_list_entry",
+    ): "takes people off lists whom it may no longer see; ids, times, reasons",
     (
         Purpose.ADVERTISING,
         "erasure_subject",

@@ -41,6 +41,7 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "review_pair": _("pairs of identifiers that may be one person"),
     "review_verdict": _("what stewards said of pairs of identifiers"),
     "score": _("groups and scores that were learned"),
+    "segment_list_entry": _("lists that people were put on by hand"),
     "sighting": _("which identifiers were seen together"),
     "source_notice": _("who was told of data from a provider"),
     "suppression": _("digests of people who must not be stored"),

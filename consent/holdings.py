@@ -103,6 +103,11 @@ SCORES = """
 SELECT x.model_slug AS model, x."group", x.computed_at FROM core.score x
 WHERE x.profile_id = ANY(%(profiles)s) ORDER BY x.model_slug, x.id
 """
+LISTS = """
+SELECT l.slug AS list, l.name, e.reason, e.added_at, e.removed_at
+FROM core.segment_list_entry e JOIN core.segment_list l ON l.id = e.list_id
+WHERE e.identifier_id = ANY(%(identifiers)s) ORDER BY e.added_at, e.id
+"""
 RECIPIENTS = """
 SELECT d.slug AS recipient, d.kind, g.name AS audience, m.identifier_type, m.key AS sent_as, m.state, m.changed_at
 FROM core.audience_member m JOIN core.audience a ON a.id = m.audience_id
@@ -157,6 +162,7 @@ SECTIONS: Final = (
     Section("relations", "relation", Origin.DERIVED, RELATIONS),
     Section("segments", "membership", Origin.DERIVED, MEMBERSHIPS),
     Section("scores", "score", Origin.DERIVED, SCORES),
+    Section("lists", "segment_list_entry", Origin.PROCESSING, LISTS),
     Section("restrictions", "restriction", Origin.PROCESSING, RESTRICTIONS),
     Section("recipients", "audience_member", Origin.PROCESSING, RECIPIENTS),
     Section("purposes", "purpose", Origin.PROCESSING, PURPOSES),

@@ -37,6 +37,7 @@ TITLES: Final[Mapping[str, Any]] = MappingProxyType(
         "relations": _("Households and organisations"),
         "segments": _("Segments"),
         "scores": _("Scores and learned groups"),
+        "lists": _("Lists that you were put on"),
         "restrictions": _("What you objected to, or had restricted"),
         "recipients": _("Who was sent your data"),
         "purposes": _("What data are used for"),
@@ -48,6 +49,7 @@ TITLES: Final[Mapping[str, Any]] = MappingProxyType(
 # One word or two for the head of a table, for every name that a query of a section gives a column.
 COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
     {
+        "added_at": _("put on it on"),
         "as_it_came": _("as it came"),
         "asked_with": _("asked with"),
         "audience": _("audience"),
@@ -81,6 +83,7 @@ COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
         "left_cause": _("why it ended"),
         "legal_basis": _("legal basis"),
         "lifted_at": _("lifted on"),
+        "list": _("list"),
         "loaded_at": _("loaded on"),
         "looked_up_at": _("asked on"),
         "merged_into": _("merged into"),
@@ -104,7 +107,9 @@ COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
         "received_at": _("received on"),
         "recipient": _("recipient"),
         "recorded_at": _("recorded on"),
+        "reason": _("reason"),
         "refusal_reason": _("why it was refused"),
+        "removed_at": _("taken off it on"),
         "replayed_at": _("understood on"),
         "seen_at": _("seen on"),
         "segment": _("segment"),

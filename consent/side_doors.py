@@ -173,6 +173,9 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
             "audience",
             "segment",
             "segment_version",
+            "segment_list",
+            "computed_trait",
+            "computed_trait_version",
             "identity_rules",
             "survivorship_rule",
             "review_rules",
@@ -197,6 +200,7 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("learned_model", "linkage_model", "model_activation"), "what was learned of many: weights and groups"
     ),
+    "rank_threshold": "the number at which a ranking ends, and the id of the last one inside",
     "blocking_index": "which model the hashes of records were made for",
     **dict.fromkeys(("plan_violation", "quality_report"), "counts and shapes of what arrived"),
 }

@@ -23,11 +23,12 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Run, RunState, User
 from consent import gate
 from consent.gate import Permit, Segmentation
-from segments import membership
+from segments import membership, ranks, serving
 from segments.language import parse_json
-from segments.language.compile import Asked, compile_rules
+from segments.language.compile import Asked
 from segments.models import Backfill, Segment, SegmentVersion
 from segments.queries import of_profiles
+from segments.references import needs_of
 
 log = structlog.get_logger()
 
@@ -191,10 +192,11 @@ def _look_again(permit: Permit[Segmentation], under_way: Backfill, run: Run, now
 def _swap(permit: Permit[Segmentation], under_way: Backfill, run: Run, clock: Clock) -> None:
     """The new version serves. Nobody evaluates meanwhile, so nothing is added to what is left."""
     membership.take_turn(permit, is_alone=True)
-    now = clock()
+    now, version = clock(), under_way.version
+    # What is due in segments that it refers to touches whom it concerns.
+    membership.catch_up(permit, {version.segment.slug, *needs_of(parse_json(version.definition)).segments}, now)
     while _look_again(permit, under_way, run, now):
         pass
-    version = under_way.version
     counts = membership.replace_by_staged(permit, segment_id=version.segment_id, version_id=version.pk, now=now)
     Segment.objects.filter(pk=version.segment_id).update(live_version=version, computed_at=now, archived_at=None)
     run.counts |= counts
@@ -233,7 +235,8 @@ WHERE workspace_id = %(workspace)s AND NOT EXISTS (SELECT 1 FROM backfill b WHER
 def _stage(permit: Permit[Segmentation], version: SegmentVersion, profiles: Sequence[int], now: datetime) -> None:
     if not profiles:
         return
-    query = compile_rules({version.segment_id: parse_json(version.definition)}, Asked.SOME)
+    rule = serving.whole_of_version(permit, version)
+    query = ranks.compiled_anew(permit, {version.segment_id: rule}, Asked.SOME, now=now)
     given = {**of_profiles(profiles), "workspace": permit.workspace_id, "version": version.pk, "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_STAGE.replace("{answers}", query.sql), {**query.parameters, **given})

@@ -4,27 +4,37 @@ A profile is evaluated from the log, never from what was computed before. Two th
 memberships, and for each profile and segment the deadline at which its answer could next change though nothing
 happens. Past deadlines are caught up one by one, each as of its own instant, before the present is looked at. So a
 worker that comes late writes the same history as one that is punctual.
+
+Segments that refer to others are written after them, level by level, as of the same instant. Whoever changes in one is
+so looked at again in those that refer to it, and in no others.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from django.db import connection
 
 from cdp.kernel.arrays import bigints
 from cdp.models import Cause
 from consent.gate import Permit, Segmentation
-from segments.language import Node, parse_json
-from segments.language.compile import Asked, Query, chunks_of, compile_rules
-from segments.models import Backfill
+from segments import ranks, references, serving
+from segments.language import Node
+from segments.language.compile import Asked, Query
+from segments.models import Backfill, Segment
 from segments.queries import LiveVersion, live_versions, of_profiles
+from segments.references import Order
 
 Subjects = Mapping[int, Cause]
 Live = Mapping[int, LiveVersion]
 Given = dict[str, Any]
+Change = tuple[int, int]
+"""A segment, and the profile whose membership of it changed."""
+
+SLICE: Final = 50_000
+"""So many are looked at again at once, when a segment that others refer to is computed anew."""
 
 # Activation looks at these whether or not a membership changed: its identifiers or permissions may have.
 ALWAYS_TOLD = frozenset({Cause.CONSENT, Cause.MERGE, Cause.SPLIT})
@@ -40,11 +50,13 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     _touch(permit, subjects)
     live = live_versions(permit.workspace_id)
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
-    changed = _catch_up(permit, live, list(subjects), now)
+    order = references.order_of(live)
+    changes = _catch_up_these(permit, order, list(subjects), now)
     for cause, profiles in _by_cause(subjects).items():
         if cause is not Cause.DEADLINE:
-            changed |= _write(permit, live, Asked.SOME, profiles, cause, now=now)
-    changed |= _end_of_unseen(permit, subjects, now)
+            for level in order.levels:
+                changes |= _write(permit, level, Asked.SOME, profiles, cause, now=now)
+    changed = {profile for _, profile in changes} | _end_of_unseen(permit, subjects, now)
     return {**{profile: subjects[profile] for profile in sorted(changed)}, **told}
 
 
@@ -60,19 +72,23 @@ def replace_version(
     permit: Permit[Segmentation], *, segment_id: int, version_id: int, tree: Node, now: datetime
 ) -> Mapping[str, int]:
     """Make the open memberships and deadlines of a segment those of a new version; tells activation. Counts."""
-    return _replace(permit, compile_rules({segment_id: tree}, Asked.EVERYBODY), segment_id, version_id, now)
+    slug = _slug_of(segment_id)
+    query = ranks.compiled_anew(permit, {segment_id: serving.whole_of(permit, tree, slug)}, Asked.EVERYBODY, now=now)
+    catch_up(permit, {slug, *references.needs_of(tree).segments}, now)
+    return _replace(permit, query, segment_id, version_id, now)
 
 
 def replace_by_staged(
     permit: Permit[Segmentation], *, segment_id: int, version_id: int, now: datetime
 ) -> Mapping[str, int]:
     """Likewise, of a version whose answers are staged. They must be those of `now`."""
+    catch_up(permit, {_slug_of(segment_id)}, now)
     return _replace(permit, Query(_STAGED, {"version": str(version_id)}), segment_id, version_id, now)
 
 
 def end_segment(permit: Permit[Segmentation], *, segment_id: int, now: datetime) -> int:
     """Everybody leaves a segment that serves no longer; tells activation. Returns how many."""
-    _catch_up_segment(permit, segment_id, now)
+    catch_up(permit, {_slug_of(segment_id)}, now)
     given: Given = {"workspace": permit.workspace_id, "segment": segment_id, "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_END_SEGMENT, given)
@@ -104,46 +120,106 @@ def _followed(subjects: Subjects) -> Subjects:
     return {**{whose.get(profile, profile): Cause.EVENT for profile in named}, **others}
 
 
+def _slug_of(segment_id: int) -> str:
+    return Segment.objects.values_list("slug", flat=True).get(pk=segment_id)
+
+
 def _replace(
     permit: Permit[Segmentation], answers: Query, segment_id: int, version_id: int, now: datetime
 ) -> Mapping[str, int]:
-    _catch_up_segment(permit, segment_id, now)
-    given: Given = {"workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now}
+    order = references.order_of(live_versions(permit.workspace_id))
+    given: Given = {
+        "workspace": permit.workspace_id, "segments": [segment_id], "versions": [version_id], "now": now,
+        "is_referred_to": segment_id in order.followers,
+    }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_REPLACE.replace("{answers}", answers.sql), {**answers.parameters, **given})
-        entered, left, members = cursor.fetchone()
+        entered, left, members, changed = cursor.fetchone()
+    _cascade(permit, order, segment_id, changed or (), now)
     return {"entered": entered, "left": left, "members": members}
 
 
 # -- the steps of an evaluation -------------------------------------------------------------------------------------
 
 
-def _touch(permit: Permit[Segmentation], subjects: Subjects) -> None:
+def _touch(permit: Permit[Segmentation], profiles: Iterable[int]) -> None:
     """Versions that are being computed must look at these again: they may have looked before this became known."""
     under_way = list(Backfill.objects.filter(workspace_id=permit.workspace_id).values_list("pk", flat=True))
     with connection.cursor() as cursor:
         for version_id in under_way:
-            cursor.execute(_TOUCH, [permit.workspace_id, version_id, bigints(subjects)])
+            cursor.execute(_TOUCH, [permit.workspace_id, version_id, bigints(profiles)])
 
 
-def _catch_up(permit: Permit[Segmentation], live: Live, profiles: list[int], now: datetime) -> set[int]:
+def _catch_up_these(permit: Permit[Segmentation], order: Order, profiles: list[int], now: datetime) -> set[Change]:
     """Every deadline up to `now` in its order: a profile goes from one to the next, many profiles at a time."""
-    changed: set[int] = set()
-    while overdue := _overdue(list(live), profiles, now):
-        profiles, instants = list(overdue), list(overdue.values())
-        changed |= _write(permit, live, Asked.EACH_AT_ITS_INSTANT, profiles, Cause.DEADLINE, instants=instants)
-    return changed
+    changes: set[Change] = set()
+    segments = [segment for level in order.levels for segment in level]
+    while overdue := _overdue(segments, profiles, now):
+        profiles = list(overdue)
+        changes |= _at_deadlines(permit, order, overdue)
+    return changes
 
 
-def _catch_up_segment(permit: Permit[Segmentation], segment_id: int, now: datetime) -> None:
-    """Who left by the old definition did so then, and not because of the new one."""
-    live = {key: version for key, version in live_versions(permit.workspace_id).items() if key == segment_id}
+def _at_deadlines(permit: Permit[Segmentation], order: Order, overdue: Mapping[int, datetime]) -> set[Change]:
+    """Each profile as of its instant: in the segments that wait for it, and in those that refer to what changed."""
+    changes: set[Change] = set()
+    profiles, instants = list(overdue), list(overdue.values())
+    for level in order.levels:
+        waited = _write(permit, level, Asked.EACH_AT_ITS_INSTANT, profiles, Cause.DEADLINE, instants=instants)
+        changes |= waited | _follow(permit, order, level, changes, overdue)
+    return changes
+
+
+def _follow(
+    permit: Permit[Segmentation], order: Order, level: Live, changes: Iterable[Change], at: Mapping[int, datetime]
+) -> set[Change]:
+    """Who changed in a segment is looked at, as of that instant, in those of this level that refer to it.
+
+    In no others: they may have been computed as of a later instant already. One that refers to it cannot, for before
+    anybody is evaluated, what is due is caught up in all that his segments refer to.
+    """
+    touched: dict[int, set[int]] = defaultdict(set)
+    for segment, profile in changes:
+        for follower in order.followers.get(segment, ()):
+            touched[follower].add(profile)
+    found: set[Change] = set()
+    for follower in touched.keys() & level.keys():
+        profiles, live = sorted(touched[follower]), {follower: level[follower]}
+        instants = [at[profile] for profile in profiles]
+        found |= _write(permit, live, Asked.EACH_AT_ITS_INSTANT, profiles, Cause.REFERENCE, instants=instants)
+    return found
+
+
+def _cascade(
+    permit: Permit[Segmentation], order: Order, segment_id: int, changed: Iterable[int], now: datetime
+) -> None:
+    """Whoever changed in this segment is looked at in those that refer to it, and in those that refer to these."""
+    waiting = iter(changed)
+    while profiles := list(islice(waiting, SLICE)):
+        _touch(permit, profiles)
+        changes = {(segment_id, profile) for profile in profiles}
+        for level in order.levels:
+            changes |= _follow(permit, order, level, changes, dict.fromkeys(profiles, now))
+        _tell(permit, Cause.REFERENCE, {profile for segment, profile in changes if segment != segment_id})
+
+
+def catch_up(permit: Permit[Segmentation], slugs: Iterable[str], now: datetime) -> None:
+    """Who left by the old definition did so then, and not because of the new one. Likewise in all segments from which
+    these follow, or that follow from them: nobody is computed as of a later instant than what he is computed from.
+    """
+    order = references.order_of(references.kin_of(live_versions(permit.workspace_id), slugs))
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING_FOR, [segment_id, now])
+        cursor.execute(_WAITING_FOR, [[segment for level in order.levels for segment in level], now])
         overdue = [profile for (profile,) in cursor.fetchall()]
-    changed = _catch_up(permit, live, overdue, now)
+    changes = _catch_up_these(permit, order, overdue, now)
+    _tell(permit, Cause.DEADLINE, {profile for _, profile in changes})
+
+
+def _tell(permit: Permit[Segmentation], cause: Cause, profiles: set[int]) -> None:
+    """Activation looks at these; and versions under way, which may refer to what changed."""
+    _touch(permit, profiles)
     with connection.cursor() as cursor:
-        cursor.execute(_TELL, [permit.workspace_id, Cause.DEADLINE, sorted(changed)])
+        cursor.execute(_TELL, [permit.workspace_id, cause, sorted(profiles)])
 
 
 def _overdue(segments: list[int], profiles: list[int], now: datetime) -> Mapping[int, datetime]:
@@ -161,23 +237,16 @@ def _by_cause(subjects: Subjects) -> Mapping[Cause, list[int]]:
 
 def _write(
     permit: Permit[Segmentation], live: Live, asked: Asked, profiles: list[int], cause: Cause, **moments: object
-) -> set[int]:
-    """Evaluate each profile as of its moment, write what changed, and return whose memberships did."""
-    changed: set[int] = set()
+) -> set[Change]:
+    """Evaluate each profile as of its moment, write what changed, and return which memberships did."""
+    changes: set[Change] = set()
     given: Given = {"workspace": permit.workspace_id, **of_profiles(profiles), "cause": cause, **moments}
-    for segments, query in _compiled(tuple((key, version.definition) for key, version in live.items()), asked):
+    for segments, query in serving.compiled(permit, live, asked):
         versions = {"segments": list(segments), "versions": [live[segment].id for segment in segments]}
         with connection.cursor() as cursor:
             cursor.execute(_WRITE.replace("{answers}", query.sql), {**query.parameters, **given, **versions})
-            changed |= {profile for (profile,) in cursor.fetchall()}
-    return changed
-
-
-@lru_cache(maxsize=256)
-def _compiled(definitions: tuple[tuple[int, str], ...], asked: Asked) -> Sequence[tuple[Sequence[int], Query]]:
-    """Queries that evaluate these segments. Kept, as a batch comes every moment and definitions seldom change."""
-    rules = {segment: parse_json(definition) for segment, definition in definitions}
-    return [(list(chunk), compile_rules(chunk, asked)) for chunk in chunks_of(rules)]
+            changes.update(cursor.fetchall())
+    return changes
 
 
 def _end_of_unseen(permit: Permit[Segmentation], subjects: Subjects, now: datetime) -> set[int]:
@@ -213,7 +282,7 @@ WITH overdue AS MATERIALIZED (
 SELECT o.profile_id, o.due_at FROM overdue o JOIN profile p ON p.id = o.profile_id
 """
 
-_WAITING_FOR = "SELECT profile_id FROM deadline WHERE segment_id = %s AND due_at <= %s"
+_WAITING_FOR = "SELECT DISTINCT profile_id FROM deadline WHERE segment_id = ANY(%s) AND due_at <= %s"
 
 _TOUCH = """
 INSERT INTO backfill_touch (workspace_id, version_id, profile_id) SELECT %s, %s, unnest(%s::bigint[])
@@ -251,7 +320,7 @@ news AS MATERIALIZED (
 ),
 leaving AS (
     UPDATE membership m SET left_at = greatest(n.at, m.entered_at), left_cause = %(cause)s
-    FROM news n WHERE m.id = n.membership_id AND NOT n.is_in RETURNING m.profile_id
+    FROM news n WHERE m.id = n.membership_id AND NOT n.is_in RETURNING m.segment_id, m.profile_id
 ),
 version AS (SELECT unnest(%(segments)s::bigint[]) AS segment_id, unnest(%(versions)s::bigint[]) AS id),
 coming AS MATERIALIZED (
@@ -274,7 +343,7 @@ entering AS (
     WHERE NOT EXISTS (
         SELECT 1 FROM returning_after_split r WHERE (r.segment_id, r.profile_id) = (c.segment_id, c.profile_id)
     )
-    ON CONFLICT (segment_id, profile_id) WHERE left_at IS NULL DO NOTHING RETURNING profile_id
+    ON CONFLICT (segment_id, profile_id) WHERE left_at IS NULL DO NOTHING RETURNING segment_id, profile_id
 ),
 waiting AS (
     INSERT INTO deadline (segment_id, profile_id, workspace_id, due_at)
@@ -286,8 +355,7 @@ settled AS (
     DELETE FROM deadline d USING news n
     WHERE (d.segment_id, d.profile_id) = (n.segment_id, n.profile_id) AND n.next_change_at IS NULL
 )
-SELECT profile_id FROM leaving UNION SELECT profile_id FROM entering
-UNION SELECT profile_id FROM returning_after_split
+SELECT * FROM leaving UNION ALL SELECT * FROM entering UNION ALL SELECT * FROM returning_after_split
 """
 
 _END_OF_UNSEEN = """
@@ -340,12 +408,13 @@ waiting AS (
     ON CONFLICT (segment_id, profile_id) DO UPDATE SET due_at = excluded.due_at
     WHERE deadline.due_at <> excluded.due_at
 ),
+changed AS (SELECT profile_id FROM leaving UNION SELECT profile_id FROM entering),
 told AS (
     INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-    SELECT %(workspace)s, 'ACTIVATION', profile_id, 'DEFINITION'
-    FROM (SELECT profile_id FROM leaving UNION SELECT profile_id FROM entering) AS changed
+    SELECT %(workspace)s, 'ACTIVATION', profile_id, 'DEFINITION' FROM changed
 )
-SELECT (SELECT count(*) FROM entering), (SELECT count(*) FROM leaving), (SELECT count(*) FROM answer WHERE is_in)
+SELECT (SELECT count(*) FROM entering), (SELECT count(*) FROM leaving), (SELECT count(*) FROM answer WHERE is_in),
+       CASE WHEN %(is_referred_to)s THEN ARRAY(SELECT profile_id FROM changed) END
 """
 
 _END_SEGMENT = """

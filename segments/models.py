@@ -5,6 +5,24 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, Run, User, Workspace
+from segments.leaf_models import ComputedTrait, ComputedTraitVersion, ListEntry, RankThreshold, SegmentList
+
+__all__ = [
+    "Backfill",
+    "BackfillTouch",
+    "ComputedTrait",
+    "ComputedTraitVersion",
+    "Deadline",
+    "LearnedModel",
+    "ListEntry",
+    "Membership",
+    "RankThreshold",
+    "Score",
+    "Segment",
+    "SegmentList",
+    "SegmentVersion",
+    "StagedAnswer",
+]
 
 
 class Segment(models.Model):
@@ -35,6 +53,7 @@ class SegmentVersion(models.Model):
     segment = models.ForeignKey(Segment, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField(_("number"))
     definition = models.JSONField(_("definition"))
+    computed = models.JSONField(null=True, help_text="how its computed traits were measured when it was published")
     author = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, verbose_name=_("author"))
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
@@ -186,12 +205,13 @@ class LearnedModel(models.Model):
 
 
 class Score(models.Model):
-    """The group of a learned model that a profile belongs to: a leaf of the rule language like any other."""
+    """The group of a learned model that a profile belongs to, or the number that it gave: leaves of the rule language."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     model_slug = models.SlugField()
     profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False)
     group = models.CharField(max_length=64)
+    value = models.DecimalField(max_digits=38, decimal_places=9, null=True)
     model = models.ForeignKey(LearnedModel, models.CASCADE)
     computed_at = models.DateTimeField()
 

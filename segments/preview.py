@@ -7,7 +7,7 @@ comes out says which of the two it is.
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,8 @@ from django.db import OperationalError, connection, transaction
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from consent import gate
+from consent.gate import Permit, Segmentation
+from segments import ranks, serving
 from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
 from segments.publishing import Definition, read_definition
@@ -91,9 +93,10 @@ def preview(*, workspace_id: int, definition: Definition, now: datetime, at: dat
     As of another time the events and memberships of that time count; traits and permissions are those of now.
     """
     tree, began, at = read_definition(definition), time.monotonic(), at or now
-    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id):
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         people = _number_of_people()
-        counted = _counted(tree, people, at, until=began + SECONDS)
+        compiled = _compiled(permit, serving.with_computed(permit, tree), at)
+        counted = _counted(compiled, people, at, until=began + SECONDS)
         overlaps = _overlaps(counted, at)
     return Preview(
         count=counted.count, is_exact=counted.is_exact, low=counted.low, high=counted.high, people=people,
@@ -102,12 +105,27 @@ def preview(*, workspace_id: int, definition: Definition, now: datetime, at: dat
     )  # fmt: skip
 
 
-def _counted(tree: Node, people: int, at: datetime, *, until: float) -> _Counted:
+Compiled = Callable[[Asked], Query]
+
+
+def _compiled(permit: Permit[Segmentation], rule: Node, at: datetime) -> Compiled:
+    """Its rankings end where they do at that time. That is found over everybody, and must be found soon."""
+    try:
+        with transaction.atomic(), _statement_timeout(SECONDS):
+            ends = ranks.ends_as_of(permit, [rule], now=at)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != QUERY_CANCELED:
+            raise
+        raise PreviewTooSlowError from error
+    return lambda asked: compile_rules({0: rule}, asked, ends)
+
+
+def _counted(compiled: Compiled, people: int, at: datetime, *, until: float) -> _Counted:
     few = people <= COUNTED_AT_ONCE
-    sampled = None if few else _by_sample(tree, people, at)
-    found = _exactly(tree, at, seconds=until - time.monotonic()) or sampled
+    sampled = None if few else _by_sample(compiled, people, at)
+    found = _exactly(compiled, at, seconds=until - time.monotonic()) or sampled
     if found is None and few:
-        found = _by_sample(tree, people, at)
+        found = _by_sample(compiled, people, at)
     if found is None:
         raise PreviewTooSlowError
     return found
@@ -124,9 +142,9 @@ SELECT (SELECT count(*) FROM matching),
 """
 
 
-def _exactly(tree: Node, at: datetime, *, seconds: float) -> _Counted | None:
+def _exactly(compiled: Compiled, at: datetime, *, seconds: float) -> _Counted | None:
     """None when the time does not do."""
-    query = compile_rules({0: tree}, Asked.EVERYBODY)
+    query = compiled(Asked.EVERYBODY)
     given = {**query.parameters, "now": at, "shown": SHOWN, "most": MOST_MATCHING}
     rows = _rows_within(seconds, _EXACTLY.format(answers=query.sql), given)
     if rows is None:
@@ -138,9 +156,9 @@ def _exactly(tree: Node, at: datetime, *, seconds: float) -> _Counted | None:
 # -- by a sample ----------------------------------------------------------------------------------------------------
 
 
-def _by_sample(tree: Node, people: int, at: datetime) -> _Counted | None:
+def _by_sample(compiled: Compiled, people: int, at: datetime) -> _Counted | None:
     """First of a few, to know how long it takes; then of as many as the time allows. None when not even the few do."""
-    query = compile_rules({0: tree}, Asked.SOME)
+    query = compiled(Asked.SOME)
     lots = _Lots(people)
     began = time.monotonic()
     answers = _answers(query, lots.draw(FIRST_SAMPLE), at, FOR_THE_SAMPLE)

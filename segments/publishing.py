@@ -17,7 +17,7 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Run, RunState, User
 from consent import gate
 from consent.gate import Permit, Segmentation
-from segments import backfill, membership
+from segments import backfill, membership, references, serving
 from segments.language import Node, parse_json, parse_text, to_json
 from segments.models import Membership, Segment, SegmentVersion
 
@@ -97,6 +97,7 @@ def archive(*, segment: Segment, now: datetime) -> int:
     """The segment serves no longer: everybody leaves it. Its history stays. Returns how many left."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=segment.workspace_id) as permit:
         _take_turn(permit)
+        references.check_not_needed(segment)
         backfill.cancel(permit, segment=segment, now=now)
         membership.take_turn(permit, is_alone=True)
         left = membership.end_segment(permit, segment_id=segment.pk, now=now)
@@ -118,6 +119,7 @@ def _publish(
 ) -> Publication:
     _take_turn(permit)
     backfill.cancel(permit, segment=segment, now=now)
+    references.check_references(workspace_id=permit.workspace_id, slug=segment.slug, tree=tree)
     version = _next_version(segment, tree, author)
     if not backfill.is_large(permit):
         return _serve_at_once(permit, version, tree, now)
@@ -128,8 +130,9 @@ def _publish(
 def _next_version(segment: Segment, tree: Node, author: User | None) -> SegmentVersion:
     newest = SegmentVersion.objects.filter(segment=segment).aggregate(newest=Max("number"))["newest"] or 0
     return SegmentVersion.objects.create(
-        workspace_id=segment.workspace_id, segment=segment, number=newest + 1, definition=to_json(tree), author=author
-    )
+        workspace_id=segment.workspace_id, segment=segment, number=newest + 1, definition=to_json(tree), author=author,
+        computed=serving.pinned(segment.workspace_id, tree),
+    )  # fmt: skip
 
 
 def _serve_at_once(permit: Permit[Segmentation], version: SegmentVersion, tree: Node, now: datetime) -> Publication:

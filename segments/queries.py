@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from django.db import connection
 
@@ -13,7 +14,10 @@ from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
 from segments.language.compile import Asked, compile_rules
-from segments.models import Membership, Segment, SegmentVersion
+from segments.language.ranks import Threshold
+from segments.models import Membership, Segment, SegmentList, SegmentVersion
+
+NO_ENDS: Final[Mapping[str, Threshold]] = MappingProxyType({})
 
 
 def members_of(segment: Segment, *, after: int = 0, limit: int = 1_000) -> Sequence[int]:
@@ -25,15 +29,32 @@ def members_of(segment: Segment, *, after: int = 0, limit: int = 1_000) -> Seque
 @dataclass(frozen=True, slots=True)
 class LiveVersion:
     id: int
+    slug: str
     definition: str
     """Canonical JSON as text: the same text is the same rule."""
+    computed: str
+    """Likewise: how its computed traits are measured."""
+    own_lists: frozenset[str]
+    """`+slug` and `-slug`, as far as somebody was ever put into the segment, or kept out of it, by hand."""
 
 
 def live_versions(workspace_id: int) -> Mapping[int, LiveVersion]:
     """Of each segment that serves."""
     live = Segment.objects.filter(workspace_id=workspace_id, archived_at=None, live_version__isnull=False)
-    rows = live.order_by("pk").values_list("pk", "live_version_id", "live_version__definition")
-    return {segment: LiveVersion(version or 0, json.dumps(definition)) for segment, version, definition in rows}
+    columns = ("pk", "slug", "live_version_id", "live_version__definition", "live_version__computed")
+    own = own_lists_of(workspace_id)
+    return {
+        segment: LiveVersion(
+            version or 0, slug, json.dumps(definition), json.dumps(computed or {}), own & {f"+{slug}", f"-{slug}"}
+        )
+        for segment, slug, version, definition, computed in live.order_by("pk").values_list(*columns)
+    }
+
+
+def own_lists_of(workspace_id: int) -> frozenset[str]:
+    """The lists of the segments themselves: `+slug`, always in it, and `-slug`, never."""
+    lists = SegmentList.objects.filter(workspace_id=workspace_id, slug__regex=r"^[+-]")
+    return frozenset(lists.values_list("slug", flat=True))
 
 
 def definition_of(segment: Segment) -> Node:
@@ -60,15 +81,17 @@ SELECT (SELECT count(*) FROM matching), ARRAY(SELECT profile_id FROM matching OR
 """
 
 
-def matching(_: Permit[Segmentation], tree: Node, *, now: datetime) -> Found:
-    """Who matches at `now`, computed over everybody whom the purpose may see."""
-    query = compile_rules({0: tree}, Asked.EVERYBODY)
+def matching(_: Permit[Segmentation], tree: Node, *, now: datetime, frozen: Mapping[str, Threshold] = NO_ENDS) -> Found:
+    """Who matches at `now`, computed over everybody whom the purpose may see. `frozen` says where rankings end."""
+    query = compile_rules({0: tree}, Asked.EVERYBODY, frozen)
     rows = _rows(_MATCHING.format(answers=query.sql), {**query.parameters, "now": now})
     return Found([row[0] for row in rows])
 
 
-def count_and_sample(_: Permit[Segmentation], tree: Node, *, now: datetime, most: int) -> tuple[int, list[int]]:
-    query = compile_rules({0: tree}, Asked.EVERYBODY)
+def count_and_sample(
+    _: Permit[Segmentation], tree: Node, *, now: datetime, most: int, frozen: Mapping[str, Threshold] = NO_ENDS
+) -> tuple[int, list[int]]:
+    query = compile_rules({0: tree}, Asked.EVERYBODY, frozen)
     [(count, sample)] = _rows(_SAMPLE.format(answers=query.sql), {**query.parameters, "now": now, "most": most})
     return count, sample
 
@@ -84,11 +107,17 @@ class Reason:
 
 
 def reasons(
-    _: Permit[Segmentation], tree: Node, *, profile_id: int, now: datetime, locale: str
+    _: Permit[Segmentation],
+    tree: Node,
+    *,
+    profile_id: int,
+    now: datetime,
+    locale: str,
+    frozen: Mapping[str, Threshold] = NO_ENDS,
 ) -> tuple[bool, Sequence[Reason]] | None:
     """Whether the profile is in, and each condition; None for a profile that the purpose may not see."""
     leaves = list(leaves_of(tree))
-    rows = _answers_for_one([tree, *leaves], profile_id, now)
+    rows = _answers_for_one([tree, *leaves], profile_id, now, frozen)
     if not rows:
         return None
     found = [_reason(leaf, rows[place], locale) for place, leaf in enumerate(leaves, start=1)]
@@ -100,9 +129,9 @@ def _reason(leaf: Leaf, answer: tuple[bool, datetime | None], locale: str) -> Re
 
 
 def _answers_for_one(
-    rules: Iterable[Node], profile_id: int, now: datetime
+    rules: Iterable[Node], profile_id: int, now: datetime, frozen: Mapping[str, Threshold]
 ) -> Mapping[int, tuple[bool, datetime | None]]:
-    query = compile_rules(dict(enumerate(rules)), Asked.SOME)
+    query = compile_rules(dict(enumerate(rules)), Asked.SOME, frozen)
     rows = _rows(query.sql, {**query.parameters, **of_profiles([profile_id]), "now": now})
     return {rule: (is_in, change) for rule, _, is_in, change, _ in rows}
 

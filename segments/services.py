@@ -6,7 +6,7 @@ from datetime import datetime
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from consent import gate
-from segments import backfill, evaluation, queries
+from segments import backfill, evaluation, queries, ranks, serving
 from segments.backfill import Clock
 from segments.membership import due, evaluate
 from segments.models import Segment
@@ -66,7 +66,7 @@ def find_matching(*, workspace_id: int, definition: Definition, engine: str, now
     """Everybody who matches, computed by one of `ENGINES`. Nothing is written."""
     tree = read_definition(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        return evaluation.ENGINES[engine](permit, tree, now=now)
+        return evaluation.ENGINES[engine](permit, serving.with_computed(permit, tree), now=now)
 
 
 def size_of(segment: Segment) -> int:
@@ -78,11 +78,14 @@ def size_of(segment: Segment) -> int:
 def why(*, workspace_id: int, slug: str, profile_id: int, now: datetime, locale: str = "en") -> Why:
     """Why a profile is in a segment, or not: each condition of the live version, and whether it holds."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        segment = Segment.objects.filter(workspace_id=workspace_id, slug=slug, live_version__isnull=False).first()
+        segment = Segment.objects.filter(
+            workspace_id=workspace_id, slug=slug, live_version__isnull=False, archived_at=None
+        ).first()
         if segment is None:
             raise UnknownSegmentError
-        tree = queries.definition_of(segment)
-        found = queries.reasons(permit, tree, profile_id=profile_id, now=now, locale=locale)
+        tree = serving.whole_of_live(queries.live_versions(workspace_id)[segment.pk])
+        ends = ranks.ends_kept(permit, [tree], now=now)
+        found = queries.reasons(permit, tree, profile_id=profile_id, now=now, locale=locale, frozen=ends)
     if found is None:
         raise UnknownProfileError
     is_in, reasons = found

@@ -28,6 +28,9 @@ class Cause(models.TextChoices):
     SPLIT = "SPLIT", _("a merge was undone")
     CONSENT = "CONSENT", _("a consent changed")
     DEFINITION = "DEFINITION", _("the definition changed")
+    LIST = "LIST", _("somebody was put on a list, or taken off")
+    RANK = "RANK", _("a ranking was computed anew")
+    REFERENCE = "REFERENCE", _("membership of another segment changed")
     DEADLINE = "DEADLINE", _("time passed")
 
 

@@ -15,7 +15,7 @@ def loose_key(to: str) -> "models.ForeignKey[Any, Any]":
 
 
 class Migration(migrations.Migration):
-    dependencies = [("segments", "0006_review_weighs"), ("cdp", "0024_file_scope"), ("consent", "0022_consents_end")]
+    dependencies = [("segments", "0009_lists_and_ranks"), ("cdp", "0024_file_scope"), ("consent", "0022_consents_end")]
 
     operations = [
         migrations.CreateModel(

@@ -1,0 +1,229 @@
+"""Computed traits: a value made of what people did, under a name that rules can use and pages show.
+
+Nothing is stored: a rule is compiled with the measure in place of the name, so it is exact at every moment. A version of a
+segment keeps how its computed traits were measured. Who changes a computed trait publishes the segments that use it anew.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from cdp.kernel.errors import TesseraError
+from cdp.models import User
+from cdp.models.tenancy import workspace_scope
+from consent.gate import Permit
+from segments import services
+from segments.facts import zone_of
+from segments.language import (
+    Aggregate,
+    Count,
+    End,
+    Measured,
+    Of,
+    Property,
+    Since,
+    Unit,
+    Window,
+    measured_from_json,
+    measured_to_json,
+    parse_measured_text,
+    reference,
+)  # fmt: skip
+from segments.language.ranks import rounded
+from segments.language.reference import Fact, Facts
+from segments.models import ComputedTrait, ComputedTraitVersion, Segment
+from segments.queries import live_versions, of_profiles
+from segments.references import needs_of_stored
+
+Definition = object
+"""The JSON of what is measured, or the text: `sum of "amount" of "Order Completed" in last 365 days`."""
+
+YEAR: Final = Window(365, Unit.DAYS)
+
+
+class ComputedTraitExistsError(TesseraError):
+    """There is a computed trait with this slug already: choose another one, or change it."""
+
+    code = "computed_trait_exists"
+
+
+class UnknownComputedTraitError(TesseraError):
+    """There is no such computed trait in this workspace."""
+
+    code = "unknown_computed_trait"
+
+
+class TooManyPeopleError(TesseraError):
+    """Computed traits are shown of a thousand people at once, at most."""
+
+    code = "too_many_people"
+
+
+class ComputedTraitUsedError(TesseraError):
+    """Segments use this computed trait: change or archive those first."""
+
+    code = "computed_trait_used"
+
+
+def read_measured(definition: Definition) -> Measured:
+    """Either form. Raises `LanguageError` with the place of the mistake."""
+    is_text = isinstance(definition, str) and not definition.lstrip().startswith("{")
+    return parse_measured_text(str(definition)) if is_text else measured_from_json(definition)
+
+
+def create_computed_trait(
+    *, workspace_id: int, slug: str, name: str, definition: Definition, author: User | None
+) -> ComputedTrait:
+    measured = read_measured(definition)
+    with workspace_scope(workspace_id):
+        trait, is_new = ComputedTrait.objects.get_or_create(
+            workspace_id=workspace_id, slug=slug, defaults={"name": name or slug}
+        )
+        if not is_new and trait.archived_at is None:
+            raise ComputedTraitExistsError(slug=slug)
+        ComputedTrait.objects.filter(pk=trait.pk).update(name=name or slug, archived_at=None)
+        _add_version(trait, measured, author)
+    return trait
+
+
+def change_computed_trait(
+    *, workspace_id: int, slug: str, definition: Definition, author: User | None, now: datetime
+) -> Sequence[str]:
+    """Measured so from now on. Returns the segments that use it: all are published anew, in the same transaction."""
+    measured = read_measured(definition)
+    with transaction.atomic():
+        with workspace_scope(workspace_id):
+            _add_version(_trait_of(workspace_id, slug), measured, author)
+            users = _segments_with(workspace_id, slug)
+        for segment in users:
+            services.publish(segment=segment, definition=segment.live_version.definition, author=author, now=now)  # type: ignore[union-attr]  # it serves
+    return [segment.slug for segment in users]
+
+
+def archive_computed_trait(*, workspace_id: int, slug: str, now: datetime) -> None:
+    """Rules can use it no longer. Raises `ComputedTraitUsedError` while one does."""
+    with workspace_scope(workspace_id):
+        trait = _trait_of(workspace_id, slug)
+        if users := [segment.slug for segment in _segments_with(workspace_id, slug)]:
+            raise ComputedTraitUsedError(f"Segments use {slug}: {', '.join(users)}", segments=users)
+        ComputedTrait.objects.filter(pk=trait.pk).update(archived_at=now)
+
+
+def make_rfm(*, workspace_id: int, event: str, amount: str, author: User | None) -> Sequence[ComputedTrait]:
+    """Recency, frequency and monetary value of the last year, of this event and this property of it."""
+    ready_made = {
+        "recency": Measured(event, Since(End.LAST, Unit.DAYS)),
+        "frequency": Measured(event, Count(), period=YEAR),
+        "monetary": Measured(event, Aggregate(Of.SUM, Property(amount)), period=YEAR),
+    }
+    with transaction.atomic():
+        return [
+            create_computed_trait(
+                workspace_id=workspace_id,
+                slug=slug,
+                name=slug.capitalize(),
+                definition=measured_to_json(each),
+                author=author,
+            )
+            for slug, each in ready_made.items()
+        ]
+
+
+# -- values ---------------------------------------------------------------------------------------------------------
+
+MOST_PEOPLE: Final = 1_000
+"""At once: all their events of the names that are measured are read."""
+
+_EVENTS = """
+SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FROM event
+WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s)
+"""
+_ZONES = "SELECT profile_id, value FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
+
+
+def values_of(permit: Permit[Any], profiles: Sequence[int], *, now: datetime) -> Mapping[int, Mapping[str, Any]]:
+    """The computed traits of these people as of now, by slug, as JSON values: what is missing is left out.
+
+    Made of what the purpose of the permit may see. They are measured by the evaluator that all engines are checked with.
+    """
+    if len(profiles) > MOST_PEOPLE:
+        raise TooManyPeopleError(most=MOST_PEOPLE)
+    measured = computed_traits_of(permit.workspace_id)
+    if not measured:
+        return {profile: {} for profile in profiles}
+    facts = _facts_of(permit, profiles, {each.event for each in measured.values()})
+    return {
+        profile: {slug: _shown(value) for slug, each in measured.items()
+                  if (value := reference.measured(each, facts[profile], now)) is not None}
+        for profile in profiles
+    }  # fmt: skip
+
+
+def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
+    zone = zone_of(permit.workspace_id)
+    found = {profile: Facts(profile_id=profile, workspace_zone=zone) for profile in profiles}
+    given = {**of_profiles(profiles), "names": sorted(names)}
+    with connection.cursor() as cursor:
+        cursor.execute(_ZONES, given)
+        for profile, value in cursor.fetchall():
+            found[profile].traits["timezone"] = value
+        cursor.execute(_EVENTS, given)
+        for profile, name, at, properties, source, message in cursor.fetchall():
+            decoded = json.loads(properties, parse_float=Decimal)
+            found[profile].events.append(Fact(name, at, decoded, source, message))
+    return found
+
+
+def _shown(value: object) -> object:
+    """Numbers as JSON has them: whole ones whole, others to nine places."""
+    if isinstance(value, list):
+        return list({json.dumps(one): one for one in map(_shown, value)}.values())
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(rounded(value))
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+# -- what they are --------------------------------------------------------------------------------------------------
+
+
+def computed_traits_of(workspace_id: int) -> Mapping[str, Measured]:
+    """How each is measured now, in order of slug."""
+    versions = ComputedTraitVersion.objects.filter(workspace_id=workspace_id, trait__archived_at=None)
+    newest = versions.order_by("trait_id", "-number").distinct("trait_id")
+    rows = newest.values_list("trait__slug", "definition")
+    return {slug: measured_from_json(definition) for slug, definition in sorted(rows)}
+
+
+def _trait_of(workspace_id: int, slug: str) -> ComputedTrait:
+    """Locked: two who change it at once change it one after the other."""
+    found = (
+        ComputedTrait.objects.select_for_update().filter(workspace_id=workspace_id, slug=slug, archived_at=None).first()
+    )
+    if found is None:
+        raise UnknownComputedTraitError(slug=slug)
+    return found
+
+
+def _add_version(trait: ComputedTrait, measured: Measured, author: User | None) -> None:
+    newest = ComputedTraitVersion.objects.filter(trait=trait).aggregate(newest=Max("number"))["newest"] or 0
+    ComputedTraitVersion.objects.create(
+        workspace_id=trait.workspace_id,
+        trait=trait,
+        number=newest + 1,
+        definition=measured_to_json(measured),
+        author=author,
+    )
+
+
+def _segments_with(workspace_id: int, slug: str) -> Sequence[Segment]:
+    live = live_versions(workspace_id)
+    users = [segment for segment, version in live.items() if slug in needs_of_stored(version.definition).computed]
+    return list(Segment.objects.select_related("live_version").filter(pk__in=users).order_by("slug"))
