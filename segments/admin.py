@@ -9,27 +9,28 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, Model
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
-from django.utils.translation import get_language, gettext
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceForm, column, number_in, people_named, preformatted, workspace_of
 from cdp.kernel.errors import TesseraError
-from cdp.models import Profile, User
-from segments import ranks, services
-from segments.language import LanguageError, Node, explain, parse_json, parse_text, to_json, to_text
+from cdp.models import User
+from segments import ranks, services, versions
+from segments.language import LanguageError, parse_json, parse_text, to_json
 from segments.models import LearnedModel, Membership, Segment
+from segments.versions import VersionRow
+from segments.wording import sentence_of, text_of
 
 SHOWN_MEMBERS = 20
-SHOWN_VERSIONS = 50
 
 
 class SegmentForm(WorkspaceForm):
@@ -58,11 +59,6 @@ class SegmentForm(WorkspaceForm):
             return to_json(parse_text(self.cleaned_data["definition"]))
         except LanguageError as error:
             raise ValidationError(str(error), code=error.code) from error
-
-
-def text_of(definition: Any) -> str:
-    """A stored definition as people type it."""
-    return to_text(parse_json(definition))
 
 
 @admin.register(Segment)
@@ -123,42 +119,68 @@ class SegmentAdmin(KeptAdmin):
         super().save_model(request, obj, form, change)
         if not obj.live_version or obj.live_version.definition != definition:
             done = services.publish(segment=obj, definition=definition, author=author, now=now)
-            told = gettext("Version %(number)s: %(entered)s entered, %(left)s left, %(members)s are in.") % {
-                "number": done.version.number, "entered": done.entered, "left": done.left, "members": done.members,
-            }  # fmt: skip
-            self.message_user(request, told, messages.INFO)
+            self.message_user(request, told_of(done), messages.INFO)
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        preview, why = self.admin_site.admin_view(self.preview), self.admin_site.admin_view(self.why)
+        """The preview is not among them: it looks at destinations, which a later stage knows."""
+        view = self.admin_site.admin_view
         own = [
-            path("preview/", preview, name="segments_segment_preview"),
-            path("<slug:slug>/why/<int:profile>/", why, name="segments_segment_why"),
+            path("<slug:slug>/why/<int:profile>/", view(self.why), name="segments_segment_why"),
+            path("<int:pk>/publication/", view(self.publication), name="segments_segment_publication"),
+            path("<int:pk>/cancel/", view(self.cancel), name="segments_segment_cancel"),
+            path("<int:pk>/archive/", view(self.archive), name="segments_segment_archive"),
+            path("<int:pk>/go-back/<int:number>/", view(self.go_back), name="segments_segment_go_back"),
         ]
         return [*own, *super().get_urls()]
 
+    def publication(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The part of the page that says how far the version is that is being computed."""
+        segment = self._segment(request, pk, may_write=False)
+        shown = {**progress_of(segment), "segment": segment, "was_under_way": True}
+        return render(request, "console/segment_publication.html", {**shown, "may_publish": self._may_publish(request)})
+
     @method_decorator(require_POST)
-    def preview(self, request: HttpRequest) -> HttpResponse:
-        """The part of the page below the definition: how many it selects now, or where it is wrong."""
-        workspace = workspace_of(request)
-        if workspace is None or not (self.has_add_permission(request) or self.has_change_permission(request)):
-            raise PermissionDenied
-        text = request.POST.get("definition", "")
+    def go_back(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
+        segment, author = self._segment(request, pk), cast("User", request.user)
         try:
-            found = services.preview(
-                workspace_id=workspace.pk, definition=to_json(parse_text(text)), now=timezone.now()
-            )
-        except LanguageError as error:
-            return render(request, "console/rule_error.html", {"error": error, **marked(text, error)})
-        people = Profile.objects.filter(workspace=workspace, merged_into=None).count()
-        shown = {
-            "count": found.count,
-            "people": people,
-            "sentence": sentence_of(parse_json(found.definition)),
-            "sample": names_in_order(found.sample),
-        }
-        return render(request, "console/rule_preview.html", shown)
+            done = services.go_back(segment=segment, number=number, author=author, now=timezone.now())
+        except TesseraError as error:
+            self.message_user(request, error.message, messages.ERROR)
+        else:
+            self.message_user(request, told_of(done), messages.INFO)
+        return self._back_to(pk)
+
+    @method_decorator(require_POST)
+    def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if services.cancel_publication(segment=self._segment(request, pk), now=timezone.now()):
+            self.message_user(request, gettext("Cancelled: the version that serves goes on."), messages.SUCCESS)
+        return self._back_to(pk)
+
+    @method_decorator(require_POST)
+    def archive(self, request: HttpRequest, pk: int) -> HttpResponse:
+        try:
+            left = services.archive(segment=self._segment(request, pk), now=timezone.now())
+        except TesseraError as error:
+            self.message_user(request, error.message, messages.ERROR)
+        else:
+            told = ngettext("Archived: %d person left.", "Archived: %d people left.", left) % left
+            self.message_user(request, told, messages.SUCCESS)
+        return self._back_to(pk)
+
+    def _segment(self, request: HttpRequest, pk: int, *, may_write: bool = True) -> Segment:
+        allowed = self._may_publish(request) if may_write else self.has_view_permission(request)
+        if workspace_of(request) is None or not allowed:
+            raise PermissionDenied
+        segment: Segment = get_object_or_404(self.get_queryset(request), pk=pk)
+        return segment
+
+    def _may_publish(self, request: HttpRequest) -> bool:
+        return bool(self.has_change_permission(request))
+
+    def _back_to(self, pk: int) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:segments_segment_change", args=[pk]))
 
     def why(self, request: HttpRequest, slug: str, profile: int) -> HttpResponse:
         """The part of a person's page that says why they are in a segment, condition by condition."""
@@ -178,9 +200,8 @@ class SegmentAdmin(KeptAdmin):
         return render(request, "console/why.html", {"why": found})
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        return super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **facts_about(request, object_id)}
-        )
+        shown = {**(extra_context or {}), **facts_about(request, object_id)}
+        return super().change_view(request, object_id, form_url, {**shown, "may_publish": self._may_publish(request)})
 
 
 def facts_about(request: HttpRequest, object_id: str) -> dict[str, Any]:
@@ -191,40 +212,57 @@ def facts_about(request: HttpRequest, object_id: str) -> dict[str, Any]:
         return {}
     newest = list(Membership.objects.filter(segment=found, left_at=None).order_by("-entered_at")[:SHOWN_MEMBERS])
     names = people_named([row.profile_id for row in newest])
-    versions = list(found.versions.select_related("author").order_by("-number")[:SHOWN_VERSIONS])
+    rows = versions.version_rows(found)
     return {
         "size": sizes_of([found.pk]).get(found.pk, 0),
         "members": [(row, names.get(row.profile_id, "")) for row in newest],
-        "versions": [(version, text_of(version.definition)) for version in versions],
+        "versions": rows,
+        "compared": comparison_asked(request, found, rows),
+        "took": seconds_of(found, rows),
         "sentence": sentence_of(parse_json(found.live_version.definition)) if found.live_version else "",
         "segment": found,
         "ends": ranks.ends_of(found),
+        **progress_of(found),
     }
 
 
-def names_in_order(profile_ids: Sequence[int]) -> list[tuple[int, str]]:
-    names = people_named(profile_ids)
-    return [(profile, names.get(profile, "")) for profile in profile_ids]
+def progress_of(segment: Segment) -> dict[str, Any]:
+    """Of the version that is being computed; or that the last one could not be."""
+    under_way = versions.under_way(segment)
+    if under_way is None:
+        return {"under_way": None, "failed": versions.failed_last(segment)}
+    counts = under_way.run.counts
+    return {"under_way": under_way, "share": min(99, 100 * counts["looked_at"] // max(counts["people"], 1))}
+
+
+def comparison_asked(request: HttpRequest, segment: Segment, rows: Sequence[VersionRow]) -> dict[str, Any]:
+    """Of the two versions that the address names; else of the last two, without their difference."""
+    before, after = number_in(request.GET.get("from", "")), number_in(request.GET.get("to", ""))
+    if before and after:
+        return {"before": before, "after": after, "difference": versions.compared(segment, before, after)}
+    return {"before": rows[1].version.number, "after": rows[0].version.number} if len(rows) > 1 else {}
+
+
+def seconds_of(segment: Segment, rows: Sequence[VersionRow]) -> float | None:
+    """How long the version that serves took to compute."""
+    run = next((row.run for row in rows if row.version.pk == segment.live_version_id), None)
+    return (run.finished_at - run.started_at).total_seconds() if run and run.finished_at else None
+
+
+def told_of(done: services.Publication) -> str:
+    """What became of a publication, in words."""
+    if not done.is_serving:
+        told = gettext("Version %(number)s is being computed. Until it is, the version before it serves.")
+        return told % {"number": done.version.number}
+    return gettext("Version %(number)s: %(entered)s entered, %(left)s left, %(members)s are in.") % {
+        "number": done.version.number, "entered": done.entered, "left": done.left, "members": done.members,
+    }  # fmt: skip
 
 
 def sizes_of(segment_ids: Iterable[int]) -> Mapping[int, int]:
     """How many are in each of these segments now."""
     members = Membership.objects.filter(segment__in=list(segment_ids), left_at=None)
     return dict(members.order_by().values_list("segment").annotate(Count("pk")))
-
-
-def sentence_of(rule: Node) -> str:
-    return explain(rule, get_language() or "en")
-
-
-def marked(text: str, error: LanguageError) -> dict[str, str]:
-    """The text of a rule in three pieces: before, at and after the place of the error."""
-    if error.span is None or error.span.line is None:
-        return {"before": text, "at": "", "after": ""}
-    lines = text.split("\n")
-    start = sum(len(line) + 1 for line in lines[: error.span.line - 1]) + (error.span.column or 1) - 1
-    end = start + max(error.span.length, 1)
-    return {"before": text[:start], "at": text[start:end] or "⁠ ", "after": text[end:]}
 
 
 @admin.register(LearnedModel)

@@ -201,8 +201,8 @@ def _spread_next(workspace_id: int, now: datetime) -> bool:
         if row is None:
             return False
         _hand_over_differing(permit, row, now)
-        row.is_spread = True
-        row.save(update_fields=["is_spread"])
+        row.former_value, row.former_profile_id, row.is_spread = None, None, True
+        row.save(update_fields=["former_value", "former_profile_id", "is_spread"])
     return True
 
 

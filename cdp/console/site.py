@@ -5,6 +5,7 @@ from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
 
 from cdp.console.register import show_register
+from cdp.console.segment_preview import preview_segment
 from cdp.console.workspaces import choose_workspace
 
 
@@ -16,6 +17,7 @@ class ConsoleSite(UnfoldAdminSite):
         own = [
             path("language/", set_language, name="set_language"),
             path("workspace/", self.admin_view(choose_workspace), name="choose_workspace"),
+            path("segments/segment/preview/", self.admin_view(preview_segment), name="segments_segment_preview"),
             path("register/", self.admin_view(show_register), name="register"),
         ]
         return [*own, *super().get_urls()]

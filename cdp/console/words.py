@@ -47,6 +47,7 @@ RUNS = {
     "quarantine.discard": _("quarantine discarded"),
     "identity.resolve": _("record linkage"),
     "segments.learn": _("groups learnt"),
+    "segments.publish": _("a segment published"),
 }
 COUNTS = {
     "read": _("rows read"),
@@ -67,6 +68,11 @@ COUNTS = {
     "clusters": _("people"),
     "customers": _("customers"),
     "groups": _("groups"),
+    "looked_at": _("people looked at"),
+    "people": _("people there are"),
+    "entered": _("entered"),
+    "left": _("left"),
+    "members": _("members"),
 }
 SUBJECTS = {"everything that waits": _("everything that waited")}
 RULES = {
