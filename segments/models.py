@@ -5,6 +5,12 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, User, Workspace
+from segments.columnar_models import ColumnarCopy, ColumnarFile, StaleEvent
+
+__all__ = [
+    "ColumnarCopy", "ColumnarFile", "Deadline", "LearnedModel", "Membership", "Score", "Segment", "SegmentVersion",
+    "StaleEvent",
+]  # fmt: skip
 
 
 class Segment(models.Model):
