@@ -8,6 +8,7 @@ skip, where they show no midnight, and the earlier of the two where they show it
 unit that has begun, even where the clocks have been set back over its beginning.
 """
 
+import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Final
@@ -115,6 +116,36 @@ def shifted(first: date, unit: CalendarUnit, shift: int) -> date:
         year, month = divmod(first.year * 12 + first.month - 1 + shift * _MONTHS[unit], 12)
         return date.min if year < 1 else date.max if year > date.max.year else date(year, month + 1, 1)
     return _moved_day(first, shift * (7 if unit is CalendarUnit.WEEKS else 1))
+
+
+# -- dates and zones that traits hold -------------------------------------------------------------------------------
+
+WRITTEN_DATE: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+WRITTEN_TIME: Final = "T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{1,6})?)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+"""Of ISO 8601 what every engine reads alike, as a pattern that they all know. Besides, there must be such a day."""
+_WRITTEN: Final = re.compile(f"({WRITTEN_DATE})({WRITTEN_TIME})?")
+
+
+def instant_written(value: object) -> datetime | None:
+    """The midnight in UTC of a date, or the instant of a time with its zone; None for all else."""
+    day = date_written(value)
+    if day is None or not isinstance(value, str):
+        return None
+    if len(value) == len("2026-11-21"):
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except OverflowError:
+        return EARLIEST if day.year == 1 else LATEST
+
+
+def date_written(value: object) -> date | None:
+    """The day that such a text begins with."""
+    found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return date.fromisoformat(found[1]) if found else None
+    except ValueError:
+        return None
 
 
 @cache

@@ -212,14 +212,15 @@ class Of(StrEnum):
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
     DISTINCT = "distinct"
-    """How many different values: 1 is not "1", but 1.0 is 1."""
+    """How many different texts, numbers and truth values: 1 is not "1", but 1.0 is 1."""
     FIRST = "first"
-    """The value at the earliest event that has one; of equal times that of the first message id."""
+    """The value, not null, at the earliest event that has one; of equal times that of the first message id."""
     LAST = "last"
+    """Likewise of the latest one, and of the last message id. Ids go by code point, and after them by source."""
     MOST_FREQUENT = "most_frequent"
-    """Of equally frequent ones the one whose JSON comes first by code point."""
+    """Of texts, numbers and truth values; of equally frequent ones the one whose JSON comes first by code point."""
     VALUES = "values"
-    """All different values as a list, which can only be asked what it contains."""
+    """All different texts, numbers and truth values as a list, which can only be asked what it contains."""
 
 
 NUMBERS: Final = frozenset({Of.SUM, Of.AVERAGE, Of.MINIMUM, Of.MAXIMUM, Of.DISTINCT})
@@ -308,7 +309,10 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A trait that is a date (from midnight UTC) or a time with its zone lies in the period, as an event would."""
+    """A trait that is a date (from midnight UTC) or a time with its zone lies in the period, as an event would.
+
+    `periods.instant_written` says which texts are such.
+    """
 
     trait: str
     period: Window | Past | Between | Calendar | Ahead
@@ -321,7 +325,7 @@ class Dated:
 class Anniversary:
     """Month and day of a date that a trait holds come round today, or within so many calendar days.
 
-    In a year without 29 February that is 1 March.
+    Of a time they are those that its text begins with, in whatever zone. In a year without 29 February that is 1 March.
     """
 
     trait: str
@@ -459,8 +463,9 @@ class Top:
 class Rank:
     """Among those who have a value: the highest, or the lowest. With `among`, only members of that segment are ranked.
 
-    What is ranked is a number that is measured, or a trait. A count or sum of no event is no value here. It cannot be
-    decided from one profile: the value of the last one inside is frozen, and found anew every `refresh`.
+    What is ranked is a number that is measured, or a trait, rounded as `ranks.rounded` does. What is measured of no event
+    is no value here. It cannot be decided from one profile: the value of the last one inside is frozen, and found anew
+    every `refresh`.
     """
 
     of: Measured | Property

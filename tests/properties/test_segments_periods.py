@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segments.language.periods import MOMENT, beginning_of, bounds, start_of, stretch, unit_of
+from segments.language.periods import (
+    EARLIEST,
+    LATEST,
+    MOMENT,
+    beginning_of,
+    bounds,
+    instant_written,
+    start_of,
+    stretch,
+    unit_of,
+    zone_named,
+)
 from segments.language.tree import CalendarUnit
 from tests.factories.rules import HARD_ZONES, periods, trait_periods
 
@@ -66,3 +77,29 @@ def test_instant__after_clocks_went_back_over_midnight__belongs_to_the_day_that_
     assert shown_again.astimezone(zone).date() == date(2006, 10, 28)
     assert unit_of(shown_again, CalendarUnit.DAYS, zone) == date(2006, 10, 29)
     assert unit_of(begun - MOMENT, CalendarUnit.DAYS, zone) == date(2006, 10, 28)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-28", datetime(2026, 3, 28, tzinfo=UTC)),
+        ("2026-03-28T12:30Z", datetime(2026, 3, 28, 12, 30, tzinfo=UTC)),
+        ("2026-03-28T12:30:15.123456+05:45", datetime(2026, 3, 28, 6, 45, 15, 123456, tzinfo=UTC)),
+        ("2026-03-28T12:30:15.1-02:00", datetime(2026, 3, 28, 14, 30, 15, 100000, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+01:00", EARLIEST),
+        ("9999-12-31T23:59:59-01:00", LATEST),
+        *((text, None) for text in (
+            "2026-02-30", "2026-3-28", "2026-03-28 12:00Z", "2026-03-28T12:00:00", "0000-01-01", "٢٠٢٦-03-28", "2026-03-28\n",
+            "2026-03-28T24:00Z", "2026-03-28T12:00:60Z", "2026-03-28T12:00:00.1234567Z", "2026-03-28T12:00+15:00", "20260328",
+        )),
+    ],
+)  # fmt: skip
+def test_text__that_is_a_date_or_a_time_with_its_zone__is_an_instant(text, expected):
+    assert instant_written(text) == expected
+    assert instant_written([text]) is None
+
+
+@pytest.mark.parametrize("name", ["europe/paris", "Nowhere/City", "UTC+3", "", "posix/Europe/Paris", "Etc/../UTC"])
+def test_zone__that_is_no_iana_name__is_none(name):
+    assert zone_named(name) is None
+    assert zone_named("Europe/Paris") == ZoneInfo("Europe/Paris")
