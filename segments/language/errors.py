@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
 
 from cdp.kernel.errors import TesseraError
+
+_LONGEST_WORD: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,11 @@ class LanguageError(TesseraError):
 
 def closest(word: object, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
-    found = get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    if not isinstance(word, str) or len(word) > _LONGEST_WORD:
+        return None
+    by_lower = {each.lower(): each for each in known}
+    found = get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
 
 
 def _details(span: Span | None, suggestion: str | None) -> dict[str, object]:

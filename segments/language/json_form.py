@@ -1,4 +1,4 @@
-"""A rule as JSON, which is how it is stored and sent. Errors carry a JSON pointer.
+"""A rule as JSON, which is how it is stored and sent; `json_reader` reads it, `schema` describes it.
 
     {"and": [
       {"event": "Order Completed", "where": [{"property": "amount", "is": ">=", "value": 10}],
@@ -6,62 +6,56 @@
       {"not": {"trait": "country", "is": "in", "value": ["FR", "BE"]}},
       {"learned": "value-groups", "group": "loyal"}]}
 
-`is` and `value` of an event default to "at least 1", `measure` to "count", and without `within` all time counts.
+What is usual may be left out: `docs/segment-rules.md` says what then holds.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from segments.language.errors import LanguageError, Span, closest
 from segments.language.tree import (
-    MAX_DEPTH,
-    MAX_LEAVES,
+    Active,
     Aggregate,
+    Ahead,
     And,
+    Anniversary,
+    Between,
+    Calendar,
     Comparison,
+    Computed,
     Condition,
+    Consented,
     Count,
+    Dated,
     Event,
     Learned,
+    Listed,
+    Measure,
     Measured,
+    Member,
+    Near,
     Node,
     Not,
-    Of,
     Or,
+    Past,
+    Period,
     Property,
-    Scalar,
+    Rank,
+    Sample,
+    Score,
+    Sequence,
+    Since,
+    Step,
+    Top,
     Trait,
     Unit,
     Value,
     Window,
-    check_size,
-    too_deep,
-    too_large,
+    Zone,
 )  # fmt: skip
-from segments.language.written import BY_SYMBOL, json_scalar
-
-_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "and": frozenset({"and"}),
-    "or": frozenset({"or"}),
-    "not": frozenset({"not"}),
-    "trait": frozenset({"trait", "is", "value"}),
-    "event": frozenset({"event", "where", "measure", "is", "value", "within"}),
-    "learned": frozenset({"learned", "group"}),
-}
-_CONDITION_FIELDS: Final = frozenset({"property", "is", "value"})
-_WINDOW_FIELDS: Final = frozenset({"last", "unit"})
+from segments.language.written import json_number, json_scalar, written_time
 
 
-def parse_json(document: object) -> Node:
-    """The tree of a decoded JSON document, or of a text that holds one."""
-    tree = _node(_decoded(document) if isinstance(document, str | bytes) else document, "", 1)
-    check_size(tree)
-    return tree
-
-
-def to_json(tree: Node) -> dict[str, Any]:
+def to_json(tree: Node) -> dict[str, Any]:  # noqa: PLR0911  # one return for each node
     """The canonical form: `parse_json(to_json(tree)) == tree`."""
     match tree:
         case And(children):
@@ -72,10 +66,45 @@ def to_json(tree: Node) -> dict[str, Any]:
             return {"not": to_json(child)}
         case Trait(condition):
             return _condition_json("trait", condition)
+        case Event(measured, comparison, value):
+            return {**measured_to_json(measured), **_tested(comparison, value)}
+        case Sequence():
+            return _sequence_json(tree)
+        case Rank():
+            return _rank_json(tree)
+        case Near() | Dated() | Anniversary() | Sample():
+            return _parted_json(tree)
+        case _:
+            return _named_json(tree)
+
+
+def _parted_json(tree: Near | Dated | Anniversary | Sample) -> dict[str, Any]:
+    match tree:
+        case Near(trait, latitude, longitude, metres):
+            place = {"latitude": latitude, "longitude": longitude, "metres": metres}
+            return {"near": trait, **{name: json_number(number) for name, number in place.items()}}
+        case Dated(trait, period):
+            return {"dated": trait, "within": _period_json(period)}
+        case Anniversary(trait, days_ahead, zone):
+            return {"anniversary": trait, "days_ahead": days_ahead, **_zone_json(zone)}
+        case Sample(salt, begins, ends):
+            return {"sample": salt, "from": json_number(begins), "to": json_number(ends)}
+
+
+def _named_json(tree: Learned | Score | Member | Consented | Computed | Listed) -> dict[str, Any]:
+    match tree:
         case Learned(model, group):
             return {"learned": model, "group": group}
-        case Event():
-            return _event_json(tree)
+        case Score(model, comparison, value):
+            return {"score": model, **_tested(comparison, value)}
+        case Member(segment):
+            return {"segment": segment}
+        case Consented(purpose):
+            return {"consent": purpose}
+        case Computed(name, comparison, value):
+            return {"computed": name, **_tested(comparison, value)}
+        case Listed(name):
+            return {"listed": name}
 
 
 def canonical(node: Node) -> str:
@@ -83,194 +112,110 @@ def canonical(node: Node) -> str:
     return json.dumps(to_json(node), sort_keys=True)
 
 
-# -- reading --------------------------------------------------------------------------------------------------------
+def measured_to_json(measured: Measured) -> dict[str, Any]:
+    """How a computed trait is stored: the inside of a `rank`, and an event without its comparison."""
+    return {
+        "event": measured.event,
+        **_where_json(measured.where),
+        "measure": _measure_json(measured.measure),
+        **({"within": _period_json(measured.period)} if measured.period is not None else {}),
+    }
 
 
-def _decoded(text: str | bytes) -> object:
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except json.JSONDecodeError as error:
-        span = Span(line=error.lineno, column=error.colno)
-        raise LanguageError("not_json", f"This is not JSON: {error.msg}", span) from error
-    except RecursionError as error:
-        raise too_deep().at(Span(pointer="")) from error
-    except ValueError as error:  # not UTF-8, or a number with thousands of digits
-        raise LanguageError("not_json", "This is not JSON in UTF-8 with numbers of a sensible size") from error
+def _sequence_json(tree: Sequence) -> dict[str, Any]:
+    written: dict[str, Any] = {"sequence": [_step_json(step) for step in tree.steps]}
+    if tree.within is not None:
+        written["within"] = _window_json("last", tree.within)
+    if tree.without:
+        written["without"] = [_step_json(step) for step in tree.without]
+    if tree.then_not is not None:
+        written["then_not"] = _step_json(tree.then_not)
+    if tree.period is not None:
+        written["period"] = _period_json(tree.period)
+    return written
 
 
-def _node(found: object, pointer: str, depth: int) -> Node:
-    if depth > MAX_DEPTH:
-        raise too_deep().at(Span(pointer=pointer))
-    rule = _object(found, pointer)
-    kind = _kind_of(rule, pointer)
-    _refuse_unknown(rule, _FIELDS[kind], pointer)
-    if kind == "not":
-        return Not(_node(rule["not"], f"{pointer}/not", depth + 1))
-    if kind in {"and", "or"}:
-        return _group(kind, rule[kind], f"{pointer}/{kind}", depth + 1)
-    try:
-        return _leaf(kind, rule, pointer)
-    except LanguageError as error:
-        raise error.at(Span(pointer=pointer)) from None
+def _rank_json(tree: Rank) -> dict[str, Any]:
+    ranked = tree.of
+    of = measured_to_json(ranked) if isinstance(ranked, Measured) else _property_json("trait", ranked)
+    written: dict[str, Any] = {"rank": of, **_top_json(tree.top)}
+    if tree.is_lowest:
+        written["lowest"] = True
+    if tree.among is not None:
+        written["among"] = tree.among
+    if tree.refresh != Window(1, Unit.DAYS):
+        written["refresh"] = _window_json("last", tree.refresh)
+    return written
 
 
-def _group(kind: str, found: object, pointer: str, depth: int) -> Node:
-    if not isinstance(found, list) or not found:
-        raise LanguageError("group_empty", f"`{kind}` needs a list of rules", Span(pointer=pointer))
-    if len(found) > MAX_LEAVES:
-        raise too_large().at(Span(pointer=pointer))
-    children = tuple(_node(child, f"{pointer}/{place}", depth) for place, child in enumerate(found))
-    if len(children) == 1:
-        return children[0]
-    return And(children) if kind == "and" else Or(children)
-
-
-def _leaf(kind: str, rule: Mapping[str, object], pointer: str) -> Node:
-    if kind == "trait":
-        return Trait(_condition("trait", rule, pointer))
-    if kind == "learned":
-        return Learned(_text(rule, "learned", pointer), _text(rule, "group", pointer))
-    measured = Measured(
-        event=_text(rule, "event", pointer),
-        measure=_measure(rule.get("measure", "count"), f"{pointer}/measure"),
-        where=_conditions(rule.get("where", []), f"{pointer}/where"),
-        period=_window(rule["within"], f"{pointer}/within") if rule.get("within") is not None else None,
-    )
-    comparison = _comparison(rule.get("is", ">="), f"{pointer}/is")
-    return Event(measured, comparison, _number(rule.get("value", 1), f"{pointer}/value"))
-
-
-def _conditions(found: object, pointer: str) -> tuple[Condition, ...]:
-    if not isinstance(found, list):
-        raise LanguageError("list_needed", "`where` needs a list of conditions", Span(pointer=pointer))
-    return tuple(_property_condition(each, f"{pointer}/{place}") for place, each in enumerate(found))
-
-
-def _property_condition(found: object, pointer: str) -> Condition:
-    rule = _object(found, pointer)
-    _refuse_unknown(rule, _CONDITION_FIELDS, pointer)
-    try:
-        return _condition("property", rule, pointer)
-    except LanguageError as error:
-        raise error.at(Span(pointer=pointer)) from None
-
-
-def _condition(kind: str, rule: Mapping[str, object], pointer: str) -> Condition:
-    comparison = _comparison(rule.get("is", "exists" if "value" not in rule else "="), f"{pointer}/is")
-    name, value = _text(rule, kind, pointer), _value(rule.get("value"), f"{pointer}/value")
-    try:
-        return Condition(name, comparison, value)
-    except LanguageError as error:
-        raise error.at(Span(pointer=f"{pointer}/value" if "value" in rule else pointer)) from None
-
-
-def _measure(found: object, pointer: str) -> Count | Aggregate:
-    if found == "count":
-        return Count()
-    if isinstance(found, dict) and set(found) == {"sum"}:
-        return Aggregate(Of.SUM, Property(_text(found, "sum", pointer)))
-    message = '`measure` is "count" or {"sum": PROPERTY}'
-    raise LanguageError("unknown_measure", message, Span(pointer=pointer), closest(found, ["count", "sum"]))
-
-
-def _comparison(found: object, pointer: str) -> Comparison:
-    if isinstance(found, str) and found in BY_SYMBOL:
-        return BY_SYMBOL[found]
-    try:
-        return Comparison(found)  # type: ignore[arg-type]  # anything else is the error below
-    except ValueError:
-        known = [*Comparison, *BY_SYMBOL]
-        message = f"There is no comparison {found!r}; there are {', '.join(Comparison)}"
-        raise LanguageError("unknown_comparison", message, Span(pointer=pointer), closest(found, known)) from None
-
-
-def _window(found: object, pointer: str) -> Window:
-    rule = _object(found, pointer)
-    _refuse_unknown(rule, _WINDOW_FIELDS, pointer)
-    amount, unit = rule.get("last"), rule.get("unit", "days")
-    if isinstance(amount, bool) or not isinstance(amount, int):
-        raise LanguageError("window_not_whole", "`last` needs a whole number", Span(pointer=f"{pointer}/last"))
-    known = next((each for each in Unit if each.value == unit), None)
-    if known is None:
-        message = f"There is no unit {unit!r}; there are {', '.join(Unit)}"
-        raise LanguageError("unknown_unit", message, Span(pointer=f"{pointer}/unit"), closest(unit, list(Unit)))
-    try:
-        return Window(amount, known)
-    except LanguageError as error:
-        raise error.at(Span(pointer=pointer)) from None
-
-
-def _value(found: object, pointer: str) -> Value:
-    if found is None:
-        return None
-    if isinstance(found, list):
-        return tuple(_scalar(each, f"{pointer}/{place}") for place, each in enumerate(found))
-    return _scalar(found, pointer)
-
-
-def _scalar(found: object, pointer: str) -> Scalar:
-    if isinstance(found, str | bool):
-        return found
-    return _number(found, pointer)
-
-
-def _number(found: object, pointer: str) -> Decimal:
-    if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
-        raise LanguageError("not_a_number", "A number is needed", Span(pointer=pointer))
-    try:
-        return Decimal(str(found))
-    except ValueError:  # a whole number of thousands of digits
-        raise LanguageError("number_not_exact", "This number is too long", Span(pointer=pointer)) from None
-
-
-def _object(found: object, pointer: str) -> Mapping[str, object]:
-    if not isinstance(found, dict):
-        raise LanguageError("object_needed", "A JSON object is needed", Span(pointer=pointer))
-    return found
-
-
-def _text(rule: Mapping[str, object], field: str, pointer: str) -> str:
-    found = rule.get(field)
-    if not isinstance(found, str):
-        raise LanguageError("name_missing", f"`{field}` needs a text", Span(pointer=f"{pointer}/{field}"))
-    return found
-
-
-def _kind_of(rule: Mapping[str, object], pointer: str) -> str:
-    kinds = [kind for kind in _FIELDS if kind in rule]
-    if len(kinds) == 1:
-        return kinds[0]
-    message = f"A rule has exactly one of {', '.join(_FIELDS)}"
-    meant = next((near for field in rule if (near := closest(field, _FIELDS))), None) if not kinds else None
-    raise LanguageError("unknown_rule", message, Span(pointer=pointer), meant)
-
-
-def _refuse_unknown(rule: Mapping[str, object], known: Iterable[str], pointer: str) -> None:
-    for field in rule:
-        if field not in known:
-            place = Span(pointer=f"{pointer}/{str(field).replace('~', '~0').replace('/', '~1')}")
-            raise LanguageError("unknown_field", f"There is no field {field!r} here", place, closest(field, known))
-
-
-# -- writing --------------------------------------------------------------------------------------------------------
+# -- parts ----------------------------------------------------------------------------------------------------------
 
 
 def _condition_json(kind: str, condition: Condition) -> dict[str, Any]:
-    written: dict[str, Any] = {kind: condition.name, "is": condition.comparison.value}
-    if isinstance(condition.value, tuple):
-        written["value"] = [json_scalar(each) for each in condition.value]
-    elif condition.value is not None:
-        written["value"] = json_scalar(condition.value)
-    return written
+    written = {kind: condition.name, **_inside_json(condition.inside), **_tested(condition.comparison, condition.value)}
+    return {**written, "ignoring_case": True} if condition.ignores_case else written
 
 
-def _event_json(event: Event) -> dict[str, Any]:
-    measured = event.measured
-    written: dict[str, Any] = {"event": measured.event}
-    if measured.where:
-        written["where"] = [_condition_json("property", condition) for condition in measured.where]
-    written["measure"] = {"sum": measured.measure.property.name} if isinstance(measured.measure, Aggregate) else "count"
-    written |= {"is": event.comparison.value, "value": json_scalar(event.value)}
-    if isinstance(measured.period, Window):
-        written["within"] = {"last": measured.period.amount, "unit": measured.period.unit.value}
-    return written
+def _tested(comparison: Comparison, value: Value) -> dict[str, Any]:
+    if value is None:
+        return {"is": comparison.value}
+    written = [json_scalar(each) for each in value] if isinstance(value, tuple) else json_scalar(value)
+    return {"is": comparison.value, "value": written}
+
+
+def _measure_json(measure: Measure) -> str | dict[str, Any]:
+    match measure:
+        case Count():
+            return "count"
+        case Aggregate(of, made_of):
+            return _property_json(of.value, made_of)
+        case Active(unit, zone):
+            return {"active": unit.value, **_zone_json(zone)}
+        case Since(end, unit):
+            return {"since": end.value, "unit": unit.value}
+
+
+def _property_json(kind: str, found: Property) -> dict[str, Any]:
+    return {kind: found.name, **_inside_json(found.inside)}
+
+
+def _inside_json(inside: tuple[str, ...]) -> dict[str, Any]:
+    return {"inside": list(inside)} if inside else {}
+
+
+def _where_json(where: tuple[Condition, ...]) -> dict[str, Any]:
+    return {"where": [_condition_json("property", each) for each in where]} if where else {}
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {"event": step.event, **_where_json(step.where)}
+
+
+def _top_json(top: Top) -> dict[str, Any]:
+    return {"percent" if top.is_percent else "top": json_number(top.amount)}
+
+
+def _period_json(period: Period | Ahead) -> dict[str, Any]:
+    match period:
+        case Window():
+            return _window_json("last", period)
+        case Ahead(window):
+            return _window_json("next", window)
+        case Past(latest, earliest):
+            less_than = {"less_than": _window_json("amount", earliest)} if earliest else {}
+            return {"more_than": _window_json("amount", latest), **less_than}
+        case Between(begins, ends):
+            return {name: written_time(at) for name, at in (("from", begins), ("until", ends)) if at}
+        case Calendar(amount, unit, zone, is_over):
+            over = {"over": True} if is_over else {}
+            return {"calendar": amount, "unit": unit.value, **_zone_json(zone), **over}
+        case None:
+            return {}
+
+
+def _window_json(amount: str, window: Window) -> dict[str, Any]:
+    return {amount: window.amount, "unit": window.unit.value}
+
+
+def _zone_json(zone: Zone) -> dict[str, str]:
+    return {} if zone is Zone.PROFILE else {"zone": zone.value}

@@ -1,77 +1,68 @@
-"""A rule as people type it. Errors carry line and column.
+"""A rule as text, which people type and read; `text_reader` reads it.
 
 count of "Order Completed" where "amount" >= 10 in last 90 days >= 3
 and not (trait "country" in ("FR", "BE") or learned "value-groups" is "lost")
 and sum of "amount" of "Order Completed" > 300
 and not done "Unsubscribed" in last 30 days
 
-rule   := term ("or" term)*            term := factor ("and" factor)*
-factor := "not" factor | "(" rule ")" | trait | count | sum | done | learned
-done NAME is "at least once"; "not done NAME" is a count of 0. Words of the language may be in any case.
+All that can be said is in `docs/segment-rules.md`.
 """
 
-import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Final
+from typing import assert_never
 
-from segments.language.errors import LanguageError, Span, closest
 from segments.language.tree import (
-    MAX_DEPTH,
+    Active,
     Aggregate,
+    Ahead,
     And,
+    Anniversary,
+    Between,
+    Calendar,
     Comparison,
+    Computed,
     Condition,
+    Consented,
     Count,
+    Dated,
     Event,
     Learned,
+    Listed,
+    Measure,
     Measured,
+    Member,
+    Near,
     Node,
     Not,
     Of,
     Or,
+    Past,
+    Period,
     Property,
-    Scalar,
+    Rank,
+    Sample,
+    Score,
+    Sequence,
+    Since,
+    Step,
     Trait,
     Unit,
     Value,
     Window,
-    check_size,
-    too_deep,
+    Zone,
 )  # fmt: skip
-from segments.language.written import BY_SYMBOL, SYMBOLS, written_number, written_scalar
-
-STARTERS: Final = ("trait", "count", "sum", "done", "learned", "not", "(")
-_COMPARISONS: Final = ("in", "contains", "starts", "exists", *BY_SYMBOL)
-_TOKEN: Final = re.compile(
-    r"""(?P<space>\s+) | (?P<text>"(?:[^"\\]|\\.)*") | (?P<number>-?\d+(?:\.\d+)?(?![\w.]))
-      | (?P<word>[^\W\d][\w.]*) | (?P<symbol>!=|>=|<=|[=<>(),])""",
-    re.VERBOSE | re.DOTALL,
+from segments.language.written import (
+    COMPARED,
+    MADE,
+    ZONES,
+    written_date,
+    written_number,
+    written_scalar,
+    written_unit,
+    written_window,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    span: Span
-
-    @property
-    def word(self) -> str:
-        """In lower case for words and symbols, empty for the others: a quoted "and" is a name."""
-        return self.text.lower() if self.kind in {"word", "symbol"} else ""
-
-
-def parse_text(text: str) -> Node:
-    """The tree of a rule in the text form."""
-    tree = _Reader(_tokens(text)).whole()
-    check_size(tree)
-    return tree
-
-
-def to_text(tree: Node) -> str:
+def to_text(tree: Node) -> str:  # noqa: PLR0911  # one return for each node
     """The canonical text: `parse_text(to_text(tree)) == tree`."""
     match tree:
         case And(children):
@@ -81,248 +72,168 @@ def to_text(tree: Node) -> str:
         case Not(child):
             return f"not {_inside(child)}"
         case Trait(condition):
-            return f"trait {_condition_text(condition)}"
-        case Learned(model, group):
-            return f"learned {written_scalar(model)} is {written_scalar(group)}"
-        case Event():
-            return _event_text(tree)
-
-
-# -- reading --------------------------------------------------------------------------------------------------------
-
-
-def _tokens(text: str) -> list[_Token]:
-    found, place, line, line_start = [], 0, 1, 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        span = Span(line=line, column=place - line_start + 1, length=len(match.group()) if match else 1)
-        if match is None:
-            raise _unreadable(text[place], span)
-        if match.lastgroup != "space":
-            found.append(_Token(str(match.lastgroup), match.group(), span))
-        line += match.group().count("\n")
-        place = match.end()
-        line_start = text.rfind("\n", 0, place) + 1
-    found.append(_Token("end", "", Span(line=line, column=place - line_start + 1)))
-    return found
-
-
-def _unreadable(character: str, span: Span) -> LanguageError:
-    if character == '"':
-        return LanguageError("text_not_closed", "This text is not closed by a quotation mark", span)
-    return LanguageError("unexpected_character", f"{character!r} has no meaning here", span)
-
-
-class _Reader:
-    def __init__(self, tokens: Sequence[_Token]) -> None:
-        self._tokens = tokens
-        self._place = 0
-
-    def whole(self) -> Node:
-        tree = self._rule(1)
-        if self._next.kind != "end":
-            raise self._unexpected("`and`, `or` or the end", ("and", "or"))
-        return tree
-
-    def _rule(self, depth: int) -> Node:
-        return self._joined("or", lambda: self._joined("and", lambda: self._factor(depth), And), Or)
-
-    def _joined(self, word: str, part: Callable[[], Node], group: type[And | Or]) -> Node:
-        parts = [part()]
-        while self._take(word):
-            parts.append(part())
-        return group(tuple(parts)) if len(parts) > 1 else parts[0]
-
-    def _factor(self, depth: int) -> Node:
-        if depth > MAX_DEPTH:
-            raise too_deep().at(self._next.span)
-        if self._take("("):
-            inner = self._rule(depth + 1)
-            self._need(")")
-            return inner
-        if self._take("not"):
-            return self._never() if self._next.word == "done" else Not(self._factor(depth + 1))
-        start = self._next
-        try:
-            return self._leaf()
-        except LanguageError as error:
-            raise error.at(start.span) from None
-
-    def _leaf(self) -> Node:
-        if self._take("trait"):
-            return Trait(self._condition())
-        if self._take("learned"):
-            model = self._name("the slug of a learned model")
-            self._need("is")
-            return Learned(model, self._name("the name of a group"))
-        if self._take("done"):
-            return Event(Measured(self._name("the name of an event"), Count(), self._where(), self._window()))
-        if self._take("count"):
-            self._need("of")
-            return self._measured(Count())
-        if self._take("sum"):
-            self._need("of")
-            measure = Aggregate(Of.SUM, Property(self._name("a property")))
-            self._need("of")
-            return self._measured(measure)
-        raise self._unexpected("a condition (trait, count, sum, done, learned), `not` or `(`", STARTERS)
-
-    def _measured(self, measure: Count | Aggregate) -> Event:
-        name, where, window = self._name("the name of an event"), self._where(), self._window()
-        comparison = BY_SYMBOL.get(self._next.word)
-        if comparison is None:
-            raise self._unexpected("one of = != > >= < <= and a number", ("in", "where", *BY_SYMBOL))
-        self._place += 1
-        return Event(Measured(name, measure, where, window), comparison, self._number())
-
-    def _never(self) -> Event:
-        self._need("done")
-        name, where, window = self._name("the name of an event"), self._where(), self._window()
-        return Event(Measured(name, Count(), where, window), Comparison.EQUALS, Decimal(0))
-
-    def _where(self) -> tuple[Condition, ...]:
-        conditions = []
-        if self._take("where"):
-            conditions.append(self._condition())
-            while self._next.word == "and" and self._tokens[self._place + 1].kind == "text":
-                self._place += 1
-                conditions.append(self._condition())
-        return tuple(conditions)
-
-    def _window(self) -> Window | None:
-        if not self._take("in"):
-            return None
-        if self._take("all"):
-            self._need("time")
-            return None
-        self._need("last")
-        start = self._next
-        amount = self._number()
-        if amount != amount.to_integral_value():
-            raise LanguageError("window_not_whole", "A window needs a whole number", start.span)
-        unit = next((unit for unit in Unit if self._next.word in {unit.value, unit.value[:-1]}), None)
-        if unit is None:
-            raise self._unexpected(f"one of {', '.join(Unit)}", tuple(Unit))
-        self._place += 1
-        try:
-            return Window(int(amount), unit)
-        except LanguageError as error:
-            raise error.at(start.span) from None
-
-    def _condition(self) -> Condition:
-        start = self._next
-        name = self._name("a name in quotation marks")
-        comparison = self._comparison()
-        value = self._comparison_value(comparison)
-        try:
-            return Condition(name, comparison, value)
-        except LanguageError as error:
-            raise error.at(start.span) from None
-
-    def _comparison(self) -> Comparison:
-        token = self._next
-        if token.word in BY_SYMBOL:
-            self._place += 1
-            return BY_SYMBOL[token.word]
-        if self._take("starts"):
-            self._need("with")
-            return Comparison.STARTS_WITH
-        if token.word in {Comparison.IN, Comparison.CONTAINS, Comparison.EXISTS}:
-            self._place += 1
-            return Comparison(token.word)
-        raise self._unexpected(
-            "a comparison (= != > >= < <=, in, contains, starts with, exists)", (*_COMPARISONS, "starts with")
-        )
-
-    def _comparison_value(self, comparison: Comparison) -> Value:
-        if comparison is Comparison.EXISTS:
-            return None
-        if comparison is not Comparison.IN:
-            return self._scalar()
-        self._need("(")
-        values = [self._scalar()]
-        while self._take(","):
-            values.append(self._scalar())
-        self._need(")")
-        return tuple(values)
-
-    def _scalar(self) -> Scalar:
-        token = self._next
-        if token.kind == "text":
-            return self._text()
-        if token.word in {"true", "false"}:
-            self._place += 1
-            return token.word == "true"
-        return self._number("a text in quotation marks, a number, true or false")
-
-    def _number(self, wanted: str = "a number") -> Decimal:
-        token = self._next
-        if token.kind != "number":
-            raise self._unexpected(wanted, ())
-        self._place += 1
-        return Decimal(token.text)
-
-    def _name(self, wanted: str) -> str:
-        """Names are quoted; a plain word without spaces may go without."""
-        if self._next.kind == "text":
-            return self._text()
-        if self._next.kind != "word":
-            raise self._unexpected(wanted, ())
-        self._place += 1
-        return self._tokens[self._place - 1].text
-
-    def _text(self) -> str:
-        token = self._next
-        self._place += 1
-        try:
-            return str(json.loads(token.text, strict=False))
-        except ValueError:
-            raise LanguageError("bad_escape", "In a text, write a backslash twice", token.span) from None
-
-    @property
-    def _next(self) -> _Token:
-        return self._tokens[self._place]
-
-    def _take(self, word: str) -> bool:
-        taken = self._next.word == word
-        self._place += taken
-        return taken
-
-    def _need(self, word: str) -> None:
-        if not self._take(word):
-            raise self._unexpected(f"`{word}`", (word,))
-
-    def _unexpected(self, wanted: str, known: Sequence[str]) -> LanguageError:
-        token = self._next
-        found = "the rule ends" if token.kind == "end" else f"there is {token.text}"
-        meant = closest(token.text, known) if token.kind == "word" else None
-        return LanguageError("unexpected_end" if token.kind == "end" else "unexpected_word",
-                             f"Expected {wanted}, but {found}", token.span, meant)  # fmt: skip
-
-
-# -- writing --------------------------------------------------------------------------------------------------------
+            return f"trait {_condition(condition)}"
+        case Event(measured, comparison, value):
+            return f"{measured_to_text(measured)}{_test(comparison, value)}"
+        case Sequence():
+            return _sequence(tree)
+        case Rank():
+            return _rank(tree)
+        case Near() | Dated() | Anniversary() | Sample():
+            return _parted(tree)
+        case _:
+            return _named(tree)
 
 
 def _inside(node: Node) -> str:
     return f"({to_text(node)})" if isinstance(node, And | Or) else to_text(node)
 
 
-def _condition_text(condition: Condition) -> str:
-    comparison, value = condition.comparison, condition.value
-    symbol = SYMBOLS.get(comparison, comparison.value.replace("_", " "))
-    if isinstance(value, tuple):
-        return f"{written_scalar(condition.name)} {symbol} ({', '.join(written_scalar(each) for each in value)})"
+def _parted(tree: Near | Dated | Anniversary | Sample) -> str:
+    match tree:
+        case Near(trait, latitude, longitude, metres):
+            place = f"({written_number(latitude)}, {written_number(longitude)})"
+            is_round = metres % 1_000 == 0
+            distance = f"{written_number(metres / 1_000)} km" if is_round else f"{written_number(metres)} m"
+            return f"trait {written_scalar(trait)} within {distance} of {place}"
+        case Dated(trait, period):
+            return f"trait {written_scalar(trait)}{_period(period)}"
+        case Anniversary(trait, days_ahead, zone):
+            unit = written_unit(days_ahead, Unit.DAYS)
+            when = f"in next {days_ahead} {unit}" if days_ahead else "today"
+            return f"anniversary of {written_scalar(trait)} {when}{_zone(zone)}"
+        case Sample(salt, begins, ends):
+            return f"sample {written_number(begins)} to {written_number(ends)} % of {written_scalar(salt)}"
+
+
+def _named(tree: Learned | Score | Member | Consented | Computed | Listed) -> str:
+    match tree:
+        case Learned(model, group):
+            return f"learned {written_scalar(model)} is {written_scalar(group)}"
+        case Score(model, comparison, value):
+            return f"score {written_scalar(model)}{_test(comparison, value)}"
+        case Member(segment):
+            return f"segment {written_scalar(segment)}"
+        case Consented(purpose):
+            return f"consent {written_scalar(purpose)}"
+        case Computed(name, comparison, value):
+            return f"computed {written_scalar(name)}{_test(comparison, value)}"
+        case Listed(name):
+            return f"listed {written_scalar(name)}"
+
+
+# -- comparisons ----------------------------------------------------------------------------------------------------
+
+
+def _condition(condition: Condition) -> str:
+    written = f"{_path(condition.name, condition.inside)}{_test(condition.comparison, condition.value)}"
+    return f"{written} ignoring case" if condition.ignores_case else written
+
+
+def _path(name: str, inside: tuple[str, ...]) -> str:
+    return ".".join(written_scalar(each) for each in (name, *inside))
+
+
+def _test(comparison: Comparison, value: Value) -> str:
+    written = f" {COMPARED[comparison]}"
     if value is None:
-        return f"{written_scalar(condition.name)} {symbol}"
-    return f"{written_scalar(condition.name)} {symbol} {written_scalar(value)}"
+        return written
+    if not isinstance(value, tuple):
+        return f"{written} {written_scalar(value)}"
+    if comparison is Comparison.BETWEEN:
+        return f"{written} {written_scalar(value[0])} and {written_scalar(value[1])}"
+    return f"{written} ({', '.join(written_scalar(each) for each in value)})"
 
 
-def _event_text(event: Event) -> str:
-    measured = event.measured
-    is_sum = isinstance(measured.measure, Aggregate)
-    measure = f"sum of {written_scalar(measured.measure.property.name)} of" if is_sum else "count of"
-    where = " and ".join(_condition_text(condition) for condition in measured.where)
-    parts = [measure, written_scalar(measured.event), f"where {where}" if where else ""]
-    parts.append(f"in last {measured.period.amount} {measured.period.unit}" if measured.period else "")
-    parts += [SYMBOLS[event.comparison], written_number(event.value)]
-    return " ".join(part for part in parts if part)
+# -- events ---------------------------------------------------------------------------------------------------------
+
+
+def measured_to_text(measured: Measured) -> str:
+    step = Step(measured.event, measured.where)
+    return f"{_measure(measured.measure)} {_step(step)}{_period(measured.period)}"
+
+
+def _measure(measure: Measure) -> str:
+    match measure:
+        case Count():
+            return "count of"
+        case Aggregate(of, made_of):
+            reads_so = of in {Of.DISTINCT, Of.FIRST, Of.LAST, Of.MOST_FREQUENT}
+            return f"{MADE[of]}{'' if reads_so else ' of'} {_property(made_of)} of"
+        case Active(unit, zone):
+            return f"{unit.value}{_zone(zone)} with"
+        case Since(end, unit):
+            return f"{unit.value} since {end.value}"
+
+
+def _property(found: Property) -> str:
+    return _path(found.name, found.inside)
+
+
+def _step(step: Step) -> str:
+    where = " and ".join(_condition(condition) for condition in step.where)
+    return f"{written_scalar(step.event)} where {where}" if where else written_scalar(step.event)
+
+
+def _sequence(tree: Sequence) -> str:
+    written = "done " + " then ".join(_step(step) for step in tree.steps)
+    if tree.then_not is not None:
+        written += f" then not {_step(tree.then_not)}"
+    if tree.within is not None:
+        written += f" within {written_window(tree.within)}"
+    if tree.without:
+        written += " without " + " or ".join(_step(step) for step in tree.without)
+    return written + _period(tree.period)
+
+
+def _rank(tree: Rank) -> str:
+    of = tree.of
+    ranked = measured_to_text(of) if isinstance(of, Measured) else f"trait {_property(of)}"
+    amount = f"{written_number(tree.top.amount)}{' %' if tree.top.is_percent else ''}"
+    written = f"{'lowest' if tree.is_lowest else 'top'} {amount} by {ranked}"
+    if tree.among is not None:
+        written += f" among segment {written_scalar(tree.among)}"
+    if tree.refresh != Window(1, Unit.DAYS):
+        written += f" refreshed every {written_window(tree.refresh)}"
+    return written
+
+
+# -- time -----------------------------------------------------------------------------------------------------------
+
+
+def _period(period: Period | Ahead) -> str:
+    match period:
+        case None:
+            return ""
+        case Window():
+            return f" in last {written_window(period)}"
+        case Ahead(window):
+            return f" in next {written_window(window)}"
+        case Past():
+            return _past(period)
+        case Between(begins, ends):
+            parts = (f" {word} {written_date(at)}" for word, at in (("from", begins), ("until", ends)) if at)
+            return "".join(parts)
+        case Calendar():
+            return _calendar(period)
+        case _:
+            assert_never(period)
+
+
+def _past(period: Past) -> str:
+    latest, earliest = period.latest, period.earliest
+    if earliest is None:
+        return f" more than {written_window(latest)} ago"
+    is_same_unit = latest.unit is earliest.unit
+    return f" between {latest.amount if is_same_unit else written_window(latest)} and {written_window(earliest)} ago"
+
+
+def _calendar(period: Calendar) -> str:
+    unit = written_unit(period.amount, period.unit)
+    if period.amount == 1 and not period.is_over:
+        return f" this {unit}{_zone(period.zone)}"
+    return f" in {'previous' if period.is_over else 'last'} {period.amount} calendar {unit}{_zone(period.zone)}"
+
+
+def _zone(zone: Zone) -> str:
+    return "" if zone is Zone.PROFILE else f" in {ZONES[zone]}"

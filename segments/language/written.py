@@ -1,11 +1,16 @@
-"""The words that both written forms share: how comparisons and values are written."""
+"""The words that both written forms share: how comparisons, units, times and values are written."""
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from segments.language.tree import Comparison, Scalar
+from segments.language.tree import CalendarUnit, Comparison, Of, Scalar, Unit, Window, Zone
+
+MAX_WRITTEN: Final = 1_000_000
+"""Characters of a rule as text."""
 
 SYMBOLS: Final[Mapping[Comparison, str]] = {
     Comparison.EQUALS: "=",
@@ -16,6 +21,60 @@ SYMBOLS: Final[Mapping[Comparison, str]] = {
     Comparison.LESS_OR_EQUAL: "<=",
 }
 BY_SYMBOL: Final[Mapping[str, Comparison]] = {symbol: comparison for comparison, symbol in SYMBOLS.items()}
+
+COMPARED: Final[Mapping[Comparison, str]] = {
+    **SYMBOLS,
+    Comparison.CONTAINS_ANY: "contains any of",
+    Comparison.CONTAINS_ALL: "contains all of",
+    **{each: each.replace("_", " ") for each in Comparison if not each.startswith("contains_") and each not in SYMBOLS},
+}
+"""How the text form writes a comparison. What begins like another one comes before it."""
+
+MADE: Final[Mapping[Of, str]] = {each: each.replace("_", " ") for each in Of}
+ZONES: Final[Mapping[Zone, str]] = {Zone.PROFILE: "profile time", Zone.WORKSPACE: "workspace time", Zone.UTC: "utc"}
+
+TIME_PATTERN: Final = (
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    "(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.][0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)  # fmt: skip
+_TIME: Final = re.compile(TIME_PATTERN)
+
+
+def read_time(text: str) -> datetime | None:
+    """A date alone is its midnight in UTC. None for what is no time at all; a time without zone comes back without."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        if len(text) == len("2026-01-01"):
+            return found.replace(tzinfo=UTC)
+        return found.astimezone(UTC) if found.tzinfo else found
+    except (ValueError, OverflowError):  # the 13th month, or an instant before the year 1
+        return None
+
+
+def written_time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def written_date(at: datetime) -> str:
+    """Without the time of day where that is midnight in UTC."""
+    return written_time(at).removesuffix("T00:00:00Z")
+
+
+def written_unit(amount: int, unit: Unit | CalendarUnit) -> str:
+    return unit.value.removesuffix("s") if amount == 1 else unit.value
+
+
+def written_window(window: Window) -> str:
+    return f"{window.amount} {written_unit(window.amount, window.unit)}"
+
+
+def shown(found: object) -> str:
+    """What stands in a rule, for a message: short, and whole letters only, however long or broken it is."""
+    text = repr(found) if not isinstance(found, str) else found
+    readable = "".join(letter if letter.isprintable() else "?" for letter in text[:61])
+    return f"{readable[:60]}…" if len(readable) > 60 else readable
 
 
 def json_number(number: Decimal) -> int | float:

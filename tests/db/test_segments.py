@@ -191,7 +191,7 @@ def test_why__names_each_condition_and_when_it_could_change(workspace, source, n
 
     assert found.is_in is True
     assert [(reason.condition, reason.is_true, reason.next_change_at) for reason in found.reasons] == [
-        ('count of "Order" in last 1 days >= 1', True, now + timedelta(hours=23)),
+        ('count of "Order" in last 1 day >= 1', True, now + timedelta(hours=23)),
         ('trait "a" exists', False, None),
     ]
     assert found.reasons[0].sentence == "“Order” happened in the last day."
