@@ -96,3 +96,8 @@ def _sync(place: Path) -> None:
 def _made(directory: Path) -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
+
+
+def first_of(month: int) -> str:
+    """The instant at which a month begins, for Postgres."""
+    return f"{month // 12:04}-{month % 12 + 1:02}-01T00:00:00Z"

@@ -20,6 +20,7 @@ from segments.columnar.files import (
     EVENTS,
     ROWS_IN_A_GROUP,
     files_of,
+    first_of,
     new_name,
     unfinished,
     write_durably,
@@ -72,12 +73,8 @@ def _of_month(month: int) -> list[ColumnarFile]:
 
 
 def _read_month(month: int, copied_to: int) -> pa.Table:
-    given = {"to": copied_to, "month": month, "begins": _first_of(month), "ends": _first_of(month + 1)}
+    given = {"to": copied_to, "month": month, "begins": first_of(month), "ends": first_of(month + 1)}
     return columns_of(_MONTH_AGAIN, given, EVENTS)
-
-
-def _first_of(month: int) -> str:
-    return f"{month // 12:04}-{month % 12 + 1:02}-01T00:00:00Z"
 
 
 def _rewrite_month(workspace_id: int, month: int, stale: set[int], now: datetime) -> None:
