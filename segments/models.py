@@ -134,12 +134,13 @@ class LearnedModel(models.Model):
 
 
 class Score(models.Model):
-    """The group of a learned model that a profile belongs to: a leaf of the rule language like any other."""
+    """The group of a learned model that a profile belongs to, or the number that it gave: leaves of the rule language."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE)
     model_slug = models.SlugField()
     profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False)
     group = models.CharField(max_length=64)
+    value = models.DecimalField(max_digits=38, decimal_places=9, null=True)
     model = models.ForeignKey(LearnedModel, models.CASCADE)
     computed_at = models.DateTimeField()
 

@@ -15,18 +15,13 @@ from segments.language import (
     Step,
     Trait,
     canonical,
-    explain,
-    measured_from_json,
-    measured_to_json,
-    measured_to_text,
     parse_json,
-    parse_measured_text,
     parse_text,
     to_json,
     to_text,
 )
-from segments.language.tree import Comparison, Measured, Property, Sequence, Top, Unit, Window
-from tests.factories.rules import LEAVES, VALUES, measured, number_measures, trees, windows, wheres
+from segments.language.tree import Comparison, Measured, Property, Sequence, Top
+from tests.factories.rules import LEAVES, VALUES, trees, windows
 
 HARD_NAMES = st.one_of(
     st.sampled_from(["and", "or", "in", "not", "of", "a.b", 'say "hi"', "\\", "é è", "trait", "a\nb", "where", "~/", "( )"]),
