@@ -64,7 +64,7 @@ COPIED = "id, workspace_id, source_id, identifier_id, message_id, name, occurred
 
 
 class Migration(migrations.Migration):
-    dependencies = [("segments", "0006_review_weighs"), ("consent", "0022_consents_end"), ("cdp", "0024_file_scope")]
+    dependencies = [("segments", "0007_rules"), ("consent", "0022_consents_end"), ("cdp", "0024_file_scope")]
 
     operations = [
         migrations.CreateModel(
