@@ -76,6 +76,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": "ingestion", "expires": 5.0},
     },
+    "copy-events": {
+        "task": "cdp.copy_events",
+        "schedule": 60.0,
+        "options": {"queue": "ingestion", "expires": 60.0},
+    },
     "order-review": {
         "task": "cdp.order_review",
         "schedule": 60.0,

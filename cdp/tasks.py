@@ -26,6 +26,7 @@ SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find 
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 UPLOAD_SECONDS = 2.0  # likewise
+COPY_SECONDS = 2.0  # likewise
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
@@ -137,6 +138,17 @@ def measure_quality(**_: Any) -> None:
 
     for workspace_id in pipeline.open_workspaces():
         quality_measuring.measure_next_day(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.copy_events", acks_late=True, time_limit=3600)
+def copy_events(**_: Any) -> None:
+    """Each minute: what was stored since goes into the columnar copy of the log, and what went stale goes out of it."""
+    from segments.columnar import copying  # noqa: PLC0415  # loads DuckDB and Arrow, which the other queues need not
+
+    workspaces = pipeline.open_workspaces()
+    for workspace_id in workspaces:
+        copying.copy_events(workspace_id=workspace_id, clock=timezone.now, seconds=COPY_SECONDS)
+    copying.forget_closed(open_workspaces=workspaces)
 
 
 @shared_task(name="cdp.order_review", acks_late=True, time_limit=600)

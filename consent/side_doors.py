@@ -197,6 +197,8 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
         ("learned_model", "linkage_model", "model_activation"), "what was learned of many: weights and groups"
     ),
     "blocking_index": "which model the hashes of records were made for",
+    **dict.fromkeys(("columnar_copy", "columnar_file"), "which files the copy of the events has, and how far it goes"),
+    "stale_event": "ids of events, which lead to nobody",
     **dict.fromkeys(("plan_violation", "quality_report"), "counts and shapes of what arrived"),
 }
 

@@ -8,8 +8,9 @@ Each step is one transaction under a lock of its own: files are durable before t
 not name is swept. So whoever is killed leaves garbage at most, nothing is left out, and nothing is there twice.
 """
 
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,7 @@ from django.db import connection
 from cdp.kernel.purposes import Purpose
 from consent import gate
 from segments.columnar import rewriting
-from segments.columnar.files import COLUMNS, EVENTS, files_of
+from segments.columnar.files import COLUMNS, EVENTS, files_of, of_database, runs_of
 from segments.columnar.reading import columns_of
 from segments.models import ColumnarCopy, ColumnarFile
 
@@ -90,11 +91,22 @@ def _await_horizon(workspace_id: int, until: float) -> int:
 def _planned(workspace_id: int) -> ColumnarCopy:
     """With a horizon that is still ahead of the copy, or else with the one of this moment."""
     copy, _ = ColumnarCopy.objects.get_or_create(workspace_id=workspace_id)
+    _begin_anew_if_lost(copy)
     if copy.horizon <= copy.copied_to:
         copy.horizon = max(_newest(copy.copied_to), copy.copied_to)
         copy.waits_for = _who_stores(workspace_id)
         copy.save(update_fields=["horizon", "waits_for"])
     return copy
+
+
+def _begin_anew_if_lost(copy: ColumnarCopy) -> None:
+    """A database that was restored, or a disk that was lost: what the manifest names must be there."""
+    named = set(ColumnarFile.objects.filter(retired_at=None).values_list("name", flat=True))
+    if named - {file.name for file in files_of(copy.workspace_id).iterdir()}:
+        log.warning("columnar.lost", workspace=copy.workspace_id)
+        ColumnarFile.objects.all().delete()
+        copy.copied_to, copy.horizon, copy.waits_for = 0, 0, []
+        copy.save(update_fields=["copied_to", "horizon", "waits_for"])
 
 
 def _newest(after: int) -> int:
@@ -159,16 +171,15 @@ def _sweep(workspace_id: int, now: datetime) -> None:
     for file in files_of(workspace_id).iterdir():
         if file.name not in named:
             file.unlink(missing_ok=True)
+    for run in runs_of(workspace_id).iterdir():
+        if time.time() - run.stat().st_mtime > KEPT.total_seconds():
+            shutil.rmtree(run, ignore_errors=True)
 
 
-def lag(*, workspace_id: int) -> Sequence[int]:
-    """How many events of the log are not in the copy, and how many are in its files. In the scope of the workspace."""
-    with gate.permit(Purpose.COLLECTION, workspace_id=workspace_id), connection.cursor() as cursor:
-        cursor.execute(_LAG)
-        return [int(number) for number in cursor.fetchone()]
-
-
-_LAG = """
-SELECT (SELECT count(*) FROM core.event WHERE id > COALESCE((SELECT max(copied_to) FROM columnar_copy), 0)),
-       (SELECT COALESCE(sum(rows), 0) FROM columnar_file WHERE retired_at IS NULL)
-"""
+def forget_closed(*, open_workspaces: Iterable[int]) -> None:
+    """What is left of workspaces that are no more."""
+    names = {str(workspace_id) for workspace_id in open_workspaces}
+    if of_database().exists():
+        for directory in of_database().iterdir():
+            if directory.name not in names:
+                shutil.rmtree(directory, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Parquet files of events: what is in them, where they lie, and how one becomes durable.
 
-    COLUMNAR_DIR / workspace / files        month by month, as the manifest in Postgres names them
-    COLUMNAR_DIR / workspace / runs         what a computation needs besides, deleted when it ends
+    COLUMNAR_DIR / database / workspace / files     those that the manifest in Postgres names
+    COLUMNAR_DIR / database / workspace / runs      what a computation needs besides, deleted when it ends
 
 An event is in a file as it came: with the id of its identifier, never an address, and without its context.
 """
@@ -18,6 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 from django.conf import settings
+from django.db import connection
 
 EVENTS: Final = pa.schema(
     [
@@ -39,15 +40,23 @@ COLUMNS: Final = """e.id, e.identifier_id, e.source_id, e.message_id, e.name,
 ROWS_IN_A_GROUP: Final = 100_000
 
 
+def of_database() -> Path:
+    """Two databases, such as one that is measured, do not sweep each other's files."""
+    return Path(settings.COLUMNAR_DIR) / str(connection.settings_dict["NAME"])
+
+
 def files_of(workspace_id: int) -> Path:
-    return _made(Path(settings.COLUMNAR_DIR) / str(workspace_id) / "files")
+    return _made(of_database() / str(workspace_id) / "files")
+
+
+def runs_of(workspace_id: int) -> Path:
+    return _made(of_database() / str(workspace_id) / "runs")
 
 
 @contextmanager
 def run_directory(workspace_id: int) -> Iterator[Path]:
     """For one computation: nobody else may look into it, and nothing of it stays."""
-    parent = _made(Path(settings.COLUMNAR_DIR) / str(workspace_id) / "runs")
-    place = Path(tempfile.mkdtemp(dir=parent, prefix="run-"))
+    place = Path(tempfile.mkdtemp(dir=runs_of(workspace_id), prefix="run-"))
     try:
         yield place
     finally:

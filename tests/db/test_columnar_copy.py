@@ -1,19 +1,28 @@
 """The columnar copy follows the log: nothing is left out, nothing is there twice, what goes of the log is gone at once."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import duckdb
 import pytest
+from django.core.management import call_command
+from django.db import connection
 
 from cdp.kernel.identifiers import Identifier as Name
+from cdp.kernel.purposes import Purpose
 from cdp.models import Event
-from consent import erasure
+from consent import erasure, gate
+from consent.models import ConsentState
+from segments import evaluation
 from segments.columnar import copying, rewriting
 from segments.columnar.files import files_of
+from segments.columnar.state import State, state_of
+from segments.language import parse_text
 from segments.models import ColumnarFile, StaleEvent
-from tests.factories import SourceFactory
-from tests.factories.segments import happen, people
+from tests.factories import SourceFactory, say
+from tests.factories.segments import happen, merge, people
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +140,111 @@ def killed_at_the_end(append: Any) -> Any:
         raise KeyboardInterrupt
 
     return killed
+
+
+# -- readers --------------------------------------------------------------------------------------------------------
+
+
+def found(workspace: Any, rule: str, now: datetime) -> list[int]:
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        return list(evaluation.ENGINES["duckdb"](permit, parse_text(rule), now=now).members)
+
+
+def test_reader__of_an_old_copy__sees_what_came_changed_and_went_since(workspace, source, now):
+    ada, bob, eve = people(3, workspace)
+    for person in (ada, bob):
+        happen(person, source, "Order", now, {"amount": 1})
+    copy(workspace, now)
+    happen(eve, source, "Order", now, {"amount": 1})
+    Event.objects.filter(identifier=ada).delete()
+    Event.objects.filter(identifier=bob).update(properties={"amount": 2})
+
+    assert found(workspace, 'done "Order"', now) == [bob.pk, eve.pk]
+    assert found(workspace, 'done "Order" where "amount" = 2', now) == [bob.pk]
+    assert found(workspace, 'done "Order" where "amount" = 1', now) == [eve.pk]
+
+
+def test_reader__of_somebody_who_withdrew__does_not_see_them_though_they_are_in_the_copy(workspace, source, now):
+    ada, bob = people(2, workspace)
+    for person in (ada, bob):
+        happen(person, source, "Order", now)
+    copy(workspace, now)
+    say(ada, Purpose.SEGMENTATION, ConsentState.REFUSED)
+
+    assert found(workspace, 'done "Order"', now) == [bob.pk]
+    assert found(workspace, 'not done "Order"', now) == []
+
+
+def test_reader__after_a_merge__counts_the_events_of_both_for_one(workspace, source, now):
+    ada, bob = people(2, workspace)
+    for person in (ada, bob):
+        happen(person, source, "Order", now)
+    copy(workspace, now)
+    merge(ada, bob)
+
+    assert found(workspace, 'count of "Order" >= 2', now) == [ada.pk]
+
+
+def test_month__that_was_dropped__is_read_from_postgres_and_copied_again(workspace, source, now):
+    [ada] = people(1, workspace)
+    old = datetime(2023, 5, 1, tzinfo=UTC)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT core.ensure_event_partition('2023-05-01')")
+    happen(ada, source, "Order", old)
+    happen(ada, source, "Order", now)
+    copy(workspace, now)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT core.drop_event_partition('2023-05-01')")
+        assert cursor.fetchone() == (1,)
+    happen(ada, source, "View", old)
+
+    assert found(workspace, 'count of "Order" >= 2', now) == []
+    assert found(workspace, 'done "View"', now) == [ada.pk]
+    copy(workspace, now)
+    assert [(name, at) for _, name, at, _ in copied(workspace)] == [("Order", micros(now)), ("View", micros(old))]
+
+
+def test_copy__when_its_files_are_lost__begins_anew(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    copy(workspace, now)
+    for file in files_of(workspace.pk).iterdir():
+        file.unlink()
+
+    assert copy(workspace, now).events == 1
+    assert len(copied(workspace)) == 1
+
+
+def test_command__copies_and_evaluates__with_the_digest_of_postgres(workspace, source, now, tmp_path):
+    ada, _ = people(2, workspace)
+    happen(ada, source, "Order", now)
+    rule = tmp_path / "rule.txt"
+    rule.write_text('done "Order"')
+
+    done = called("copy", workspace)
+    asked = [
+        called("evaluate", workspace, str(rule), "--members", "--at", now.isoformat(), "--engine", engine)
+        for engine in ("postgres", "duckdb", "reference")
+    ]
+
+    assert (done["events"], done["files"], done["is_behind"]) == (1, 1, False)
+    assert [answer["members"] for answer in asked] == [[ada.pk]] * 3
+    assert len({answer["digest"] for answer in asked}) == 1
+
+
+def test_state__of_a_copy__counts_what_waits_and_what_is_missing(workspace, source, now):
+    [ada] = people(1, workspace)
+    assert state_of(workspace_id=workspace.pk) is None
+    happen(ada, source, "Order", now)
+    copy(workspace, now)
+    happen(ada, source, "Order", now)
+    assert state_of(workspace_id=workspace.pk) == State(waiting=1, expected=1, copied=1, stale=0)
+
+    ColumnarFile.objects.update(rows=2)
+    assert not state_of(workspace_id=workspace.pk).is_whole
+
+
+def called(action: str, workspace: Any, *words: str) -> dict[str, Any]:
+    said = StringIO()
+    call_command("segments", action, *words, "--workspace", workspace.slug, "--json", stdout=said)
+    return json.loads(said.getvalue())

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdp.kernel.purposes import Purpose
-from cdp.models import Event, Workspace
+from cdp.models import Workspace
 from consent import gate
 from segments.columnar import copying
 from segments.columnar.engines import DuckDB, Engine, Spark, members_of
