@@ -16,6 +16,7 @@ from bench import harness
 
 NAMES = (
     "accuracy",
+    "columnar",
     "consent",
     "door",
     "files",

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from duckdb import DuckDBPyConnection
+
 from cdp.kernel.errors import TesseraError
 from consent.gate import Permit, Segmentation
 from segments.columnar import relations
@@ -75,15 +77,21 @@ class DuckDB:
     dialect = "duckdb"
 
     def members(self, query: Compiled, files: Relations, directory: Path, rules: int) -> Answers:
-        with within_limits(spill=directory) as duck:
-            for name, places in files.items():
-                if places:
-                    duck.read_parquet(list(places)).create_view(name)
-            duck.execute(f"CREATE VIEW event AS {event_view(files)}")
+        with self.opened(files, directory) as duck:
             if rules == 1:
                 return [_first_column(duck.execute(picked(0, query.sql), query.parameters))]
             duck.execute(f"CREATE TABLE answers AS {query.sql}", query.parameters)
             return [_first_column(duck.execute(picked(rule, "FROM answers"))) for rule in range(rules)]
+
+    @staticmethod
+    def opened(files: Relations, directory: Path) -> DuckDBPyConnection:
+        """With a view of each relation."""
+        duck = within_limits(spill=directory)
+        for name, places in files.items():
+            if places:
+                duck.read_parquet(list(places)).create_view(name)
+        duck.execute(f"CREATE VIEW event AS {event_view(files)}")
+        return duck
 
 
 def _first_column(result: Any) -> list[int]:  # noqa: ANN401  # DuckDB has no types

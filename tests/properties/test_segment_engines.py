@@ -96,14 +96,14 @@ def examples(number: int) -> settings:
     )
 
 
-@given(worlds(rules=4))
-@examples(60)
+@given(worlds(rules=8))
+@examples(15)
 def test_duckdb__of_any_rules__says_what_the_reference_says(workspace, world):
     check(workspace, world, DuckDB())
 
 
-@given(worlds(rules=4))
-@examples(25)
+@given(worlds(rules=8))
+@examples(6)
 def test_clickhouse__of_any_rules__says_what_the_reference_says(workspace, world):
     check(workspace, world, ClickHouse())
 
