@@ -32,6 +32,7 @@ from segments.columnar.dialects import DIALECTS, Dialect, allof, anyof, call, is
 from segments.columnar.instants import bounds_in, micros_of, unit_number, widest_after
 from segments.columnar.sequences import sequence
 from segments.language.json_form import canonical
+from segments.language.periods import EARLIEST
 from segments.language.ranks import Threshold
 from segments.language.tree import (
     Active,
@@ -215,7 +216,9 @@ class _Compiler:
                 return self._some("trait", number, self._near(leaf))
             case Dated(trait, period):
                 self.needs.dates.add(trait)
-                return self._some("moment", number, [self._is_named(trait), *self._during(period, number)])
+                return self._some(
+                    "moment", number, [self._is_named(trait), *self._during(period, number, is_dated=True)]
+                )
             case Anniversary():
                 return self._some("moment", number, self._anniversary(leaf, number))
             case Event():
@@ -315,17 +318,18 @@ class _Compiler:
         properties = _column("properties", "f")
         return [self.conditions.holds(one, properties.copy(), (one.name, *one.inside)) for one in where]
 
-    def _during(self, period: Period | Ahead, number: int) -> list[exp.Expr]:
+    def _during(self, period: Period | Ahead, number: int, *, is_dated: bool = False) -> list[exp.Expr]:
         """Within the bounds of the period, which stand in a table if they are those of the profile's zone."""
         micros = _column("micros", "f")
         if isinstance(period, Calendar) and period.zone is Zone.PROFILE:
             self.needs.periods[number] = period
             after, until = _column(f"after_{number}", "f"), _column(f"until_{number}", "f")
-        else:
-            is_theirs = isinstance(period, Calendar) and period.zone is Zone.WORKSPACE
-            zone = self.workspace_zone if is_theirs else UTC
-            after, until = (whole(each) for each in bounds_in(period, self.now, zone))
-        return [exp.GT(this=micros, expression=after), exp.LTE(this=micros.copy(), expression=until)]
+            return [exp.GT(this=micros, expression=after), exp.LTE(this=micros.copy(), expression=until)]
+        is_theirs = isinstance(period, Calendar) and period.zone is Zone.WORKSPACE
+        first, last = bounds_in(period, self.now, self.workspace_zone if is_theirs else UTC)
+        lower = [exp.GT(this=micros, expression=whole(first))] if first > micros_of(EARLIEST) else []
+        is_open = not is_dated and last == micros_of(self.now)  # `happened` has nothing later
+        return lower if is_open else [*lower, exp.LTE(this=micros.copy(), expression=whole(last))]
 
     def _happened_column(self, name: str, aggregate: exp.Expr, conditions: Sequence[exp.Expr]) -> exp.Expr:
         made = exp.Filter(this=aggregate, expression=exp.Where(this=allof([each.copy() for each in conditions])))

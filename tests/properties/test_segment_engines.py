@@ -96,13 +96,13 @@ def examples(number: int) -> settings:
     )
 
 
-@given(worlds(rules=8))
+@given(world=worlds(rules=8))
 @examples(15)
 def test_duckdb__of_any_rules__says_what_the_reference_says(workspace, world):
     check(workspace, world, DuckDB())
 
 
-@given(worlds(rules=8))
+@given(world=worlds(rules=8))
 @examples(6)
 def test_clickhouse__of_any_rules__says_what_the_reference_says(workspace, world):
     check(workspace, world, ClickHouse())
@@ -117,7 +117,7 @@ def spark() -> Iterator[Any]:
     session.stop()
 
 
-@given(worlds(rules=12))
+@given(world=worlds(rules=12))
 @examples(3)
 def test_spark__of_any_rules__says_what_the_reference_says(workspace, world, spark):
     check(workspace, world, Spark(spark))
