@@ -6,10 +6,12 @@ from io import StringIO
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from cdp import embedded
 from cdp.kernel.identifiers import Identifier as Name
 from cdp.kernel.purposes import Purpose
 from cdp.models import Event
@@ -248,3 +250,28 @@ def called(action: str, workspace: Any, *words: str) -> dict[str, Any]:
     said = StringIO()
     call_command("segments", action, *words, "--workspace", workspace.slug, "--json", stdout=said)
     return json.loads(said.getvalue())
+
+
+# -- who stores meanwhile -------------------------------------------------------------------------------------------
+
+EVENT = """
+INSERT INTO core.event (workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, received_at, seen_with,
+    properties, context)
+SELECT %s, 1, 1, %s, 'track', 'Order', %s, %s, '{}', '{}', '{}'
+"""
+
+
+def test_copy__while_somebody_stores_below_what_is_seen__waits_and_leaves_nothing_out(committed, now, monkeypatch):
+    monkeypatch.setattr(copying, "HORIZON_SECONDS", 0.1)
+    address = embedded.default_stack().database_url("postgres", connection.settings_dict["NAME"])
+    with psycopg.connect(address) as slow:
+        slow.execute("SELECT pg_advisory_xact_lock_shared(4712, %s)", [committed.pk])
+        slow.execute(EVENT, [committed.pk, "first", now, now])
+        with connection.cursor() as cursor:
+            cursor.execute(EVENT, [committed.pk, "second", now, now])
+        early = copy(committed, now)
+        again = copy(committed, now)
+        slow.commit()
+    late = copy(committed, now)
+
+    assert [(one.events, one.is_behind) for one in (early, again, late)] == [(0, True), (0, True), (2, False)]
