@@ -17,6 +17,7 @@ from bench import harness
 NAMES = (
     "accuracy",
     "arrival",
+    "columnar",
     "consent",
     "door",
     "files",

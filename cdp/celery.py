@@ -81,6 +81,11 @@ app.conf.beat_schedule = {
         "schedule": 15.0,
         "options": {"queue": "segments", "expires": 15.0},
     },
+    "copy-events": {
+        "task": "cdp.copy_events",
+        "schedule": 60.0,
+        "options": {"queue": "ingestion", "expires": 60.0},
+    },
     "order-review": {
         "task": "cdp.order_review",
         "schedule": 60.0,

@@ -31,6 +31,7 @@ BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 UPLOAD_SECONDS = 2.0  # likewise
 VERSION_SECONDS = 0.2  # likewise: whoever does something is in his segments within as much
+COPY_SECONDS = 2.0  # likewise
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
@@ -172,6 +173,17 @@ def refresh_ranks(**_: Any) -> None:
     for workspace_id in pipeline.open_workspaces():
         if ranks.refresh_due(workspace_id=workspace_id, now=timezone.now()):
             wake(Stage.SEGMENTS, workspace_id=workspace_id)
+
+
+@shared_task(name="cdp.copy_events", acks_late=True, time_limit=3600)
+def copy_events(**_: Any) -> None:
+    """Each minute: what was stored since goes into the columnar copy of the log, and what went stale goes out of it."""
+    from segments.columnar import copying  # noqa: PLC0415  # loads DuckDB and Arrow, which the other queues need not
+
+    workspaces = pipeline.open_workspaces()
+    for workspace_id in workspaces:
+        copying.copy_events(workspace_id=workspace_id, clock=timezone.now, seconds=COPY_SECONDS)
+    copying.forget_closed(open_workspaces=workspaces)
 
 
 @shared_task(name="cdp.order_review", acks_late=True, time_limit=600)

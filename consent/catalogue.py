@@ -106,7 +106,8 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.COLLECTION, "quarantine"): _WRITES,
     (Purpose.COLLECTION, "quarantine_order"): "mends and replays what people ordered",
     (Purpose.COLLECTION, "quarantine_reading"): _WRITES,
-    (Purpose.COLLECTION, "event"): "measures what a source sends, without knowing whose it is; keeps types and counts",
+    (Purpose.COLLECTION, "event"): "measures what a source sends; and copies the log in columns, where an event"
+    " is that of an identifier, whose people nobody knows who does not ask through the gate",
     (Purpose.COLLECTION, "consent_record"): "records what signals in events say; digests",
     (Purpose.COLLECTION, "suppression"): "stores nobody who is suppressed; digests",
     (Purpose.IDENTITY, "sighting"): "ids only: which identifiers were seen together",

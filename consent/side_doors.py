@@ -202,6 +202,8 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
     ),
     "rank_threshold": "the number at which a ranking ends, and the id of the last one inside",
     "blocking_index": "which model the hashes of records were made for",
+    **dict.fromkeys(("columnar_copy", "columnar_file"), "which files the copy of the events has, and how far it goes"),
+    "stale_event": "ids of events, which lead to nobody",
     **dict.fromkeys(("plan_violation", "quality_report"), "counts and shapes of what arrived"),
 }
 

@@ -5,11 +5,14 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, Run, User, Workspace
+from segments.columnar_models import ColumnarCopy, ColumnarFile, StaleEvent
 from segments.leaf_models import ComputedTrait, ComputedTraitVersion, ListEntry, RankThreshold, SegmentList
 
 __all__ = [
     "Backfill",
     "BackfillTouch",
+    "ColumnarCopy",
+    "ColumnarFile",
     "ComputedTrait",
     "ComputedTraitVersion",
     "Deadline",
@@ -22,6 +25,7 @@ __all__ = [
     "SegmentList",
     "SegmentVersion",
     "StagedAnswer",
+    "StaleEvent",
 ]
 
 

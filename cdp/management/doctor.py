@@ -20,9 +20,11 @@ from cdp.models.tenancy import workspace_scope
 from consent import breaches, catalogue, erasure, erasure_ledger
 from consent.catalogue import Check
 from consent.opendsr import processor, revocation
+from segments.columnar import state as columnar
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 LONGEST_WAIT: Final = timedelta(minutes=5)
+MOST_NOT_COPIED: Final = 1_000_000  # a few seconds of copying
 LEAST_FREE_BYTES: Final = 500 * 2**20
 
 
@@ -43,8 +45,22 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _erasures()
     yield _pressure(now())
     yield _breaches(now())
+    yield _columnar()
     yield Check("opendsr", *processor.state(now()))
     yield Check("opendsr_revoked", *revocation.state(settings.OPENDSR_REVOKED, now()))
+
+
+def _columnar() -> Check:
+    """Is the copy of the events near the log, and does it hold as many?"""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM workspace WHERE closed_at IS NULL ORDER BY id")
+        workspaces = [pk for (pk,) in cursor.fetchall()]
+    states = {pk: found for pk in workspaces if (found := columnar.state_of(workspace_id=pk))}
+    bad = [f"workspace {pk} has {one.copied} of {one.expected}" for pk, one in states.items() if not one.is_whole]
+    waiting = sum(one.waiting for one in states.values())
+    stale = sum(one.stale for one in states.values())
+    said = f"{sum(one.copied for one in states.values())} events copied, {waiting} wait, {stale} stale"
+    return Check("columnar", not bad and waiting <= MOST_NOT_COPIED, _listed(bad) or said)
 
 
 def _database() -> Check:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from segments import services
 from segments.learned import runs
 
 ENGINES = tuple(services.ENGINES)
+COPY_SECONDS = 24 * 3600.0  # of one call: until it is done
 
 
 class Command(TesseraCommand):
@@ -33,12 +35,13 @@ class Command(TesseraCommand):
         create.add_argument("slug")
         create.add_argument("file", type=Path, help="the rule: JSON, or the text form")
         create.add_argument("--name", default="")
+        actions.add_parser("copy", help="bring the columnar copy of the events up to date")
         learn = actions.add_parser("learn", help="train a learned segmentation from a specification")
         learn.add_argument("file", type=Path, help="the specification: YAML")
         learn.add_argument("--input", type=Path, help="a plain file in place of the profiles")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        do = {"evaluate": self._evaluate, "create": self._create, "learn": self._learn}
+        do = {"evaluate": self._evaluate, "create": self._create, "copy": self._copy, "learn": self._learn}
         self.emit(do[options["action"]](options, now=timezone.now()))
 
     def _evaluate(self, options: Mapping[str, Any], *, now: datetime) -> Mapping[str, Any]:
@@ -57,6 +60,12 @@ class Command(TesseraCommand):
         )  # fmt: skip
         services.finish_versions(workspace_id=segment.workspace_id, clock=timezone.now)
         return {"segment": segment.slug, "version": 1, "members": services.size_of(segment)}
+
+    def _copy(self, options: Mapping[str, Any], *, now: datetime) -> Mapping[str, Any]:
+        from segments.columnar import copying  # noqa: PLC0415  # loads DuckDB and Arrow, which other commands need not
+
+        workspace_id = self.workspace_id(options)
+        return asdict(copying.copy_events(workspace_id=workspace_id, clock=timezone.now, seconds=COPY_SECONDS))
 
     def _learn(self, options: Mapping[str, Any], *, now: datetime) -> Mapping[str, Any]:
         specification = yaml.safe_load(_text_of(options["file"]))

@@ -1,0 +1,1 @@
+"""The columnar copy of the event log, and the engines that compute rules over it."""
