@@ -173,6 +173,7 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
             "audience",
             "segment",
             "segment_version",
+            "segment_webhook",
             "identity_rules",
             "survivorship_rule",
             "review_rules",

@@ -5,6 +5,12 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, User, Workspace
+from segments.change_models import MembershipChange, PermissionChange, SegmentWebhook
+
+__all__ = [
+    "Deadline", "LearnedModel", "Membership", "MembershipChange", "PermissionChange", "Score", "Segment", "SegmentVersion",
+    "SegmentWebhook",
+]  # fmt: skip
 
 
 class Segment(models.Model):
