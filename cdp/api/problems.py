@@ -38,6 +38,8 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "unknown_receipt": HTTPStatus.NOT_FOUND,
     "unanswered": HTTPStatus.SERVICE_UNAVAILABLE,
     "segment_exists": HTTPStatus.CONFLICT,
+    "cursor_expired": HTTPStatus.GONE,
+    "unknown_webhook": HTTPStatus.NOT_FOUND,
     "unknown_segment": HTTPStatus.NOT_FOUND,
     "unknown_profile": HTTPStatus.NOT_FOUND,
     "unknown_pair": HTTPStatus.NOT_FOUND,

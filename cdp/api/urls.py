@@ -24,6 +24,8 @@ from cdp.api import (
     relations,
     restrictions,
     review,
+    segment_algebra,
+    segment_changes,
     segments,
     signals,
     suppressions,
@@ -47,8 +49,14 @@ PROFILES: dict[str, type[APIView]] = {
 SEGMENTS: dict[str, type[APIView]] = {
     "segments": segments.SegmentsView,
     "segments/preview": segments.PreviewView,
+    "segments/test": segment_algebra.TestView,
+    "segments/algebra": segment_algebra.AlgebraView,
+    "segments/overlap": segment_algebra.OverlapView,
+    "segment-changes": segment_changes.ChangesOfAllView,
+    "segment-changes/stream": segment_changes.StreamView,
     "segments/<slug:slug>": segments.SegmentView,
     "segments/<slug:slug>/versions": segments.VersionsView,
+    "segments/<slug:slug>/changes": segment_changes.ChangesView,
     "segments/<slug:slug>/members": segments.MembersView,
     "segments/<slug:slug>/why/<path:profile>": segments.WhyView,
 }

@@ -40,7 +40,7 @@ COALESCE(
     (SELECT (p.permitted & {BITS})::smallint FROM profile p WHERE p.id = c.profile_id),
     0::smallint
 )
-"""
+"""  # noqa: S608  # text of our own
 COLUMNS = "workspace_id, segment_id, profile_id, told_before, told_after, at, cause, recorded_at"
 
 DEFINER = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = core, pg_temp"
