@@ -1,4 +1,4 @@
-"""Who is in a segment, who would be, and why."""
+"""Who is in a segment, and who would be."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from django.db import connection
 
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
-from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
+from segments.language import Node, parse_json
 from segments.language.compile import Asked, compile_rules
 from segments.models import Membership, Segment, SegmentVersion
 
@@ -71,40 +71,6 @@ def count_and_sample(_: Permit[Segmentation], tree: Node, *, now: datetime, most
     query = compile_rules({0: tree}, Asked.EVERYBODY)
     [(count, sample)] = _rows(_SAMPLE.format(answers=query.sql), {**query.parameters, "now": now, "most": most})
     return count, sample
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A condition of a rule, whether it holds for the profile, and when that could change if nothing happens."""
-
-    condition: str
-    sentence: str
-    is_true: bool
-    next_change_at: datetime | None
-
-
-def reasons(
-    _: Permit[Segmentation], tree: Node, *, profile_id: int, now: datetime, locale: str
-) -> tuple[bool, Sequence[Reason]] | None:
-    """Whether the profile is in, and each condition; None for a profile that the purpose may not see."""
-    leaves = list(leaves_of(tree))
-    rows = _answers_for_one([tree, *leaves], profile_id, now)
-    if not rows:
-        return None
-    found = [_reason(leaf, rows[place], locale) for place, leaf in enumerate(leaves, start=1)]
-    return rows[0][0], found
-
-
-def _reason(leaf: Leaf, answer: tuple[bool, datetime | None], locale: str) -> Reason:
-    return Reason(to_text(leaf), explain(leaf, locale), *answer)
-
-
-def _answers_for_one(
-    rules: Iterable[Node], profile_id: int, now: datetime
-) -> Mapping[int, tuple[bool, datetime | None]]:
-    query = compile_rules(dict(enumerate(rules)), Asked.SOME)
-    rows = _rows(query.sql, {**query.parameters, **of_profiles([profile_id]), "now": now})
-    return {rule: (is_in, change) for rule, _, is_in, change, _ in rows}
 
 
 _IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])"

@@ -11,10 +11,11 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import User
 from consent import gate
 from segments import evaluation, membership, queries
+from segments.explaining import Why, explained
 from segments.language import Node, parse_json, parse_text, to_json
 from segments.membership import due, evaluate
 from segments.models import Segment, SegmentVersion
-from segments.queries import Found, Reason
+from segments.queries import Found
 
 __all__ = [
     "Preview", "Publication", "Why", "archive", "create_segment", "due", "evaluate", "find_matching", "preview", "publish",
@@ -58,14 +59,6 @@ class Preview:
     count: int
     sample: list[int]
     definition: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Why:
-    """Whether the profile is in by the live definition at this instant, and each of its conditions."""
-
-    is_in: bool
-    reasons: list[Reason]
 
 
 def read_definition(definition: Definition) -> Node:
@@ -133,18 +126,22 @@ def size_of(segment: Segment) -> int:
         return segment.memberships.filter(left_at=None).count()
 
 
-def why(*, workspace_id: int, slug: str, profile_id: int, now: datetime, locale: str = "en") -> Why:
-    """Why a profile is in a segment, or not: each condition of the live version, and whether it holds."""
+def why(
+    *, workspace_id: int, slug: str, profile_id: int, now: datetime, locale: str = "en", tells_known: bool = True
+) -> Why:
+    """Why a profile is in a segment, or not, at `now`: by the live definition, and by what is known today.
+
+    `tells_known` adds what is known of the profile to each condition.
+    """
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         segment = Segment.objects.filter(workspace_id=workspace_id, slug=slug, live_version__isnull=False).first()
         if segment is None:
             raise UnknownSegmentError
         tree = queries.definition_of(segment)
-        found = queries.reasons(permit, tree, profile_id=profile_id, now=now, locale=locale)
+        found = explained(permit, tree, profile_id=profile_id, at=now, locale=locale, tells_known=tells_known)
     if found is None:
         raise UnknownProfileError
-    is_in, reasons = found
-    return Why(is_in, list(reasons))
+    return found
 
 
 def _publish(

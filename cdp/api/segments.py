@@ -5,28 +5,22 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import get_language
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from cdp.api import profile_queries as people
-from cdp.api.identifiers import PROFILE_TYPE
 from cdp.api.keys import KeyedView, permit_of, scope_of, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.paging import PageParameters, next_cursor, page_of
 from cdp.api.problems import NotFoundError
-from cdp.api.profiles import permitted_person
 from cdp.api.wakeups import wake_on_commit
 from cdp.models import Scope, Stage
 from segments import services as segments
 from segments.models import Segment
 
 DEFINITION = "the rule: its JSON form, or the text that people type"
-PROFILE = OpenApiParameter(
-    "profile", str, OpenApiParameter.PATH, description="the id of a profile, or `TYPE:VALUE` of one of its identifiers"
-)
 
 
 class SegmentBody(serializers.Serializer[Any]):
@@ -80,21 +74,6 @@ class MemberBody(serializers.Serializer[Any]):
 class MembersBody(serializers.Serializer[Any]):
     members = MemberBody(many=True)
     next = serializers.CharField(allow_null=True, help_text="the cursor of the next page; null on the last one")
-
-
-class ReasonBody(serializers.Serializer[Any]):
-    condition = serializers.CharField()
-    sentence = serializers.CharField()
-    is_true = serializers.BooleanField()
-    next_change_at = serializers.DateTimeField(allow_null=True, help_text="when it could change if nothing happens")
-
-
-class WhyBody(serializers.Serializer[Any]):
-    profile = serializers.IntegerField()
-    is_in = serializers.BooleanField(help_text="by the live definition, at this instant")
-    entered_at = serializers.DateTimeField(allow_null=True)
-    entered_cause = serializers.CharField(allow_null=True)
-    reasons = ReasonBody(many=True)
 
 
 class SegmentsView(KeyedView):
@@ -203,30 +182,6 @@ class MembersView(KeyedView):
             rows = people.members_of(permit, segment.pk, after=page.after[0] if page.after else 0, limit=page.limit)
         place = (rows[-1]["profile"],) if rows else ()
         return Response(MembersBody({"members": rows, "next": next_cursor(rows, page.limit, place)}).data)
-
-
-class WhyView(KeyedView):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-
-    @extend_schema(
-        operation_id="segment_why",
-        summary="Why somebody is in the segment, or not: each condition, and whether it holds",
-        parameters=[PROFILE],
-        responses={200: WhyBody, **REFUSALS},
-    )
-    def get(self, request: Request, slug: str, profile: str) -> Response:
-        named = f"{PROFILE_TYPE}:{profile}" if profile.isdecimal() else profile
-        with permitted_person(request, named) as (permit, profile_id):
-            current = people.memberships(permit, profile_id, with_past=False)
-        answer = segments.why(
-            workspace_id=workspace_of(request),
-            slug=slug,
-            profile_id=profile_id,
-            now=timezone.now(),
-            locale=(get_language() or "en")[:2],
-        )
-        since = next((row for row in current if row["slug"] == slug), {"entered_at": None, "entered_cause": None})
-        return Response(WhyBody({**since, **asdict(answer), "profile": profile_id}).data)
 
 
 def _segments(request: Request) -> QuerySet[Segment]:

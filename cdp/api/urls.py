@@ -26,6 +26,7 @@ from cdp.api import (
     review,
     segment_algebra,
     segment_changes,
+    segment_why,
     segments,
     signals,
     suppressions,
@@ -58,7 +59,7 @@ SEGMENTS: dict[str, type[APIView]] = {
     "segments/<slug:slug>/versions": segments.VersionsView,
     "segments/<slug:slug>/changes": segment_changes.ChangesView,
     "segments/<slug:slug>/members": segments.MembersView,
-    "segments/<slug:slug>/why/<path:profile>": segments.WhyView,
+    "segments/<slug:slug>/why/<path:profile>": segment_why.WhyView,
 }
 CONSENT: dict[str, type[APIView]] = {
     "consents": consents.ConsentsView,

@@ -16,6 +16,7 @@ from segments.language.tree import (
     Condition,
     Count,
     Event,
+    Leaf,
     Learned,
     Measured,
     Node,
@@ -149,3 +150,14 @@ _COMPARED: Mapping[Comparison, Callable[[Any, Any], bool]] = {
 
 def _compared(comparison: Comparison, left: object, right: object) -> bool:
     return _COMPARED[comparison](left, right)
+
+
+def value_of(leaf: Leaf, facts: Facts, now: datetime) -> object:
+    """What the leaf compares, as it is known of the profile; None where nothing is, or where there is no single value."""
+    match leaf:
+        case Trait(condition):
+            return facts.traits.get(condition.name)
+        case Event(measured):
+            return _measured(measured, facts, now)
+        case _:
+            return None

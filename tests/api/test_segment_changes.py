@@ -3,7 +3,6 @@
 import json
 import threading
 from datetime import timedelta
-from itertools import islice
 
 import pytest
 from django.core.signals import request_finished
@@ -300,11 +299,14 @@ def test_feed__read_while_many_write__misses_nothing_and_tells_nothing_twice(com
     for writer in writers:
         writer.start()
 
-    while any(writer.is_alive() for writer in writers) or not reading.is_end or reading.changes:
+    is_over = False
+    while not is_over:
+        is_last = not any(writer.is_alive() for writer in writers)
         with gate.permit(Purpose.SEGMENTATION, workspace_id=committed.pk) as permit:
             reading = changes.changes_after(permit, position, most=3, now=now)
         position = reading.position
         seen += [(change.is_entry, change.profile) for change in reading.changes]
+        is_over = is_last and reading.is_end
 
     assert sorted(seen) == sorted((is_entry, one.pk) for one in everybody for is_entry in (True, False))
     assert all(seen.index((True, one.pk)) < seen.index((False, one.pk)) for one in everybody)
@@ -326,13 +328,6 @@ def _evaluate_each(workspace, mine):
 # -- the stream --------------------------------------------------------------------------------------------------------
 
 
-def events_of(answer, number):
-    """So many pieces of the stream, which is then left."""
-    pieces = [piece.decode() for piece in islice(answer.streaming_content, number)]
-    leave(answer)
-    return pieces
-
-
 def leave(answer):
     """As the server closes an answer whose client has gone; but the connection is that of the test."""
     request_finished.disconnect(close_old_connections)
@@ -340,7 +335,8 @@ def leave(answer):
     request_finished.connect(close_old_connections)
 
 
-def test_stream__from_its_last_id__tells_what_came_since(workspace, source, reader, now):
+def test_stream__from_its_last_id__tells_what_came_since(workspace, source, reader, now, monkeypatch):
+    monkeypatch.setattr(segment_changes, "LONGEST_SECONDS", 0.1)
     [ada] = people(1, workspace)
     know(ada, source, city="Paris")
     start = reader.get(CHANGES, after="end").json()["next"]
@@ -348,7 +344,7 @@ def test_stream__from_its_last_id__tells_what_came_since(workspace, source, read
     headers = {**reader._headers, "Last-Event-ID": start, "Accept": "text/event-stream"}
 
     answer = reader.client.get("/api/v1/segment-changes/stream", headers=headers)
-    retry, event = events_of(answer, 2)
+    retry, event = [piece.decode() for piece in answer.streaming_content]
 
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
     assert retry == "retry: 1000\n\n"
@@ -367,7 +363,6 @@ def test_stream__where_nothing_happens__says_that_it_is_there_and_ends_in_time(r
 
     answer = reader.get(f"{CHANGES}/stream")
     pieces = [piece.decode() for piece in answer.streaming_content]
-    leave(answer)
 
     assert pieces[0] == "retry: 1000\n\n"
     assert len(pieces) > 2

@@ -160,9 +160,10 @@ def test_why__tells_each_condition(made, parisians):
             "sentence": inside_sentence(made, parisians),
             "is_true": True,
             "next_change_at": None,
+            "known": "Paris",
         }
     ]
-    assert inside == {"profile": parisians[1].pk, "is_in": True, "entered_cause": "DEFINITION"}
+    assert (inside["profile"], inside["is_in"], inside["entered_cause"]) == (parisians[1].pk, True, "DEFINITION")
     assert (outside["is_in"], outside["entered_at"], outside["reasons"][0]["is_true"]) == (False, None, False)
 
 
