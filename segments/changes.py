@@ -7,7 +7,7 @@ more it hears the id alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection
@@ -20,6 +20,8 @@ from cdp.models.tenancy import workspace_scope
 from consent.gate import Permit
 from consent.register_models import RetentionEvidence
 
+ENTERED: Final = "entered"
+LEFT: Final = "left"
 SCHEDULE: Final = "membership_changes"
 LOOKED_AT: Final = 10_000
 """Rows that one reading looks at, so that a segment where nothing happens costs no more than one where much does."""
@@ -113,6 +115,13 @@ def refuse_expired(*, workspace_id: int, position: Position) -> None:
         cutoff = deleted.aggregate(newest=Max("cutoff"))["newest"]
     if cutoff is not None and position.at - LONGEST_WORK < cutoff:
         raise CursorExpiredError
+
+
+def told(change: Change) -> dict[str, Any]:
+    """A change in the words of all who are told: ids, and nothing of the person."""
+    at = change.at.astimezone(UTC).isoformat().replace("+00:00", "Z") if change.at else None
+    word = ENTERED if change.is_entry else LEFT
+    return {"segment": change.segment, "profile": change.profile, "change": word, "at": at, "cause": change.cause}
 
 
 def _rows(sql: str, parameters: Any) -> list[Any]:  # noqa: ANN401  # as the cursor takes them

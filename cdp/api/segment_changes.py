@@ -24,12 +24,10 @@ from cdp.api.paging import MOST_ROWS, USUAL_ROWS, cursor_of, place_in
 from cdp.api.problems import NotFoundError, problem
 from cdp.models import Scope
 from segments import changes
-from segments.changes import Change, Position, Reading
+from segments.changes import ENTERED, LEFT, Change, Position, Reading, told
 from segments.models import Segment
 
 END: Final = "end"
-ENTERED, LEFT = "entered", "left"
-WAYS: Final = (ENTERED, LEFT)
 EXPIRED = {410: OpenApiResponse(Problem, "What came after the cursor is not kept any more.")}
 
 POLL_SECONDS: Final = 0.25
@@ -42,7 +40,7 @@ COME_AGAIN_SECONDS: Final = 5
 class ChangeBody(serializers.Serializer[Any]):
     segment = serializers.CharField()
     profile = serializers.IntegerField()
-    change = serializers.ChoiceField(choices=WAYS)
+    change = serializers.ChoiceField(choices=(ENTERED, LEFT))
     at = serializers.DateTimeField(allow_null=True, help_text="null for somebody whom the key may not see any more")
     cause = serializers.CharField(allow_null=True)
 
@@ -110,13 +108,6 @@ def ids_of(request: Request, slugs: Sequence[str]) -> list[int]:
 
 def cursor_at(position: Position) -> str:
     return cursor_of((position.id, position.at))
-
-
-def told(change: Change) -> dict[str, Any]:
-    return {
-        "segment": change.segment, "profile": change.profile, "change": ENTERED if change.is_entry else LEFT,
-        "at": change.at, "cause": change.cause,
-    }  # fmt: skip
 
 
 def _asked_segments(request: Request, slugs: str) -> list[int] | None:
@@ -242,6 +233,6 @@ class Stream:
 
 
 def _event(change: Change, position: Position) -> bytes:
-    said = ChangeBody(told(change)).data
+    said = told(change)
     cursor = cursor_at(Position(change.id, position.at))
     return f"id: {cursor}\nevent: {said.pop('change')}\ndata: {json.dumps(said)}\n\n".encode()

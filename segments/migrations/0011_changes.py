@@ -258,6 +258,8 @@ class Migration(migrations.Migration):
         *(purpose_view(purpose, "membership_change", feed_for(purpose)) for purpose in READ_FOR),
         grant("SELECT (id, workspace_id, recorded_at), DELETE", "membership_change", to=RETENTION),
         grant("SELECT, INSERT, UPDATE, DELETE", "segment_webhook", to=WEB),
+        # Whether anything happened since; what it was is read under the purpose of the webhook.
+        grant("SELECT (id, workspace_id)", "membership_change", to=WEB),
         erasure_rule("membership_change", ERASED, place=4),
         erasure_rule("permission_change", "DELETE FROM permission_change WHERE profile_id = ANY($1 || $2)", place=60),
     ]
