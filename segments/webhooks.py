@@ -15,7 +15,7 @@ import random
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -89,7 +89,7 @@ def subscribe(*, workspace_id: int, purpose: Purpose, url: str, segments: Sequen
 def rotate_secret(*, workspace_id: int, webhook_id: int, now: datetime) -> Made:
     """A new secret. The one before signs too for a day, so that the receiver can change over."""
     with workspace_scope(workspace_id):
-        webhook = _locked(webhook_id)
+        webhook = _locked(workspace_id, webhook_id)
         secret, before = _new_secret(), decrypted(webhook.secret)["secret"]
         until = (now + BOTH_SECRETS).isoformat()
         webhook.secret = encrypted({"secret": secret, "before": before, "before_until": until})
@@ -100,12 +100,10 @@ def rotate_secret(*, workspace_id: int, webhook_id: int, now: datetime) -> Made:
 def enable(*, workspace_id: int, webhook_id: int, now: datetime) -> SegmentWebhook:
     """Goes on where it stopped; where that is not kept any more, from now on."""
     with workspace_scope(workspace_id):
-        webhook = SegmentWebhook.objects.filter(pk=webhook_id).first()
-    if webhook is None:
-        raise UnknownWebhookError
+        webhook = _locked(workspace_id, webhook_id)
     position = _kept_position(webhook, now)
     with workspace_scope(workspace_id):
-        _locked(webhook_id)
+        _locked(workspace_id, webhook_id)
         again = {"disabled_at": None, "failing_since": None, "attempts": 0, "error": "", "due_at": now}
         if position.id != webhook.position:
             again |= {"sending_to": None}
@@ -115,7 +113,7 @@ def enable(*, workspace_id: int, webhook_id: int, now: datetime) -> SegmentWebho
 
 def unsubscribe(*, workspace_id: int, webhook_id: int) -> None:
     with workspace_scope(workspace_id):
-        deleted, _ = SegmentWebhook.objects.filter(pk=webhook_id).delete()
+        deleted, _ = SegmentWebhook.objects.filter(workspace_id=workspace_id, pk=webhook_id).delete()
     if not deleted:
         raise UnknownWebhookError
 
@@ -130,8 +128,8 @@ def _kept_position(webhook: SegmentWebhook, now: datetime) -> Position:
     return position
 
 
-def _locked(webhook_id: int) -> SegmentWebhook:
-    found = SegmentWebhook.objects.select_for_update().filter(pk=webhook_id).first()
+def _locked(workspace_id: int, webhook_id: int) -> SegmentWebhook:
+    found = SegmentWebhook.objects.select_for_update().filter(workspace_id=workspace_id, pk=webhook_id).first()
     if found is None:
         raise UnknownWebhookError
     return found
