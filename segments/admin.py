@@ -2,13 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Count, Model
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -27,6 +27,7 @@ from cdp.models import Profile, User
 from segments import services
 from segments.language import LanguageError, Node, explain, parse_json, parse_text, to_json, to_text
 from segments.models import LearnedModel, Membership, Segment
+from segments.queries import sizes_of
 
 SHOWN_MEMBERS = 20
 SHOWN_VERSIONS = 50
@@ -204,12 +205,6 @@ def facts_about(request: HttpRequest, object_id: str) -> dict[str, Any]:
 def names_in_order(profile_ids: Sequence[int]) -> list[tuple[int, str]]:
     names = people_named(profile_ids)
     return [(profile, names.get(profile, "")) for profile in profile_ids]
-
-
-def sizes_of(segment_ids: Iterable[int]) -> Mapping[int, int]:
-    """How many are in each of these segments now."""
-    members = Membership.objects.filter(segment__in=list(segment_ids), left_at=None)
-    return dict(members.order_by().values_list("segment").annotate(Count("pk")))
 
 
 def sentence_of(rule: Node) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Count
 
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
@@ -20,6 +21,12 @@ def members_of(segment: Segment, *, after: int = 0, limit: int = 1_000) -> Seque
     """Profiles that are in the segment, a page in order of id: those after `after`."""
     open_ones = Membership.objects.filter(segment=segment, left_at=None, profile_id__gt=after)
     return list(open_ones.order_by("profile_id").values_list("profile_id", flat=True)[:limit])
+
+
+def sizes_of(segment_ids: Iterable[int]) -> Mapping[int, int]:
+    """How many are in each of these segments now; nothing of one where nobody is. In the scope of the workspace."""
+    members = Membership.objects.filter(segment__in=list(segment_ids), left_at=None)
+    return dict(members.order_by().values_list("segment").annotate(Count("pk")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ STATUS_BY_CODE: Final[Mapping[str, HTTPStatus]] = {
     "unanswered": HTTPStatus.SERVICE_UNAVAILABLE,
     "segment_exists": HTTPStatus.CONFLICT,
     "cursor_expired": HTTPStatus.GONE,
+    "traits_forbidden": HTTPStatus.FORBIDDEN,
     "unknown_webhook": HTTPStatus.NOT_FOUND,
     "unknown_segment": HTTPStatus.NOT_FOUND,
     "unknown_profile": HTTPStatus.NOT_FOUND,

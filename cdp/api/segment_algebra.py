@@ -58,7 +58,7 @@ class PairBody(serializers.Serializer[Any]):
     jaccard = serializers.FloatField(allow_null=True, help_text="in both / in either; null when nobody is in either")
 
 
-class OverlapBody(serializers.Serializer[Any]):
+class OverlapMatrixBody(serializers.Serializer[Any]):
     segments = serializers.ListField(child=serializers.CharField())
     matrix = serializers.ListField(child=PairBody(many=True), help_text="a row for each segment, in this order")
 
@@ -144,7 +144,7 @@ class OverlapView(KeyedView):
         operation_id="segment_overlap",
         summary="How many are in both of two segments, for each pair of them",
         parameters=[OverlapParameters],
-        responses={200: OverlapBody, **REFUSALS},
+        responses={200: OverlapMatrixBody, **REFUSALS},
     )
     def get(self, request: Request) -> Response:
         asked = OverlapParameters(data=request.query_params)
@@ -152,7 +152,7 @@ class OverlapView(KeyedView):
         ids = _by_slug(request, asked.validated_data["of"])
         with permit_of(request) as permit:
             matrix = algebra.overlap(permit, list(ids.values()))
-        return Response(OverlapBody({"segments": list(ids), "matrix": matrix}).data)
+        return Response(OverlapMatrixBody({"segments": list(ids), "matrix": matrix}).data)
 
 
 def _by_slug(request: Request, slugs: Sequence[str]) -> dict[str, int]:

@@ -13,12 +13,11 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from cdp.api.keys import KeyedView, permit_of, scope_of, workspace_of
+from cdp.api.negotiation import WhateverIsAccepted
 from cdp.api.openapi import REFUSALS, Problem
 from cdp.api.paging import MOST_ROWS, USUAL_ROWS, cursor_of, place_in
 from cdp.api.problems import NotFoundError, problem
@@ -140,18 +139,6 @@ def _page(request: Request, asked: dict[str, Any], ids: Sequence[int] | None) ->
 
 
 # -- server-sent events ----------------------------------------------------------------------------------------------
-
-
-class WhateverIsAccepted(DefaultContentNegotiation):
-    """A client of events accepts no JSON, and errors are JSON all the same."""
-
-    def select_renderer(
-        self,
-        request: Request,  # noqa: ARG002  # the library's signature
-        renderers: Sequence[BaseRenderer],
-        format_suffix: str | None = None,  # noqa: ARG002  # likewise
-    ) -> tuple[BaseRenderer, str]:
-        return renderers[0], str(renderers[0].media_type)
 
 
 class StreamParameters(serializers.Serializer[Any]):

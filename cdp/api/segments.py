@@ -19,6 +19,7 @@ from cdp.api.wakeups import wake_on_commit
 from cdp.models import Scope, Stage
 from segments import services as segments
 from segments.models import Segment
+from segments.queries import sizes_of
 
 DEFINITION = "the rule: its JSON form, or the text that people type"
 
@@ -32,8 +33,13 @@ class SegmentBody(serializers.Serializer[Any]):
     archived_at = serializers.DateTimeField(allow_null=True)
 
 
+class ListedBody(SegmentBody):
+    size = serializers.IntegerField(help_text="how many are in it now")
+
+
 class SegmentsBody(serializers.Serializer[Any]):
-    segments = SegmentBody(many=True)
+    segments = ListedBody(many=True)
+    next = serializers.CharField(allow_null=True, help_text="the cursor of the next page; null on the last one")
 
 
 class SegmentWithDefinition(SegmentBody):
@@ -65,24 +71,25 @@ class PreviewBody(serializers.Serializer[Any]):
     definition = serializers.JSONField(help_text="in its canonical JSON form")
 
 
-class MemberBody(serializers.Serializer[Any]):
-    profile = serializers.IntegerField()
-    entered_at = serializers.DateTimeField()
-    entered_cause = serializers.CharField()
-
-
-class MembersBody(serializers.Serializer[Any]):
-    members = MemberBody(many=True)
-    next = serializers.CharField(allow_null=True, help_text="the cursor of the next page; null on the last one")
-
-
 class SegmentsView(KeyedView):
     scopes = {"GET": Scope.SEGMENTS_READ, "POST": Scope.SEGMENTS_WRITE}
 
-    @extend_schema(operation_id="segments", summary="All segments", responses={200: SegmentsBody, **REFUSALS})
+    @extend_schema(
+        operation_id="segments",
+        summary="All segments with their sizes, in order of slug",
+        parameters=[PageParameters],
+        responses={200: SegmentsBody, **REFUSALS},
+    )
     def get(self, request: Request) -> Response:
+        page = page_of(request, str)
         with scope_of(request):
-            return Response(SegmentsBody({"segments": _segments(request).order_by("slug")}).data)
+            rows = list(
+                _segments(request).filter(slug__gt=page.after[0] if page.after else "").order_by("slug")[: page.limit]
+            )
+            sizes = sizes_of([row.pk for row in rows])
+        place = (rows[-1].slug,) if rows else ()
+        listed = [{**SegmentBody(row).data, "size": sizes.get(row.pk, 0)} for row in rows]
+        return Response({"segments": listed, "next": next_cursor(rows, page.limit, place)})
 
     @extend_schema(
         operation_id="create_segment",
@@ -164,24 +171,6 @@ class PreviewView(KeyedView):
         with permit_of(request) as permit:
             sample = people.visible(permit, found.sample)
         return Response(PreviewBody({**asdict(found), "sample": sample}).data)
-
-
-class MembersView(KeyedView):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-
-    @extend_schema(
-        operation_id="segment_members",
-        summary="Who is in the segment now, as far as they permit the purpose of the key; in order of id",
-        parameters=[PageParameters],
-        responses={200: MembersBody, **REFUSALS},
-    )
-    def get(self, request: Request, slug: str) -> Response:
-        page = page_of(request, int)
-        with permit_of(request) as permit:
-            segment = _segment(request, slug)
-            rows = people.members_of(permit, segment.pk, after=page.after[0] if page.after else 0, limit=page.limit)
-        place = (rows[-1]["profile"],) if rows else ()
-        return Response(MembersBody({"members": rows, "next": next_cursor(rows, page.limit, place)}).data)
 
 
 def _segments(request: Request) -> QuerySet[Segment]:
