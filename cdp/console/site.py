@@ -5,6 +5,7 @@ from django.views.i18n import set_language
 from unfold.sites import UnfoldAdminSite
 
 from cdp.console.register import show_register
+from cdp.console.segment_reading import show_overlap, why_somebody
 from cdp.console.workspaces import choose_workspace
 
 
@@ -16,6 +17,8 @@ class ConsoleSite(UnfoldAdminSite):
         own = [
             path("language/", set_language, name="set_language"),
             path("workspace/", self.admin_view(choose_workspace), name="choose_workspace"),
+            path("segments/segment/overlap/", self.admin_view(show_overlap), name="segments_segment_overlap"),
+            path("segments/segment/<slug:slug>/why/", self.admin_view(why_somebody), name="segments_segment_why_of"),
             path("register/", self.admin_view(show_register), name="register"),
         ]
         return [*own, *super().get_urls()]
