@@ -22,6 +22,8 @@ MOST_STEPS: Final = 200
 MOST_EVENTS: Final = 100_000
 """Of one person: with more of them it is not said what was measured. The answers themselves are exact all the same."""
 
+ZONE: Final = "timezone"  # the trait by which the calendar of a person is told
+
 Answer = tuple[bool, datetime | None]
 
 
@@ -149,7 +151,7 @@ WHERE identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s) L
 def _facts(_: Permit[Segmentation], tree: Node, profile_id: int) -> Facts | None:
     """The traits and events that the rule asks for."""
     leaves = list(leaves_of(tree))
-    traits = [leaf.condition.name for leaf in leaves if isinstance(leaf, Trait)]
+    traits = [ZONE, *(leaf.condition.name for leaf in leaves if isinstance(leaf, Trait))]
     names = [leaf.measured.event for leaf in leaves if isinstance(leaf, Event)]
     given = {**of_profiles([profile_id]), "names": names, "most": MOST_EVENTS + 1}
     events = [

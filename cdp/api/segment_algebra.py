@@ -53,14 +53,14 @@ class SetBody(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True, help_text="the cursor of the next page; null on the last one")
 
 
-class PairBody(serializers.Serializer[Any]):
+class OverlapPairBody(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="in both; on the diagonal the size")
     jaccard = serializers.FloatField(allow_null=True, help_text="in both / in either; null when nobody is in either")
 
 
 class OverlapMatrixBody(serializers.Serializer[Any]):
     segments = serializers.ListField(child=serializers.CharField())
-    matrix = serializers.ListField(child=PairBody(many=True), help_text="a row for each segment, in this order")
+    matrix = serializers.ListField(child=OverlapPairBody(many=True), help_text="a row for each segment, in this order")
 
 
 class OverlapParameters(serializers.Serializer[Any]):

@@ -36,7 +36,7 @@ LONGEST_SECONDS: Final = 300.0
 COME_AGAIN_SECONDS: Final = 5
 
 
-class ChangeBody(serializers.Serializer[Any]):
+class MembershipChangeBody(serializers.Serializer[Any]):
     segment = serializers.CharField()
     profile = serializers.IntegerField()
     change = serializers.ChoiceField(choices=(ENTERED, LEFT))
@@ -44,8 +44,8 @@ class ChangeBody(serializers.Serializer[Any]):
     cause = serializers.CharField(allow_null=True)
 
 
-class ChangesBody(serializers.Serializer[Any]):
-    changes = ChangeBody(many=True)
+class MembershipChangesBody(serializers.Serializer[Any]):
+    changes = MembershipChangeBody(many=True)
     next = serializers.CharField(help_text="the cursor to go on from, also when nothing more is there yet")
     is_end = serializers.BooleanField(help_text="nothing more was there at this moment")
 
@@ -70,7 +70,7 @@ class ChangesView(KeyedView):
         operation_id="segment_changes",
         summary="Who entered and left the segment since a cursor, in the order in which it became visible",
         parameters=[ChangesParameters],
-        responses={200: ChangesBody, **REFUSALS, **EXPIRED},
+        responses={200: MembershipChangesBody, **REFUSALS, **EXPIRED},
     )
     def get(self, request: Request, slug: str) -> Response:
         asked = ChangesParameters(data=request.query_params)
@@ -87,7 +87,7 @@ class ChangesOfAllView(KeyedView):
         operation_id="all_segment_changes",
         summary="Who entered and left any segment since a cursor, in the order in which it became visible",
         parameters=[ChangesOfAllParameters],
-        responses={200: ChangesBody, **REFUSALS, **EXPIRED},
+        responses={200: MembershipChangesBody, **REFUSALS, **EXPIRED},
     )
     def get(self, request: Request) -> Response:
         asked = ChangesOfAllParameters(data=request.query_params)
@@ -135,7 +135,7 @@ def _read(request: Request, position: Position, ids: Sequence[int] | None, most:
 def _page(request: Request, asked: dict[str, Any], ids: Sequence[int] | None) -> dict[str, Any]:
     found = _read(request, _position(request, asked["after"], timezone.now()), ids, asked["limit"])
     rows = [told(change) for change in found.changes]
-    return ChangesBody({"changes": rows, "next": cursor_at(found.position), "is_end": found.is_end}).data
+    return MembershipChangesBody({"changes": rows, "next": cursor_at(found.position), "is_end": found.is_end}).data
 
 
 # -- server-sent events ----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class NewName(serializers.Serializer[Any]):
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
 
 
-class VersionBody(serializers.Serializer[Any]):
+class SegmentVersionBody(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     is_live = serializers.BooleanField()
     created_at = serializers.DateTimeField()
@@ -39,8 +39,8 @@ class VersionBody(serializers.Serializer[Any]):
         return to_text(parse_json(version.definition))
 
 
-class VersionsBody(serializers.Serializer[Any]):
-    versions = VersionBody(many=True, help_text="the newest first")
+class SegmentVersionsBody(serializers.Serializer[Any]):
+    versions = SegmentVersionBody(many=True, help_text="the newest first")
 
 
 class NamedSegmentView(SegmentView):
@@ -66,13 +66,13 @@ class AllVersionsView(VersionsView):
     @extend_schema(
         operation_id="segment_versions",
         summary="All versions of the definition",
-        responses={200: VersionsBody, **REFUSALS},
+        responses={200: SegmentVersionsBody, **REFUSALS},
     )
     def get(self, request: Request, slug: str) -> Response:
         with scope_of(request):
             segment = _segment(request, slug)
             versions = [_with_live(segment, version) for version in _versions(segment).order_by("-number")]
-            return Response(VersionsBody({"versions": versions}).data)
+            return Response(SegmentVersionsBody({"versions": versions}).data)
 
 
 class VersionView(KeyedView):
@@ -82,12 +82,12 @@ class VersionView(KeyedView):
         operation_id="segment_version",
         summary="One version of the definition",
         parameters=[NUMBER],
-        responses={200: VersionBody, **REFUSALS},
+        responses={200: SegmentVersionBody, **REFUSALS},
     )
     def get(self, request: Request, slug: str, number: int) -> Response:
         with scope_of(request):
             segment = _segment(request, slug)
-            return Response(VersionBody(_with_live(segment, _version(segment, number))).data)
+            return Response(SegmentVersionBody(_with_live(segment, _version(segment, number))).data)
 
 
 class LiveView(KeyedView):

@@ -41,7 +41,7 @@ class ReasonBody(serializers.Serializer[Any]):
     )
 
 
-class NextBody(serializers.Serializer[Any]):
+class NextAnswerBody(serializers.Serializer[Any]):
     at = serializers.DateTimeField(allow_null=True, help_text="the first instant at which the answer is another one")
     looked_until = serializers.DateTimeField(allow_null=True, help_text="null unless there was too much to look at")
 
@@ -62,7 +62,7 @@ class WhyBody(serializers.Serializer[Any]):
     entered_cause = serializers.CharField(allow_null=True)
     reasons = ReasonBody(many=True, help_text="the conditions from left to right")
     tree = serializers.JSONField(help_text="the rule, each node with its answer: `and`, `or`, `not` or a `condition`")
-    when_next = NextBody(help_text="if nothing happens")
+    when_next = NextAnswerBody(help_text="if nothing happens")
     history = PeriodBody(many=True, help_text="the newest first")
 
 
