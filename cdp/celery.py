@@ -9,7 +9,7 @@ from django.db import close_old_connections
 
 from cdp.kernel import garbage
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.logins import RIGHTS_QUEUE, WORKER_BY_QUEUE
+from cdp.kernel.logins import RIGHTS_QUEUE, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 
@@ -125,6 +125,11 @@ app.conf.beat_schedule = {
         "task": "cdp.work_on_opendsr",
         "schedule": 5.0,
         "options": {"queue": RIGHTS_QUEUE, "expires": 5.0},
+    },
+    "tell-webhooks": {
+        "task": "cdp.tell_webhooks",
+        "schedule": 1.0,
+        "options": {"queue": WEBHOOKS_QUEUE, "expires": 1.0},
     },
     "forget-packages": {
         "task": "cdp.forget_packages",

@@ -184,6 +184,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "max_retries": 0}
 
 SOURCE_EVENTS_PER_SECOND = read_number("SOURCE_EVENTS_PER_SECOND", 0)  # of a source that says nothing; 0: no limit
 LIMITS_URL = read_text("LIMITS_URL", CELERY_BROKER_URL)  # Valkey or Redis, where all processes count together
+SEGMENT_STREAMS = read_number("SEGMENT_STREAMS", 2)  # of one web process: each occupies a thread while it is open
 MOST_WAITING_SECONDS = read_number("MOST_WAITING_SECONDS", 3600, least=60)
 MOST_WAITING_BATCHES = read_number("MOST_WAITING_BATCHES", 2_000_000, least=1_000)
 LEAST_FREE_BYTES = read_number("LEAST_FREE_BYTES", 500 * 2**20, least=2**20)  # of the disk of the embedded Postgres

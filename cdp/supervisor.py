@@ -26,7 +26,7 @@ from django.conf import settings
 
 from cdp.embedded import CHECKOUT, EMBEDDED_MARK, EmbeddedError, Stack, environment_for
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.logins import OPERATOR, RIGHTS, RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
+from cdp.kernel.logins import OPERATOR, RIGHTS, RIGHTS_QUEUE, WEB, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
 
 HOST = "127.0.0.1"
 FIRST_PORT, PORTS_TRIED = 8000, 100
@@ -100,6 +100,11 @@ def programs(port: int, data: Path) -> Iterator[Program]:
             "--without-gossip", "--without-mingle", "--without-heartbeat",
         )  # fmt: skip
         yield Program(f"worker-{queue}", (*celery, *worker, *quiet), login)
+    told = (
+        "worker", "--queues", WEBHOOKS_QUEUE, "--pool", "threads", "--concurrency", "8", "--hostname", f"{WEBHOOKS_QUEUE}@%h",
+        "--without-gossip", "--without-mingle", "--without-heartbeat",
+    )  # fmt: skip
+    yield Program(f"worker-{WEBHOOKS_QUEUE}", (*celery, *told, *quiet), WEB)
     beat = ("beat", "--schedule", str(data / "beat"), "--pidfile", "")
     yield Program("beat", (*celery, *beat, *quiet), WORKER_BY_QUEUE["ingestion"])
 

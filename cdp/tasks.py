@@ -13,14 +13,14 @@ from kombu.exceptions import OperationalError
 from activation import services as activation
 from cdp import pipeline
 from cdp.ingestion import fetching, reading, replaying, uploads
-from cdp.kernel.logins import RIGHTS_QUEUE
+from cdp.kernel.logins import RIGHTS_QUEUE, WEBHOOKS_QUEUE
 from cdp.models import RunState, Stage
 from consent import breaches, due_requests, execution, packaging, published_heads, retention
 from consent.opendsr import calling, turns
 from identity import households
 from identity.review import opinions
 from identity.review import priority as review_queue
-from segments import ranks
+from segments import ranks, webhooks
 from segments import services as segments
 
 log = structlog.get_logger()
@@ -32,6 +32,7 @@ REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 UPLOAD_SECONDS = 2.0  # likewise
 VERSION_SECONDS = 0.2  # likewise: whoever does something is in his segments within as much
 COPY_SECONDS = 2.0  # likewise
+WEBHOOK_SECONDS = 5.0  # likewise
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
@@ -267,6 +268,28 @@ def work_on_opendsr(**_: Any) -> None:
     for workspace_id in pipeline.open_workspaces():
         turns.take_turn(workspace_id=workspace_id, now=timezone.now())
         calling.call_back(workspace_id=workspace_id, clock=timezone.now)
+
+
+@shared_task(name="cdp.tell_webhooks", acks_late=True, time_limit=600)
+def tell_webhooks(**_: Any) -> None:
+    """Each address by a task of its own: one that is slow keeps none of the others waiting."""
+    for workspace_id in pipeline.open_workspaces():
+        for webhook_id in webhooks.due(workspace_id=workspace_id, now=timezone.now()):
+            tell_webhook.apply_async(
+                kwargs={"workspace_id": workspace_id, "webhook_id": webhook_id},
+                queue=WEBHOOKS_QUEUE,
+                expires=60,
+                retry=False,
+            )
+
+
+@shared_task(name="cdp.tell_webhook", acks_late=True, time_limit=600)
+def tell_webhook(*, workspace_id: int, webhook_id: int, **_: Any) -> None:
+    """What happened since the last time, one request after the other for a few seconds: others want the thread."""
+    until = time.monotonic() + WEBHOOK_SECONDS
+    while webhooks.deliver(workspace_id=workspace_id, webhook_id=webhook_id, clock=timezone.now):
+        if time.monotonic() > until:
+            break
 
 
 @shared_task(name="cdp.publish_heads", acks_late=True, time_limit=600)

@@ -50,6 +50,11 @@ DEFINER_FUNCTIONS: Final[Mapping[str, str]] = {
     "mentions_in": "finds and blots out words that an officer gives, for logins that see nobody: only ids go out",
     "erase_and_name": "likewise, and names the person to destinations that must be told: it is called by `erase_person`",
     "ensure_event_partition": "makes a month's partition, which belongs to the owner",
+    "memberships_came": "trigger: tells an entry to the purposes that the person permits, which no login may read",
+    "memberships_changed": "trigger: likewise an exit",
+    "memberships_went": "trigger: likewise that somebody left who was erased",
+    "profiles_permit_otherwise": "trigger: keeps what was permitted until those who were told of the person hear of it",
+    "tell_permissions": "tells purposes that a person came or went though no segment changed; returns nothing",
     "drop_event_partition": "drops a month's partition that is past its period, if no other workspace has rows in it",
 }
 FIXED_PATH: Final = "search_path=core, pg_temp"
@@ -72,7 +77,9 @@ PERSONAL_TABLES: Final = frozenset(
         "inbox",
         "judgement",
         "membership",
+        "membership_change",
         "message",
+        "permission_change",
         "profile",
         "quarantine",
         "quarantine_order",
@@ -131,7 +138,16 @@ READERS: Final[Mapping[tuple[str, str], str]] = {
     (Purpose.ADVERTISING, "audience_member"): "removes people who withdrew from where they were sent; hashes",
     **{
         (RETENTION, table): _IDS_AND_TIMES
-        for table in ("announcement", "audience_member", "event", "membership", "quarantine", "record", "score")
+        for table in (
+            "announcement",
+            "audience_member",
+            "event",
+            "membership",
+            "membership_change",
+            "quarantine",
+            "record",
+            "score",
+        )
     },
     (OPERATOR, "inbox"): "loads files",
     (OPERATOR, "quarantine"): "mends and replays",

@@ -175,6 +175,8 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "announcement": "names what another system holds, until it is fetched and becomes a record or an event",
         "blocking_key": "hashes made of `values`, so that records are found that may be the same person",
         "inbox": "holds what arrived for the moment until it becomes an event; a package shows the event",
+        "membership_change": "entries and exits of the last weeks, to be told to others; they are in `segments`",
+        "permission_change": "what was permitted until a moment ago; what is permitted is in `consents`",
         "message": "ids of messages, so that none is stored twice: nothing that the event does not have",
         "quarantine_order": "what staff ordered for refused items",
         "quarantine_reading": "what refused items came in",

@@ -46,6 +46,10 @@ _ALL: Final = (
     Schedule(
         "memberships_past", "membership", Purpose.SEGMENTATION, _("who left a segment that long ago"), MONTHS_25, "left_at"
     ),
+    Schedule(
+        "membership_changes", "membership_change", Purpose.SEGMENTATION, _("whoever follows entries and exits has read it"),
+        30, "recorded_at",
+    ),
     Schedule("scores", "score", Purpose.LEARNING, _("computed from events that are gone"), MONTHS_25, "computed_at"),
     Schedule(
         "audience_removed", "audience_member", Purpose.ADVERTISING, _("was taken back from the destination"), MONTHS_13,

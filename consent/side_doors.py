@@ -176,6 +176,7 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
             "segment_list",
             "computed_trait",
             "computed_trait_version",
+            "segment_webhook",
             "identity_rules",
             "survivorship_rule",
             "review_rules",

@@ -2,13 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Count, Model
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
@@ -27,6 +27,7 @@ from cdp.models import User
 from segments import ranks, services, versions
 from segments.language import LanguageError, parse_json, parse_text, to_json
 from segments.models import LearnedModel, Membership, Segment
+from segments.queries import sizes_of
 from segments.versions import VersionRow
 from segments.wording import sentence_of, text_of
 
@@ -257,12 +258,6 @@ def told_of(done: services.Publication) -> str:
     return gettext("Version %(number)s: %(entered)s entered, %(left)s left, %(members)s are in.") % {
         "number": done.version.number, "entered": done.entered, "left": done.left, "members": done.members,
     }  # fmt: skip
-
-
-def sizes_of(segment_ids: Iterable[int]) -> Mapping[int, int]:
-    """How many are in each of these segments now."""
-    members = Membership.objects.filter(segment__in=list(segment_ids), left_at=None)
-    return dict(members.order_by().values_list("segment").annotate(Count("pk")))
 
 
 @admin.register(LearnedModel)

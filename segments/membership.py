@@ -49,6 +49,8 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     take_turn(permit, is_alone=False)
     subjects = _followed(subjects)
     _touch(permit, subjects)
+    with connection.cursor() as cursor:
+        cursor.execute(_TELL_PERMISSIONS, [list(subjects), now])
     live = live_versions(permit.workspace_id)
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
     order = references.order_of(live)
@@ -108,12 +110,18 @@ def end_segment(permit: Permit[Segmentation], *, segment_id: int, now: datetime)
 
 _TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('segments'), %s)"
 _TAKE_TURN_TOGETHER = "SELECT pg_advisory_xact_lock_shared(hashtext('segments'), %s)"
+_TAKE_TURN_OF_FEED = "SELECT pg_advisory_xact_lock(hashtext('membership_change'), %s)"
+_TELL_PERMISSIONS = "SELECT core.tell_permissions(%s, %s)"
 
 
 def take_turn(permit: Permit[Segmentation], *, is_alone: bool) -> None:
-    """A version is swapped while nobody evaluates: else a profile that changes meanwhile would be in neither's view."""
+    """A version is swapped while nobody evaluates: else a profile that changes meanwhile would be in neither's view.
+
+    The turn of the feed of changes is taken here too, and not by the first row that is locked: see migration 0011.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_TURN if is_alone else _TAKE_TURN_TOGETHER, [permit.workspace_id])
+        cursor.execute(_TAKE_TURN_OF_FEED, [permit.workspace_id])
 
 
 _WHOSE = "SELECT id, profile_id FROM identifier WHERE id = ANY(%s::bigint[])"

@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, Run, User, Workspace
+from segments.change_models import MembershipChange, PermissionChange, SegmentWebhook
 from segments.columnar_models import ColumnarCopy, ColumnarFile, StaleEvent
 from segments.leaf_models import ComputedTrait, ComputedTraitVersion, ListEntry, RankThreshold, SegmentList
 
@@ -19,11 +20,14 @@ __all__ = [
     "LearnedModel",
     "ListEntry",
     "Membership",
+    "MembershipChange",
+    "PermissionChange",
     "RankThreshold",
     "Score",
     "Segment",
     "SegmentList",
     "SegmentVersion",
+    "SegmentWebhook",
     "StagedAnswer",
     "StaleEvent",
 ]

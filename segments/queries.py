@@ -1,4 +1,4 @@
-"""Who is in a segment, who would be, and why."""
+"""Who is in a segment, and who would be."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import TextField
+from django.db.models import Count, TextField
 from django.db.models.functions import Cast
 
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
-from segments.language import Leaf, Node, explain, leaves_of, parse_json, to_text
+from segments.language import Node, parse_json
 from segments.language.compile import Asked, compile_rules
 from segments.language.ranks import Threshold
 from segments.models import Membership, Segment, SegmentList, SegmentVersion
@@ -25,6 +25,12 @@ def members_of(segment: Segment, *, after: int = 0, limit: int = 1_000) -> Seque
     """Profiles that are in the segment, a page in order of id: those after `after`."""
     open_ones = Membership.objects.filter(segment=segment, left_at=None, profile_id__gt=after)
     return list(open_ones.order_by("profile_id").values_list("profile_id", flat=True)[:limit])
+
+
+def sizes_of(segment_ids: Iterable[int]) -> Mapping[int, int]:
+    """How many are in each of these segments now; nothing of one where nobody is. In the scope of the workspace."""
+    members = Membership.objects.filter(segment__in=list(segment_ids), left_at=None)
+    return dict(members.order_by().values_list("segment").annotate(Count("pk")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,46 +103,6 @@ def count_and_sample(
     query = compile_rules({0: tree}, Asked.EVERYBODY, frozen)
     [(count, sample)] = _rows(_SAMPLE.format(answers=query.sql), {**query.parameters, "now": now, "most": most})
     return count, sample
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A condition of a rule, whether it holds for the profile, and when that could change if nothing happens."""
-
-    condition: str
-    sentence: str
-    is_true: bool
-    next_change_at: datetime | None
-
-
-def reasons(
-    _: Permit[Segmentation],
-    tree: Node,
-    *,
-    profile_id: int,
-    now: datetime,
-    locale: str,
-    frozen: Mapping[str, Threshold] = NO_ENDS,
-) -> tuple[bool, Sequence[Reason]] | None:
-    """Whether the profile is in, and each condition; None for a profile that the purpose may not see."""
-    leaves = list(leaves_of(tree))
-    rows = _answers_for_one([tree, *leaves], profile_id, now, frozen)
-    if not rows:
-        return None
-    found = [_reason(leaf, rows[place], locale) for place, leaf in enumerate(leaves, start=1)]
-    return rows[0][0], found
-
-
-def _reason(leaf: Leaf, answer: tuple[bool, datetime | None], locale: str) -> Reason:
-    return Reason(to_text(leaf), explain(leaf, locale), *answer)
-
-
-def _answers_for_one(
-    rules: Iterable[Node], profile_id: int, now: datetime, frozen: Mapping[str, Threshold]
-) -> Mapping[int, tuple[bool, datetime | None]]:
-    query = compile_rules(dict(enumerate(rules)), Asked.SOME, frozen)
-    rows = _rows(query.sql, {**query.parameters, **of_profiles([profile_id]), "now": now})
-    return {rule: (is_in, change) for rule, _, is_in, change, _ in rows}
 
 
 _IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])"

@@ -8,6 +8,7 @@ from cdp.kernel.purposes import Purpose
 from consent import gate
 from segments import backfill, evaluation, queries, ranks, serving
 from segments.backfill import Clock
+from segments.explaining import Why, explained
 from segments.membership import due, evaluate, next_due
 from segments.models import Segment
 from segments.preview import Preview, preview
@@ -21,7 +22,7 @@ from segments.publishing import (
     publish,
     read_definition,
 )
-from segments.queries import Found, Reason
+from segments.queries import Found
 
 __all__ = [
     "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "compute_versions", "create_segment",
@@ -43,13 +44,6 @@ class UnknownProfileError(TesseraError):
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
-    """Whether the profile is in by the live definition at this instant, and each of its conditions."""
-
-    is_in: bool
-    reasons: list[Reason]
-
-
 def compute_versions(*, workspace_id: int, clock: Clock, seconds: float) -> int:
     """Work for so many seconds on versions that are computed beside those that serve. 0 when there are none."""
     return backfill.work(workspace_id=workspace_id, clock=clock, seconds=seconds)
@@ -88,8 +82,13 @@ def size_of(segment: Segment) -> int:
         return segment.memberships.filter(left_at=None).count()
 
 
-def why(*, workspace_id: int, slug: str, profile_id: int, now: datetime, locale: str = "en") -> Why:
-    """Why a profile is in a segment, or not: each condition of the live version, and whether it holds."""
+def why(
+    *, workspace_id: int, slug: str, profile_id: int, now: datetime, locale: str = "en", tells_known: bool = True
+) -> Why:
+    """Why a profile is in a segment, or not, at `now`: by the live definition, and by what is known today.
+
+    `tells_known` adds what is known of the profile to each condition.
+    """
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         segment = Segment.objects.filter(
             workspace_id=workspace_id, slug=slug, live_version__isnull=False, archived_at=None
@@ -98,8 +97,9 @@ def why(*, workspace_id: int, slug: str, profile_id: int, now: datetime, locale:
             raise UnknownSegmentError
         tree = serving.whole_of_live(queries.live_versions(workspace_id)[segment.pk])
         ends = ranks.ends_kept(permit, [tree], now=now)
-        found = queries.reasons(permit, tree, profile_id=profile_id, now=now, locale=locale, frozen=ends)
+        found = explained(
+            permit, tree, profile_id=profile_id, at=now, locale=locale, tells_known=tells_known, frozen=ends
+        )
     if found is None:
         raise UnknownProfileError
-    is_in, reasons = found
-    return Why(is_in, list(reasons))
+    return found

@@ -41,7 +41,11 @@ def scope_of(request: Request) -> AbstractContextManager[None]:
 
 def permit_of(request: Request) -> AbstractContextManager[gate.Permit[Purpose]]:
     """The transaction of a request that looks at people: those who permit the purpose of the key."""
-    purpose = Purpose(key_of(request).purpose)
+    return gate.permit(purpose_of(key_of(request)), workspace_id=workspace_of(request))
+
+
+def purpose_of(key: ApiKey) -> Purpose:
+    purpose = Purpose(key.purpose)
     if purpose not in PURPOSES_BY_LOGIN[WEB]:
         raise PurposeUnavailableError(purpose=purpose.value)
-    return gate.permit(purpose, workspace_id=workspace_of(request))
+    return purpose

@@ -41,20 +41,21 @@ def page_of(request: Request, *kinds: type) -> Page:
     parameters = PageParameters(data=request.query_params)
     parameters.is_valid(raise_exception=True)
     cursor = parameters.validated_data["cursor"]
-    return Page(_decode(cursor, kinds) if cursor else (), parameters.validated_data["limit"])
+    return Page(place_in(cursor, kinds) if cursor else (), parameters.validated_data["limit"])
 
 
 def next_cursor(rows: Sequence[Any], limit: int, place: tuple[Any, ...]) -> str | None:
     """The cursor after `place`, or None when the page was not full."""
-    return _encode(place) if len(rows) == limit else None
+    return cursor_of(place) if len(rows) == limit else None
 
 
-def _encode(place: tuple[Any, ...]) -> str:
+def cursor_of(place: tuple[Any, ...]) -> str:
     values = [value.isoformat() if isinstance(value, datetime) else value for value in place]
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
 
 
-def _decode(cursor: str, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+def place_in(cursor: str, kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """What `cursor_of` was given. Raises `BadCursorError`."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         return tuple(

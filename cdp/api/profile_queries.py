@@ -70,6 +70,14 @@ SELECT m.profile_id AS profile, m.entered_at, m.entered_cause
 FROM membership m JOIN profile p ON p.id = m.profile_id
 WHERE m.segment_id = %s AND m.left_at IS NULL AND m.profile_id > %s ORDER BY m.profile_id LIMIT %s
 """
+# In the order of the index of profiles: those who have left are in no other.
+_MEMBERS_AT = """
+SELECT m.profile_id AS profile, m.entered_at, m.entered_cause
+FROM membership m JOIN profile p ON p.id = m.profile_id
+WHERE m.segment_id = %s AND m.entered_at <= %s AND (m.left_at IS NULL OR m.left_at > %s) AND m.profile_id > %s
+ORDER BY m.profile_id LIMIT %s
+"""
+_VALUES = "SELECT profile_id, name, value FROM trait WHERE profile_id = ANY(%s::bigint[]) AND name = ANY(%s)"
 
 _VISIBLE = "SELECT id FROM profile WHERE id = ANY(%s) ORDER BY id"
 
@@ -174,9 +182,19 @@ def memberships(_: AnyPermit, profile_id: int, *, with_past: bool) -> list[Row]:
     return _rows(_MEMBERSHIPS, [profile_id, with_past])
 
 
-def members_of(_: AnyPermit, segment_id: int, *, after: int, limit: int) -> list[Row]:
-    """In order of id, after the profile `after`."""
-    return _rows(_MEMBERS, [segment_id, after, limit])
+def members_of(_: AnyPermit, segment_id: int, *, after: int, limit: int, at: datetime | None = None) -> list[Row]:
+    """In order of id, after the profile `after`: who is in now, or was at an instant."""
+    if at is None:
+        return _rows(_MEMBERS, [segment_id, after, limit])
+    return _rows(_MEMBERS_AT, [segment_id, at, at, after, limit])
+
+
+def values_of(_: AnyPermit, profile_ids: Sequence[int], names: Sequence[str]) -> Mapping[int, Mapping[str, Any]]:
+    """The traits of these names, of each profile that has any."""
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    for row in _rows(_VALUES, [bigints(profile_ids), list(names)]):
+        found[row["profile_id"]][row["name"]] = row["value"]
+    return found
 
 
 def visible(_: AnyPermit, profile_ids: Sequence[int]) -> list[int]:

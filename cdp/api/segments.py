@@ -5,29 +5,24 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import get_language
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from activation import reaching
 from cdp.api import profile_queries as people
-from cdp.api.identifiers import PROFILE_TYPE
 from cdp.api.keys import KeyedView, permit_of, scope_of, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.paging import PageParameters, next_cursor, page_of
 from cdp.api.problems import NotFoundError
-from cdp.api.profiles import permitted_person
 from cdp.api.wakeups import wake_on_commit, wake_versions_on_commit
 from cdp.models import Scope, Stage
 from segments import services as segments
 from segments.models import Backfill, Segment
+from segments.queries import sizes_of
 
 DEFINITION = "the rule: its JSON form, or the text that people type"
-PROFILE = OpenApiParameter(
-    "profile", str, OpenApiParameter.PATH, description="the id of a profile, or `TYPE:VALUE` of one of its identifiers"
-)
 
 
 class SegmentBody(serializers.Serializer[Any]):
@@ -39,8 +34,13 @@ class SegmentBody(serializers.Serializer[Any]):
     archived_at = serializers.DateTimeField(allow_null=True)
 
 
+class ListedBody(SegmentBody):
+    size = serializers.IntegerField(help_text="how many are in it now")
+
+
 class SegmentsBody(serializers.Serializer[Any]):
-    segments = SegmentBody(many=True)
+    segments = ListedBody(many=True)
+    next = serializers.CharField(allow_null=True, help_text="the cursor of the next page; null on the last one")
 
 
 class SegmentWithDefinition(SegmentBody):
@@ -120,39 +120,25 @@ class PreviewBody(serializers.Serializer[Any]):
     seconds = serializers.FloatField(help_text="how long the counting took")
 
 
-class MemberBody(serializers.Serializer[Any]):
-    profile = serializers.IntegerField()
-    entered_at = serializers.DateTimeField()
-    entered_cause = serializers.CharField()
-
-
-class MembersBody(serializers.Serializer[Any]):
-    members = MemberBody(many=True)
-    next = serializers.CharField(allow_null=True, help_text="the cursor of the next page; null on the last one")
-
-
-class ReasonBody(serializers.Serializer[Any]):
-    condition = serializers.CharField()
-    sentence = serializers.CharField()
-    is_true = serializers.BooleanField()
-    next_change_at = serializers.DateTimeField(allow_null=True, help_text="when it could change if nothing happens")
-
-
-class WhyBody(serializers.Serializer[Any]):
-    profile = serializers.IntegerField()
-    is_in = serializers.BooleanField(help_text="by the live definition, at this instant")
-    entered_at = serializers.DateTimeField(allow_null=True)
-    entered_cause = serializers.CharField(allow_null=True)
-    reasons = ReasonBody(many=True)
-
-
 class SegmentsView(KeyedView):
     scopes = {"GET": Scope.SEGMENTS_READ, "POST": Scope.SEGMENTS_WRITE}
 
-    @extend_schema(operation_id="segments", summary="All segments", responses={200: SegmentsBody, **REFUSALS})
+    @extend_schema(
+        operation_id="segments",
+        summary="All segments with their sizes, in order of slug",
+        parameters=[PageParameters],
+        responses={200: SegmentsBody, **REFUSALS},
+    )
     def get(self, request: Request) -> Response:
+        page = page_of(request, str)
         with scope_of(request):
-            return Response(SegmentsBody({"segments": _segments(request).order_by("slug")}).data)
+            rows = list(
+                _segments(request).filter(slug__gt=page.after[0] if page.after else "").order_by("slug")[: page.limit]
+            )
+            sizes = sizes_of([row.pk for row in rows])
+        place = (rows[-1].slug,) if rows else ()
+        listed = [{**SegmentBody(row).data, "size": sizes.get(row.pk, 0)} for row in rows]
+        return Response({"segments": listed, "next": next_cursor(rows, page.limit, place)})
 
     @extend_schema(
         operation_id="create_segment",
@@ -168,7 +154,7 @@ class SegmentsView(KeyedView):
             workspace_id=workspace_of(request), author=None, now=timezone.now(), **asked.validated_data
         )
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
-        return Response(SegmentWithDefinition(made).data, status=201 if made.live_version else _computed_later(request))
+        return Response(SegmentWithDefinition(made).data, status=201 if made.live_version else computed_later(request))
 
 
 class SegmentView(KeyedView):
@@ -215,7 +201,7 @@ class VersionsView(KeyedView):
             segment=segment, definition=asked.validated_data["definition"], author=None, now=timezone.now()
         )
         if not published.is_serving:
-            return Response(RunBody(published).data, status=_computed_later(request))
+            return Response(RunBody(published).data, status=computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
 
@@ -265,48 +251,6 @@ class ProgressView(KeyedView):
         return Response(status=204)
 
 
-class MembersView(KeyedView):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-
-    @extend_schema(
-        operation_id="segment_members",
-        summary="Who is in the segment now, as far as they permit the purpose of the key; in order of id",
-        parameters=[PageParameters],
-        responses={200: MembersBody, **REFUSALS},
-    )
-    def get(self, request: Request, slug: str) -> Response:
-        page = page_of(request, int)
-        with permit_of(request) as permit:
-            segment = _segment(request, slug)
-            rows = people.members_of(permit, segment.pk, after=page.after[0] if page.after else 0, limit=page.limit)
-        place = (rows[-1]["profile"],) if rows else ()
-        return Response(MembersBody({"members": rows, "next": next_cursor(rows, page.limit, place)}).data)
-
-
-class WhyView(KeyedView):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-
-    @extend_schema(
-        operation_id="segment_why",
-        summary="Why somebody is in the segment, or not: each condition, and whether it holds",
-        parameters=[PROFILE],
-        responses={200: WhyBody, **REFUSALS},
-    )
-    def get(self, request: Request, slug: str, profile: str) -> Response:
-        named = f"{PROFILE_TYPE}:{profile}" if profile.isdecimal() else profile
-        with permitted_person(request, named) as (permit, profile_id):
-            current = people.memberships(permit, profile_id, with_past=False)
-        answer = segments.why(
-            workspace_id=workspace_of(request),
-            slug=slug,
-            profile_id=profile_id,
-            now=timezone.now(),
-            locale=(get_language() or "en")[:2],
-        )
-        since = next((row for row in current if row["slug"] == slug), {"entered_at": None, "entered_cause": None})
-        return Response(WhyBody({**since, **asdict(answer), "profile": profile_id}).data)
-
-
 def _segments(request: Request) -> QuerySet[Segment]:
     return Segment.objects.filter(workspace=workspace_of(request)).select_related("live_version")
 
@@ -326,6 +270,6 @@ def _under_way(request: Request, slug: str) -> Backfill:
     return under_way
 
 
-def _computed_later(request: Request) -> int:
+def computed_later(request: Request) -> int:
     wake_versions_on_commit(workspace_id=workspace_of(request))
     return 202

@@ -20,8 +20,8 @@ from cdp.models import Event, OutboxRow, Profile, QuarantinedItem, Run, Stage
 from consent.due_requests import requests_due
 from consent.models import PurposePolicy
 from identity.models import ReviewPair
-from segments.admin import sizes_of
 from segments.models import Segment
+from segments.queries import sizes_of
 
 COUNTED_EXACTLY = 10_000
 FRESH_SECONDS = 10  # a page that is reloaded all the time is computed no more often

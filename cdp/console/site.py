@@ -6,6 +6,7 @@ from unfold.sites import UnfoldAdminSite
 
 from cdp.console.register import show_register
 from cdp.console.segment_preview import preview_segment
+from cdp.console.segment_reading import show_overlap, why_somebody
 from cdp.console.workspaces import choose_workspace
 
 
@@ -18,6 +19,8 @@ class ConsoleSite(UnfoldAdminSite):
             path("language/", set_language, name="set_language"),
             path("workspace/", self.admin_view(choose_workspace), name="choose_workspace"),
             path("segments/segment/preview/", self.admin_view(preview_segment), name="segments_segment_preview"),
+            path("segments/segment/overlap/", self.admin_view(show_overlap), name="segments_segment_overlap"),
+            path("segments/segment/<slug:slug>/why/", self.admin_view(why_somebody), name="segments_segment_why_of"),
             path("register/", self.admin_view(show_register), name="register"),
         ]
         return [*own, *super().get_urls()]

@@ -16,6 +16,9 @@ OPERATOR: Final = "operator"
 RIGHTS: Final = "rights"
 RETENTION: Final = "retention"
 RIGHTS_QUEUE: Final = "rights"  # what is done for people: worked by RIGHTS, which sees all and writes down each reading
+WEBHOOKS_QUEUE: Final = (
+    "webhooks"  # tells other systems who enters and leaves segments: worked by WEB, for its purposes
+)
 
 WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -437,3 +437,14 @@ def _plus(at: datetime, seconds: int) -> datetime:
 def measured(rule: Measured, facts: Facts, now: datetime) -> object:
     """What is measured of this profile at this instant: as a computed trait shows it. None: it is missing."""
     return _measured(rule, facts, now)
+
+
+def value_of(leaf: Leaf, facts: Facts, now: datetime) -> object:
+    """What the leaf compares, as it is known of the profile; None where nothing is, or where there is no single value."""
+    match leaf:
+        case Trait(condition):
+            return found(facts.traits, condition.name, condition.inside)
+        case Event(rule):
+            return _measured(rule, facts, now)
+        case _:
+            return None

@@ -101,7 +101,7 @@ def test_compose__publishes_the_web_server_alone_and_on_this_machine():
 def test_compose__lets_out_those_alone_that_talk_to_other_systems():
     out = [name for name, service in SERVICES.items() if "outside" in service["networks"]]
 
-    assert out == ["web", "worker-ingestion", "worker-enrichment", "worker-activation", "operator"]
+    assert out == ["web", "worker-ingestion", "worker-enrichment", "worker-activation", "worker-webhooks", "operator"]
     assert all("inside" in service["networks"] for service in SERVICES.values())
 
 
