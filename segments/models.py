@@ -5,6 +5,12 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from cdp.models import Cause, Profile, User, Workspace
+from segments.kpi_models import AlertState, AlertTest, Kpi, KpiAlert, KpiValue, KpiVersion, KpiWatch
+
+__all__ = [
+    "AlertState", "AlertTest", "Deadline", "Kpi", "KpiAlert", "KpiValue", "KpiVersion", "KpiWatch", "LearnedModel",
+    "Membership", "Score", "Segment", "SegmentVersion",
+]  # fmt: skip
 
 
 class Segment(models.Model):
