@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -106,22 +106,20 @@ ORDER BY n, asked.segment_id
 def _due(
     version: KpiVersion, kpi: Kpi, stretch: Stretch, since: dict[int, datetime], now: datetime, again: datetime | None
 ) -> Due:
+    asked: dict[str, Any] = {
+        "version": version.pk,
+        "segments": bigints(since),
+        "since": _instants(since.values()),
+        "starts": _instants(stretch.starts),
+        "ends": _instants(stretch.ends),
+        "again_from": again,
+        "settling": kpi.settling_time,
+        "running_again": RUNNING_AGAIN,
+        "settling_again": SETTLING_AGAIN,
+        "now": now,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            _DUE,
-            {
-                "version": version.pk,
-                "segments": bigints(since),
-                "since": _instants(since.values()),
-                "starts": _instants(stretch.starts),
-                "ends": _instants(stretch.ends),
-                "again_from": again,
-                "settling": kpi.settling_time,
-                "running_again": RUNNING_AGAIN,
-                "settling_again": SETTLING_AGAIN,
-                "now": now,
-            },
-        )
+        cursor.execute(_DUE, asked)
         found = cursor.fetchall()
     return Due([segment for segment, _ in found], [place for _, place in found])
 
@@ -189,7 +187,8 @@ def _write(permit: Permit[Analytics], version: KpiVersion, kpi: Kpi, whole: Stre
                 "now": now,
             },
         )
-        return cursor.rowcount
+        written: int = cursor.rowcount
+    return written
 
 
 def _of_nobody(kpi: Kpi) -> float | None:

@@ -180,7 +180,7 @@ class Contacts(Opportunities, frozen=True, kw_only=True, tag="CONTACTS"):
 
 Kpi = Size | Entries | Exits | Conversion | Average | Revenue | Retention | Renewal | Cycle | Contacts
 KINDS: Final[Mapping[str, type[Figure]]] = {
-    kind.__struct_config__.tag: kind
+    str(kind.__struct_config__.tag): kind
     for kind in (Size, Entries, Exits, Conversion, Average, Revenue, Retention, Renewal, Cycle, Contacts)
 }
 

@@ -4,14 +4,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Max
 
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
+from cdp.models.secrets import encrypted
 from cdp.models.tenancy import workspace_scope
 from segments.kpis.definitions import as_json, read_kpi
 from segments.kpis.ready_made import READY_MADE
-from segments.models import Kpi, KpiAlert, KpiVersion
+from segments.models import Kpi, KpiAlert, KpiVersion, KpiWatch, Segment
+
+
+class InvalidWatchError(TesseraError):
+    """The settings of the watch are not as they must be."""
+
+    code = "invalid_kpi_watch"
 
 
 class KpiExistsError(TesseraError):
@@ -67,6 +75,34 @@ def ensure_ready_made(*, workspace_id: int) -> list[Kpi]:
                 _add_version(kpi, as_json(read_kpi(definition)), None)
                 made.append(kpi)
     return made
+
+
+def watch_kpi(
+    *, kpi: Kpi, segment: Segment | None, settings: Mapping[str, Any], signing_key: str | None = None
+) -> KpiWatch:
+    """Watch a figure of one segment, or of each. Whoever watches it already gets these settings; the others stay.
+
+    Raises `InvalidWatchError` for settings beyond their bounds.
+    """
+    with workspace_scope(kpi.workspace_id):
+        known = KpiWatch.objects.select_for_update().filter(kpi=kpi, segment=segment).first()
+        watch = known or KpiWatch(workspace_id=kpi.workspace_id, kpi=kpi, segment=segment)
+        for name, value in settings.items():
+            setattr(watch, name, value)
+        if signing_key is not None:
+            watch.secrets = encrypted({"signing_key": signing_key}) if signing_key else None
+        try:
+            watch.full_clean(exclude=["workspace", "secrets"])
+        except ValidationError as error:
+            raise InvalidWatchError(fields=error.message_dict) from None
+        watch.save()
+    return watch
+
+
+def stop_watching(*, watch: KpiWatch) -> None:
+    """Nobody is told any more; its alerts go with it."""
+    with workspace_scope(watch.workspace_id):
+        KpiWatch.objects.filter(pk=watch.pk).delete()
 
 
 def mark_alert(*, alert: KpiAlert, state: str) -> None:

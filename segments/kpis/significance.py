@@ -66,7 +66,7 @@ def adjusted(probabilities: Sequence[float]) -> list[float]:
     order = sorted(range(count), key=probabilities.__getitem__, reverse=True)
     least, result = 1.0, [1.0] * count
     for behind, place in enumerate(order):
-        least = min(least, probabilities[place] * count / (count - behind))
+        least = min(least, probabilities[place] * (count / (count - behind)))
         result[place] = least
     return result
 

@@ -24,13 +24,15 @@ log = structlog.get_logger()
 class Tested:
     watch: KpiWatch
     value: KpiValue
+    segment_id: int
+    found: float
     test: AlertTest
     comparison: significance.Comparison
 
     @property
     def effect(self) -> float:
         """How far it strayed, as a share of what was expected."""
-        away = abs((self.value.value or 0) - self.comparison.expected)
+        away = abs(self.found - self.comparison.expected)
         return away / abs(self.comparison.expected) if self.comparison.expected else float(away > 0)
 
 
@@ -99,7 +101,7 @@ def _compare(one: KpiWatch, kpi: Kpi, values: Sequence[KpiValue], newest: dateti
         is_count = kpi.measure is Measure.COUNT
         found = significance.compare_values(value.value, [row.value or 0 for row in known], is_count=is_count)
         test = AlertTest.LIMITS
-    return Tested(one, value, test, found) if found else None
+    return Tested(one, value, value.segment_id or 0, value.value, test, found) if found else None
 
 
 def _strayed(tested: Sequence[Tested]) -> Iterable[tuple[Tested, float]]:
@@ -115,9 +117,9 @@ def _alert(each: Tested, p: float, now: datetime) -> KpiAlert:
         workspace_id=each.watch.workspace_id,
         watch=each.watch,
         version_id=each.value.version_id,
-        segment_id=each.value.segment_id,
+        segment_id=each.segment_id,
         period_start=each.value.period_start,
-        value=each.value.value,
+        value=each.found,
         expected=each.comparison.expected,
         test=each.test,
         p=p,

@@ -304,7 +304,7 @@ class Migration(migrations.Migration):
             grant("SELECT, INSERT, UPDATE", "kpi", "kpi_version", "kpi_watch", "kpi_alert", to=login)
             for login in (WEB, OPERATOR)
         ),
-        *(grant("DELETE", "kpi_watch", to=login) for login in (WEB, OPERATOR)),
+        *(grant("DELETE", "kpi_watch", "kpi_alert", to=login) for login in (WEB, OPERATOR)),
         *(grant("SELECT", "kpi_value", to=login) for login in (WEB, OPERATOR)),
         # Figures are computed, watched and told of under the purpose of statistics.
         grant("SELECT", "kpi", "kpi_version", to=ANALYTICS),
