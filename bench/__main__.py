@@ -21,6 +21,7 @@ NAMES = (
     "files",
     "gate",
     "ingest",
+    "kpis",
     "stream",
     "linkage",
     "live",
