@@ -21,7 +21,12 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminPasswordInput, UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminURLInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceAdmin, WorkspaceForm, column, number_in, workspace_of
 from cdp.models import User
@@ -309,8 +314,11 @@ def _number(value: float) -> str:
 
 
 class KpiWatchForm(WorkspaceForm):
+    url = forms.URLField(
+        label=_("Webhook"), required=False, assume_scheme="https", max_length=500, widget=UnfoldAdminURLInputWidget()
+    )
     signing_key = forms.CharField(
-        label=_("Signing key"), required=False, strip=False, widget=UnfoldAdminPasswordInput(),
+        label=_("Signing key"), required=False, strip=False, widget=UnfoldAdminPasswordWidget(),
         help_text=_("signs what the webhook is sent; empty: as it was"),
     )  # fmt: skip
 

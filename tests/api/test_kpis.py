@@ -124,12 +124,12 @@ def test_watch__is_made_changed_and_taken_away(web):
     assert web.get("kpi-watches").json() == {"watches": []}
 
 
-@pytest.mark.parametrize("values", [{"significance": 2}, {"periods": 1}, {"email": "nobody"}, {"url": "ftp:x"}])
-def test_watch__with_settings_beyond_their_bounds__is_refused(web, values):
-    answer = web.post("kpi-watches", {"kpi": "orders", **values})
+@pytest.mark.parametrize("told", [{"significance": 2}, {"periods": 1}, {"email": "nobody"}, {"url": "ftp:x"}])
+def test_watch__with_settings_beyond_their_bounds__is_refused(web, told):
+    answer = web.post("kpi-watches", {"kpi": "orders", **told})
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_kpi_watch")
-    assert list(answer.json()["details"]["fields"]) == list(values)
+    assert list(answer.json()["details"]["fields"]) == list(told)
     assert not KpiWatch.objects.exists()
 
 
