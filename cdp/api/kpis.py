@@ -57,7 +57,7 @@ class NewKpi(KpiEdit):
     slug = serializers.SlugField(max_length=50)
 
 
-class ValueBody(serializers.Serializer[Any]):
+class KpiValueBody(serializers.Serializer[Any]):
     start = serializers.DateTimeField()
     end = serializers.DateTimeField()
     value = serializers.FloatField(allow_null=True, help_text="null: of nobody, or withheld")
@@ -77,7 +77,7 @@ class SeriesBody(serializers.Serializer[Any]):
     period = serializers.CharField(source="definition.period")
     measure = serializers.CharField(source="definition.measure")
     sentence = serializers.SerializerMethodField()
-    values = ValueBody(many=True)
+    values = KpiValueBody(many=True)
 
     def get_sentence(self, one: series.Series) -> str:
         return sentence_of(one.definition)
@@ -103,7 +103,7 @@ class VersionParameters(serializers.Serializer[Any]):
     segment = serializers.SlugField(required=False, default=None, help_text="none: everybody")
 
 
-class WatchBody(serializers.Serializer[Any]):
+class KpiWatchBody(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="pk", read_only=True)
     kpi = serializers.SlugField(source="kpi.slug")
     segment = serializers.SlugField(
@@ -117,17 +117,17 @@ class WatchBody(serializers.Serializer[Any]):
     is_on = serializers.BooleanField(required=False)
 
 
-class NewWatch(WatchBody):
+class NewWatch(KpiWatchBody):
     signing_key = serializers.CharField(
         required=False, write_only=True, allow_blank=True, max_length=200, help_text="signs what the webhook is sent"
     )
 
 
-class WatchesBody(serializers.Serializer[Any]):
-    watches = WatchBody(many=True)
+class KpiWatchesBody(serializers.Serializer[Any]):
+    watches = KpiWatchBody(many=True)
 
 
-class AlertBody(serializers.Serializer[Any]):
+class KpiAlertBody(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="pk")
     kpi = serializers.CharField(source="watch.kpi.slug")
     segment = serializers.CharField(source="segment.slug")
@@ -141,15 +141,15 @@ class AlertBody(serializers.Serializer[Any]):
     told_at = serializers.DateTimeField(allow_null=True)
 
 
-class AlertsBody(serializers.Serializer[Any]):
-    alerts = AlertBody(many=True)
+class KpiAlertsBody(serializers.Serializer[Any]):
+    alerts = KpiAlertBody(many=True)
 
 
 class AlertParameters(serializers.Serializer[Any]):
     state = serializers.ChoiceField(AlertState.values, required=False, default=None)
 
 
-class AlertMark(serializers.Serializer[Any]):
+class KpiAlertMark(serializers.Serializer[Any]):
     state = serializers.ChoiceField(AlertState.values)
 
 
@@ -271,18 +271,18 @@ class WatchesView(KeyedView):
     scopes = READS_AND_WRITES
 
     @extend_schema(
-        operation_id="kpi_watches", summary="Which figures are watched", responses={200: WatchesBody, **REFUSALS}
+        operation_id="kpi_watches", summary="Which figures are watched", responses={200: KpiWatchesBody, **REFUSALS}
     )
     def get(self, request: Request) -> Response:
         with scope_of(request):
             rows = KpiWatch.objects.filter(workspace=workspace_of(request)).select_related("kpi", "segment")
-            return Response(WatchesBody({"watches": rows.order_by("pk")}).data)
+            return Response(KpiWatchesBody({"watches": rows.order_by("pk")}).data)
 
     @extend_schema(
         operation_id="watch_kpi",
         summary="Watch a figure of a segment, or of each; who watches it already gets the settings that are named",
         request=NewWatch,
-        responses={201: WatchBody, **REFUSALS},
+        responses={201: KpiWatchBody, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
         asked = NewWatch(data=request.data)
@@ -292,7 +292,7 @@ class WatchesView(KeyedView):
         with scope_of(request):
             known, segment = series.kpi_named(workspace_of(request), kpi), _segment(request, of)
         made = editing.watch_kpi(kpi=known, segment=segment, settings=told, signing_key=key)
-        return Response(WatchBody(made).data, status=201)
+        return Response(KpiWatchBody(made).data, status=201)
 
 
 class WatchView(KeyedView):
@@ -320,7 +320,7 @@ class AlertsView(KeyedView):
         operation_id="kpi_alerts",
         summary="Figures that strayed, the newest first, 500 at most",
         parameters=[AlertParameters],
-        responses={200: AlertsBody, **REFUSALS},
+        responses={200: KpiAlertsBody, **REFUSALS},
     )
     def get(self, request: Request) -> Response:
         asked = AlertParameters(data=request.query_params)
@@ -328,7 +328,7 @@ class AlertsView(KeyedView):
         state = asked.validated_data["state"]
         with scope_of(request):
             rows = _alerts(request).filter(**({"state": state} if state else {}))
-            return Response(AlertsBody({"alerts": rows.order_by("-pk")[:MOST_ALERTS]}).data)
+            return Response(KpiAlertsBody({"alerts": rows.order_by("-pk")[:MOST_ALERTS]}).data)
 
 
 class AlertView(KeyedView):
@@ -338,11 +338,11 @@ class AlertView(KeyedView):
         operation_id="mark_kpi_alert",
         summary="Say that an alert was seen, or close it",
         parameters=[OpenApiParameter("alert", int, OpenApiParameter.PATH, description="the id of the alert")],
-        request=AlertMark,
-        responses={200: AlertBody, **REFUSALS},
+        request=KpiAlertMark,
+        responses={200: KpiAlertBody, **REFUSALS},
     )
     def post(self, request: Request, alert: int) -> Response:
-        asked = AlertMark(data=request.data)
+        asked = KpiAlertMark(data=request.data)
         asked.is_valid(raise_exception=True)
         with scope_of(request):
             found = _alerts(request).filter(pk=alert).first()
@@ -350,7 +350,7 @@ class AlertView(KeyedView):
             raise NotFoundError
         found.state = asked.validated_data["state"]
         editing.mark_alert(alert=found, state=found.state)
-        return Response(AlertBody(found).data)
+        return Response(KpiAlertBody(found).data)
 
 
 def _figures(request: Request, slug: str | None) -> HttpResponse:
