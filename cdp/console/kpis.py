@@ -83,8 +83,8 @@ class KpiForm(WorkspaceForm):
 
 
 def readable(definition: Mapping[str, Any]) -> str:
-    """With the kind first: the database keeps no order of keys."""
-    return json.dumps({"kind": definition["kind"], **definition}, indent=1, ensure_ascii=False)
+    """As people write it: the database keeps no order of keys."""
+    return json.dumps(as_json(read_kpi(definition)), indent=1, ensure_ascii=False)
 
 
 @admin.register(Kpi)
@@ -343,20 +343,25 @@ class KpiWatchAdmin(WorkspaceAdmin):
 
 @admin.register(KpiAlert)
 class KpiAlertAdmin(LedgerAdmin):
-    list_display = ("figure", "segment", "period_start", "shown_value", "shown_expected", "shown_p", "shown_state")
+    list_display = ("figure", "segment", "shown_period", "shown_value", "shown_expected", "shown_p", "shown_state")
     list_filter = ("state",)
-    list_select_related = ("watch__kpi", "segment", "version")
+    list_select_related = ("watch__kpi", "segment", "version", "workspace")
     ordering = ("-pk",)
     fields = (
-        "figure", "segment", "period_start", "shown_value", "shown_expected", "test", "shown_p", "shown_state",
+        "figure", "segment", "shown_period", "shown_value", "shown_expected", "test", "shown_p", "shown_state",
         "created_at", "told_at", "error",
     )  # fmt: skip
-    readonly_fields = ("figure", "shown_value", "shown_expected", "shown_p", "shown_state")
+    readonly_fields = ("figure", "shown_period", "shown_value", "shown_expected", "shown_p", "shown_state")
     change_form_outer_after_template = "console/kpi_alert.html"
 
     @column(description=_("figure"))
     def figure(self, alert: KpiAlert) -> str:
         return alert.watch.kpi.name
+
+    @column(description=_("period"), ordering="period_start")
+    def shown_period(self, alert: KpiAlert) -> str:
+        zone = periods.zone_named(alert.workspace.time_zone)
+        return _label(alert.period_start, read_kpi(alert.version.definition).period, zone)
 
     @column(description=_("value"))
     def shown_value(self, alert: KpiAlert) -> str:
