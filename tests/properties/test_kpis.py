@@ -1,7 +1,9 @@
 """Figures say what their definitions say: the set-based SQL against sentences of Python that look at one person at a time."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from statistics import median
+from itertools import pairwise
+from statistics import mean, median
 from typing import Any
 
 import pytest
@@ -49,66 +51,104 @@ def in_turn(drawn: list[tuple[int, int | None]]) -> list[tuple[datetime, datetim
 Person = tuple[list[tuple[datetime, datetime]], list[tuple[datetime, str, int, int]]]
 
 
-def expected(kind: str, everybody: list[Person], start: datetime, end: datetime) -> Any:
-    """(value, n) of the day, by its definition."""
+@dataclass(frozen=True)
+class Day:
+    """What there is to say of one day, one question after the other: (value, n)."""
 
-    def is_in(person: Person, instant: datetime) -> bool:
-        return any(entered < instant <= left for entered, left in person[0] if entered < left)
+    everybody: list[Person]
+    start: datetime
+    end: datetime
 
-    def is_member_while(person: Person, instant: datetime) -> bool:
-        return any(entered <= instant < left for entered, left in person[0])
+    def size(self) -> Any:
+        count = sum(is_in(person, self.end) for person in self.everybody)
+        return count, count
 
-    def did(person: Person, name: str) -> list[tuple[datetime, str, int, int]]:
-        return [one for one in person[1] if one[1] == name and start <= one[0] < end]
+    def entries(self) -> Any:
+        return self._flow([[entered for entered, _ in real(person)] for person in self.everybody])
 
-    def share(of: list[Person], those: list[Person]) -> Any:
-        return (len(those) / len(of) if of else None), len(of)
+    def exits(self) -> Any:
+        return self._flow([[left for _, left in real(person)] for person in self.everybody])
 
-    match kind:
-        case "SIZE":
-            count = sum(is_in(person, end) for person in everybody)
-            return count, count
-        case "ENTRIES":
-            found = [[s for s in person[0] if start <= s[0] < end and s[0] < s[1]] for person in everybody]
-            return sum(map(len, found)), sum(map(bool, found))
-        case "EXITS":
-            found = [[s for s in person[0] if start <= s[1] < end and s[0] < s[1]] for person in everybody]
-            return sum(map(len, found)), sum(map(bool, found))
-        case "CONVERSION":
-            members = [p for p in everybody if any(s[0] < end and s[1] > start and s[0] < s[1] for s in p[0])]
-            return share(members, [p for p in members if any(is_member_while(p, one[0]) for one in did(p, "Order"))])
-        case "RETENTION":
-            members = [p for p in everybody if is_in(p, start)]
-            return share(members, [p for p in members if is_in(p, end)])
-        case "REVENUE" | "AVERAGE":
-            spent = [[one[3] for one in did(p, "Order") if is_member_while(p, one[0])] for p in everybody]
-            total, times = sum(map(sum, spent)), sum(map(len, spent))
-            value = total if kind == "REVENUE" else total / times if times else None
-            return value, sum(map(bool, spent))
-        case _:
-            return _deals(kind, everybody, did, is_member_while)
+    def conversion(self) -> Any:
+        members = [p for p in self.everybody if any(s[0] < self.end and s[1] > self.start for s in real(p))]
+        return share(members, [p for p in members if self.spent(p)])
+
+    def retention(self) -> Any:
+        members = [p for p in self.everybody if is_in(p, self.start)]
+        return share(members, [p for p in members if is_in(p, self.end)])
+
+    def revenue(self) -> Any:
+        spent = [self.spent(person) for person in self.everybody]
+        return sum(map(sum, spent)), sum(map(bool, spent))
+
+    def average(self) -> Any:
+        total, people_ = self.revenue()
+        times = sum(len(self.spent(person)) for person in self.everybody)
+        return (total / times if times else None), people_
+
+    def cycle(self) -> Any:
+        deals = _deals(self)
+        return (median(deal.days for deal in deals) if deals else None), len({deal.person for deal in deals})
+
+    def contacts(self) -> Any:
+        deals = _deals(self)
+        return (mean(deal.calls for deal in deals) if deals else None), len({deal.person for deal in deals})
+
+    def spent(self, person: Person) -> list[int]:
+        return [amount for when, _, amount in self.did(person, "Order") if is_member_while(person, when)]
+
+    def did(self, person: Person, name: str) -> list[tuple[datetime, int, int]]:
+        return [(when, *rest) for when, said, *rest in person[1] if said == name and self.start <= when < self.end]
+
+    def _flow(self, instants: list[list[datetime]]) -> Any:
+        found = [[instant for instant in each if self.start <= instant < self.end] for each in instants]
+        return sum(map(len, found)), sum(map(bool, found))
 
 
-def _deals(kind: str, everybody: list[Person], did: Any, is_member_while: Any) -> Any:
+def real(person: Person) -> list[tuple[datetime, datetime]]:
+    """Who leaves as they enter was never in."""
+    return [(entered, left) for entered, left in person[0] if entered < left]
+
+
+def is_in(person: Person, instant: datetime) -> bool:
+    return any(entered < instant <= left for entered, left in real(person))
+
+
+def is_member_while(person: Person, instant: datetime) -> bool:
+    return any(entered <= instant < left for entered, left in person[0])
+
+
+def share(of: list[Person], those: list[Person]) -> Any:
+    return (len(those) / len(of) if of else None), len(of)
+
+
+@dataclass(frozen=True)
+class Deal:
+    person: int
+    days: float
+    calls: int
+
+
+def _deals(day: Day) -> list[Deal]:
     """The first closing of each key in the day, by whoever was a member, with what all people did about the key."""
     closings = sorted(
         (when, key, place)
-        for place, person in enumerate(everybody)
-        for when, _, key, _ in did(person, "Close")
+        for place, person in enumerate(day.everybody)
+        for when, key, _ in day.did(person, "Close")
         if is_member_while(person, when)
     )
-    lengths, calls, persons = [], [], set()
-    for key in {key for _, key, _ in closings}:
-        closed = next(one for one in closings if one[1] == key)
-        happened = [one for person in everybody for one in person[1] if one[2] == key]
-        opened = min((one[0] for one in happened if one[1] == "Open" and one[0] <= closed[0]), default=None)
-        if opened is not None:
-            lengths.append((closed[0] - opened) / timedelta(days=1))
-            calls.append(sum(one[1] == "Call" and opened <= one[0] < closed[0] for one in happened))
-            persons.add(min(place for when, k, place in closings if k == key and when == closed[0]))
-    if not lengths:
-        return None, 0
-    return (median(lengths) if kind == "CYCLE" else sum(calls) / len(calls)), len(persons)
+    firsts = {key: (when, place) for when, key, place in reversed(closings)}
+    found = [_deal(day, key, *closed) for key, closed in firsts.items()]
+    return [deal for deal in found if deal]
+
+
+def _deal(day: Day, key: int, closed: datetime, person: int) -> Deal | None:
+    happened = [(when, name) for one in day.everybody for when, name, of, _ in one[1] if of == key]
+    opened = min((when for when, name in happened if name == "Open" and when <= closed), default=None)
+    if opened is None:
+        return None
+    calls = sum(name == "Call" and opened <= when < closed for when, name in happened)
+    return Deal(person, (closed - opened) / timedelta(days=1), calls)
 
 
 ORDER = {"event": "Order"}
@@ -152,13 +192,13 @@ def test_figures__of_any_history__are_what_their_definitions_say(segment, popula
     asked = [day for day in days if began is not None and day + timedelta(days=1) > began]
     present = [(stays, [one for one in did if one[0] < NOW]) for stays, did in everybody]
     for kind, values in found.items():
-        told = {day: expected(kind, present, day, min(day + timedelta(days=1), NOW)) for day in asked}
+        told = {day: getattr(Day(present, day, min(day + timedelta(days=1), NOW)), kind.lower())() for day in asked}
         assert {day: (value, people) for day, (value, people) in values.items()} == {
             day: (None if value is None else pytest.approx(value), people) for day, (value, people) in told.items()
         }, kind
     sizes = [0, *(found["SIZE"][day][0] for day in asked)]
     flows = [found["ENTRIES"][day][0] - found["EXITS"][day][0] for day in asked]
-    assert [after - before for before, after in zip(sizes, sizes[1:], strict=False)] == flows
+    assert [after - before for before, after in pairwise(sizes)] == flows
 
 
 def _store(segment: Segment, source: Any, everybody: list[Person]) -> None:
