@@ -23,6 +23,7 @@ NAMES = (
     "files",
     "gate",
     "ingest",
+    "kpis",
     "stream",
     "linkage",
     "live",

@@ -111,6 +111,16 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"queue": "ingestion", "expires": 60.0},
     },
+    "compute-kpis": {
+        "task": "cdp.compute_kpis",
+        "schedule": 60.0,
+        "options": {"queue": "segments", "expires": 60.0},
+    },
+    "tell-kpi-alerts": {
+        "task": "cdp.tell_kpi_alerts",
+        "schedule": 60.0,
+        "options": {"queue": "segments", "expires": 60.0},
+    },
     "build-packages": {
         "task": "cdp.build_packages",
         "schedule": 5.0,

@@ -190,6 +190,10 @@ MOST_WAITING_BATCHES = read_number("MOST_WAITING_BATCHES", 2_000_000, least=1_00
 LEAST_FREE_BYTES = read_number("LEAST_FREE_BYTES", 500 * 2**20, least=2**20)  # of the disk of the embedded Postgres
 MOST_DATABASE_BYTES = read_number("MOST_DATABASE_BYTES", 0)  # of any other Postgres; 0: unknown
 
+# -- figures of segments ---------------------------------------------------------------------------------------------
+
+KPI_LEAST_PEOPLE = read_number("KPI_LEAST_PEOPLE", 5, least=1)  # a figure that rests on fewer people is withheld
+
 # -- the API --------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

@@ -22,6 +22,7 @@ from identity.review import opinions
 from identity.review import priority as review_queue
 from segments import ranks, webhooks
 from segments import services as segments
+from segments.kpis import computing, telling
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ UPLOAD_SECONDS = 2.0  # likewise
 VERSION_SECONDS = 0.2  # likewise: whoever does something is in his segments within as much
 COPY_SECONDS = 2.0  # likewise
 WEBHOOK_SECONDS = 5.0  # likewise
+KPI_SECONDS = 2.0  # likewise: entries and exits
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
@@ -221,6 +223,25 @@ def retain(**_: Any) -> None:
     for workspace_id in pipeline.open_workspaces():
         told = retention.apply_schedules(workspace_id=workspace_id, now=timezone.now())
         log.info("retention.applied", workspace=workspace_id, rows=sum(each.rows for each in told))
+
+
+@shared_task(name="cdp.compute_kpis", acks_late=True, time_limit=3600)
+def compute_kpis(**_: Any) -> None:
+    """Each minute: the figures that are due, for a few seconds, and those that strayed."""
+    from segments.kpis import watching  # noqa: PLC0415  # loads numpy, which the other queues need not
+
+    for workspace_id in pipeline.open_workspaces():
+        told = computing.compute(workspace_id=workspace_id, now=timezone.now(), seconds=KPI_SECONDS)
+        if told["values"]:
+            log.info("kpis.computed", workspace=workspace_id, **told)
+        watching.watch(workspace_id=workspace_id, now=timezone.now())
+
+
+@shared_task(name="cdp.tell_kpi_alerts", acks_late=True, time_limit=600)
+def tell_kpi_alerts(**_: Any) -> None:
+    """Figures that strayed are told to whoever watches them. They lie in a table: the schedule comes again at once."""
+    for workspace_id in pipeline.open_workspaces():
+        telling.tell(workspace_id=workspace_id, clock=timezone.now)
 
 
 def wake_packages() -> None:

@@ -185,6 +185,8 @@ IMPERSONAL_TABLES: Final[Mapping[str, str]] = {
         ),
         _CONFIGURATION,
     ),
+    **dict.fromkeys(("kpi", "kpi_version", "kpi_watch"), _CONFIGURATION),
+    **dict.fromkeys(("kpi_value", "kpi_alert"), "counts and sums over several people"),
     **dict.fromkeys(("tracking_plan_version", "quality_thresholds", "correction", "mapping_text"), _CONFIGURATION),
     **dict.fromkeys(("controller_details", "retention_period", "dsr_controller"), _CONFIGURATION),
     **dict.fromkeys(("dsr_request", "dsr_callback"), "numbers, states and times; who asks lies in `data_request`"),

@@ -7,9 +7,12 @@ from django.utils.translation import gettext_lazy as _
 from cdp.models import Cause, Profile, Run, User, Workspace
 from segments.change_models import MembershipChange, PermissionChange, SegmentWebhook
 from segments.columnar_models import ColumnarCopy, ColumnarFile, StaleEvent
+from segments.kpi_models import AlertState, AlertTest, Kpi, KpiAlert, KpiValue, KpiVersion, KpiWatch
 from segments.leaf_models import ComputedTrait, ComputedTraitVersion, ListEntry, RankThreshold, SegmentList
 
 __all__ = [
+    "AlertState",
+    "AlertTest",
     "Backfill",
     "BackfillTouch",
     "ColumnarCopy",
@@ -17,6 +20,11 @@ __all__ = [
     "ComputedTrait",
     "ComputedTraitVersion",
     "Deadline",
+    "Kpi",
+    "KpiAlert",
+    "KpiValue",
+    "KpiVersion",
+    "KpiWatch",
     "LearnedModel",
     "ListEntry",
     "Membership",

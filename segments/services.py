@@ -1,6 +1,5 @@
 """Segments are created, published, previewed and explained here; `evaluate` and `due` are the pipeline's."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from cdp.kernel.errors import TesseraError
@@ -43,7 +42,6 @@ class UnknownProfileError(TesseraError):
     code = "unknown_profile"
 
 
-@dataclass(frozen=True, slots=True)
 def compute_versions(*, workspace_id: int, clock: Clock, seconds: float) -> int:
     """Work for so many seconds on versions that are computed beside those that serve. 0 when there are none."""
     return backfill.work(workspace_id=workspace_id, clock=clock, seconds=seconds)

@@ -13,6 +13,7 @@ from cdp.api import (
     files,
     identity,
     identity_rules,
+    kpis,
     mentions,
     plans,
     preferences,
@@ -71,6 +72,17 @@ SEGMENTS: dict[str, type[APIView]] = {
     "segments/<slug:slug>/members": segment_members.MembersView,
     "segments/<slug:slug>/export": segment_members.ExportView,
     "segments/<slug:slug>/why/<path:profile>": segment_why.WhyView,
+}
+KPIS: dict[str, type[APIView]] = {
+    "kpis": kpis.KpisView,
+    "kpis/<slug:kpi>": kpis.KpiView,
+    "kpis/<slug:kpi>/versions/<int:number>": kpis.KpiVersionView,
+    "segments/<slug:slug>/kpis": kpis.SegmentKpisView,
+    "everybody/kpis": kpis.EverybodyKpisView,
+    "kpi-watches": kpis.WatchesView,
+    "kpi-watches/<int:watch>": kpis.WatchView,
+    "kpi-alerts": kpis.AlertsView,
+    "kpi-alerts/<int:alert>": kpis.AlertView,
 }
 CONSENT: dict[str, type[APIView]] = {
     "consents": consents.ConsentsView,
@@ -156,6 +168,7 @@ urlpatterns = [
         for routes in (
             PROFILES,
             SEGMENTS,
+            KPIS,
             CONSENT,
             ACCOUNTABILITY,
             REQUESTS,

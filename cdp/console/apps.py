@@ -4,7 +4,7 @@ from django.contrib.admin import autodiscover
 from django.contrib.admin.apps import SimpleAdminConfig
 
 PAGES = (
-    "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "linkage_models", "plans", "profiles", "quality",
+    "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "kpis", "linkage_models", "plans", "profiles", "quality",
     "quarantine", "restrictions", "review", "runs", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 

@@ -90,6 +90,9 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item(_("Segments"), "group_work", "segments_segment"),
+                    _item(_("Figures"), "query_stats", "segments_kpi"),
+                    _item(_("Watches over figures"), "visibility", "segments_kpiwatch"),
+                    _item(_("Alerts on figures"), "notifications", "segments_kpialert"),
                     _item(_("Learned models"), "bubble_chart", "segments_learnedmodel"),
                 ],
             },

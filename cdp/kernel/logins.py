@@ -38,7 +38,7 @@ PURPOSES_BY_LOGIN: Final[Mapping[str, frozenset[Purpose]]] = MappingProxyType(
         WORKER_BY_QUEUE["ingestion"]: frozenset({Purpose.COLLECTION}),
         WORKER_BY_QUEUE["identity"]: frozenset({Purpose.IDENTITY}),
         WORKER_BY_QUEUE["enrichment"]: frozenset({Purpose.ENRICHMENT}),
-        WORKER_BY_QUEUE["segments"]: frozenset({Purpose.SEGMENTATION, Purpose.LEARNING}),
+        WORKER_BY_QUEUE["segments"]: frozenset({Purpose.SEGMENTATION, Purpose.LEARNING, Purpose.ANALYTICS}),
         WORKER_BY_QUEUE["activation"]: frozenset({Purpose.ADVERTISING}),
     }
 )

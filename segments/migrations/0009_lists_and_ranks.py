@@ -29,8 +29,8 @@ WHEN = "SELECT (workspace_id, key, population, computed_at, refresh_at)"
 class Migration(migrations.Migration):
     dependencies = [
         ("consent", "0009_erasure"),
-        ("cdp", "0027_causes"),
-        ("segments", "0007_rules"),
+        ("cdp", "0025_causes"),
+        ("segments", "0008_columnar"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

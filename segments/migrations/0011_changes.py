@@ -27,6 +27,9 @@ CAUSES = [
     ("CONSENT", "a consent changed"),
     ("DEFINITION", "the definition changed"),
     ("DEADLINE", "time passed"),
+    ("LIST", "somebody was put on a list, or taken off"),
+    ("RANK", "a ranking was computed anew"),
+    ("REFERENCE", "membership of another segment changed"),
 ]
 
 ID = "ALTER TABLE core.membership_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY"
@@ -144,7 +147,7 @@ DELETE FROM membership_change USING turn WHERE profile_id = ANY($1 || $2)
 
 
 class Migration(migrations.Migration):
-    dependencies = [("segments", "0006_review_weighs"), ("consent", "0022_consents_end"), ("cdp", "0024_file_scope")]
+    dependencies = [("segments", "0010_backfill"), ("consent", "0022_consents_end"), ("cdp", "0024_file_scope")]
 
     operations = [
         migrations.CreateModel(

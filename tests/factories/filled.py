@@ -53,8 +53,19 @@ from consent.opendsr import controllers
 from consent.rights import Right
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
+from segments.kpis import editing as kpis
 from segments.language import parse_text, to_json
-from segments.models import LearnedModel, ListEntry, Membership, Score, Segment, SegmentList, SegmentVersion
+from segments.models import (
+    KpiAlert,
+    KpiValue,
+    LearnedModel,
+    ListEntry,
+    Membership,
+    Score,
+    Segment,
+    SegmentList,
+    SegmentVersion,
+)
 from tests.factories import IdentifierFactory, SourceFactory, say
 
 PLOT = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle cx="10" cy="10" r="6"/></svg>'
@@ -96,6 +107,7 @@ def fill(workspace: Workspace, user: User, now: datetime, people: int = 3) -> Fi
     )  # fmt: skip
     _beside(workspace, persons, now)
     segment = _segment(workspace, persons, user, now)
+    _kpis(workspace, segment, now)
     destination, audience = _audience(workspace, segment, persons, now)
     _machinery(workspace, shop, provider, persons, user, now)
     _consent(workspace, now)
@@ -204,6 +216,36 @@ def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: d
         workspace=workspace, list=listed, identifier=persons[0], author=user, reason="asked for", added_at=now
     )
     return segment
+
+
+def _kpis(workspace: Workspace, segment: Segment, now: datetime) -> None:
+    """Four months of a share, the second withheld and the last one running; a count; and a month that strayed."""
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    months = [month - timedelta(days=days) for days in (91, 60, 30, 0)]
+    conversion, size = (
+        kpis.create_kpi(workspace_id=workspace.pk, slug=slug, name=slug.title(), definition=definition, author=None)
+        for slug, definition in (
+            ("conversion", {"kind": "CONVERSION", "event": "Order Completed"}),
+            ("size", {"kind": "SIZE"}),
+        )
+    )
+    for start, share in zip(months, (25, 20, None, 12), strict=True):
+        end = start + timedelta(days=32) if start == month else start + timedelta(days=30)
+        about = {"workspace": workspace, "period_start": start, "period_end": end, "computed_at": min(now, end)}
+        is_withheld = share is None
+        KpiValue.objects.create(
+            version=conversion.live_version, segment=segment, is_withheld=is_withheld, value=share and share / 100,
+            numerator=share, denominator=None if is_withheld else 100, people=None if is_withheld else 100, **about,
+        )  # fmt: skip
+        KpiValue.objects.create(
+            version=conversion.live_version, value=0.1, numerator=100, denominator=1_000, people=1_000, **about
+        )
+        KpiValue.objects.create(version=size.live_version, segment=segment, value=100, people=100, **about)
+    watch = kpis.watch_kpi(kpi=conversion, segment=segment, settings={"email": "sales@acme.example"})
+    KpiAlert.objects.create(
+        workspace=workspace, watch=watch, version=conversion.live_version, segment=segment, period_start=months[1],
+        value=0.2, expected=0.3, test="PROPORTIONS", p=0.004, created_at=now,
+    )  # fmt: skip
 
 
 def _audience(
