@@ -93,8 +93,9 @@ def _since(measuring: Measuring, since: Since, last: Decimal, draft: Draft) -> t
     at = _since_what(measuring, since)
     seconds = exp.Literal.number(since.unit.seconds)
     passed = call("core.whole_units", minus(column("at"), at), seconds)
-    reached = []
-    for units in {ceil(last), floor(last) + 1}:
-        if 0 < units * since.unit.seconds < FOREVER:
-            reached.append(ahead(plus(at, draft.parameters.seconds(units * since.unit.seconds))))
+    reached = [
+        ahead(plus(at, draft.parameters.seconds(units * since.unit.seconds)))
+        for units in {ceil(last), floor(last) + 1}
+        if 0 < units * since.unit.seconds <= FOREVER
+    ]
     return passed, reached
