@@ -27,6 +27,10 @@ LAWS: Final[Mapping[str, tuple[Law, Callable[..., Strategy]]]] = {
 MOST_SHRINKING_SECONDS: Final = 30
 
 
+class SmallEnough(BaseException):  # no error, and nothing that hypothesis should keep
+    """It has been made smaller for long enough."""
+
+
 class Trials:
     """`found` are counterexamples: the seed of the round, the law, the error, and the example as small as it got."""
 
@@ -66,8 +70,8 @@ class Trials:
         )  # fmt: skip
         @hypothesis.given(strategy)
         def trial(example: Any) -> None:
-            if give_up_at and time.monotonic() > give_up_at[0] and example != failing[-1][0]:
-                return  # small enough
+            if give_up_at and time.monotonic() > give_up_at[0]:
+                raise SmallEnough
             if not failing:
                 self._count(name, example)
             try:
@@ -79,7 +83,7 @@ class Trials:
 
         try:
             trial()
-        except Exception:
+        except (SmallEnough, Exception):
             if not failing:
                 raise
             self._record(name, seed, *failing[-1])
