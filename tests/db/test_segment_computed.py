@@ -1,8 +1,11 @@
 """Computed traits: in rules, on pages, changed while segments use them."""
 
+import json
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause
@@ -162,3 +165,26 @@ def test_rfm__made_at_once__measures_recency_frequency_and_money(workspace, sour
 def test_values__of_too_many_people__are_refused(workspace, now):
     with pytest.raises(computed.TooManyPeopleError):
         values(workspace, list(range(computed.MOST_PEOPLE + 1)), now)
+
+
+def test_command__creates_changes_and_archives(workspace, now):
+    create_ = ("computed", "create", "spent", 'sum of "amount" of "Order"')
+    of = ("--workspace", workspace.slug)
+
+    assert command(*create_, *of) == {"computed": "spent"}
+    create(workspace, "spenders", 'computed "spent" >= 60', now)
+    assert command("computed", "change", "spent", 'sum of "refund" of "Order"', *of)["published"] == ["spenders"]
+    assert command("computed", "rfm", "Order", "amount", *of) == {"computed": ["recency", "frequency", "monetary"]}
+    assert command("computed", "archive", "recency", *of) == {"archived": "recency"}
+    assert command("computed", "show", *of) == {
+        "computed": {
+            "frequency": 'count of "Order" in last 365 days', "monetary": 'sum of "amount" of "Order" in last 365 days',
+            "spent": 'sum of "refund" of "Order"',
+        }
+    }  # fmt: skip
+
+
+def command(*arguments) -> dict[str, object]:
+    out = StringIO()
+    call_command(*arguments, "--json", stdout=out)
+    return json.loads(out.getvalue())
