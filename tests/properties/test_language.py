@@ -37,7 +37,9 @@ def computed(draw):
 
 @st.composite
 def oddly_named(draw):
-    condition = Condition(draw(HARD_NAMES), Comparison.EQUALS, draw(HARD_NAMES), tuple(draw(st.lists(HARD_NAMES, max_size=3))))
+    condition = Condition(
+        draw(HARD_NAMES), Comparison.EQUALS, draw(HARD_NAMES), tuple(draw(st.lists(HARD_NAMES, max_size=3)))
+    )
     steps = tuple(Step(draw(HARD_NAMES), (condition,) * draw(st.integers(0, 2))) for _ in range(2))
     return draw(st.sampled_from([
         Trait(condition), Sequence(steps, None, steps), Sequence(steps), Event(Measured(draw(HARD_NAMES))),
