@@ -1,9 +1,11 @@
 """The rule language: one frozen tree, two written forms, SQL, and sentences. Knows no framework."""
 
+from segments.language.check import Kind, Known, check, check_made
 from segments.language.errors import LanguageError, Span
 from segments.language.json_form import canonical, measured_to_json, to_json
 from segments.language.json_reader import measured_from_json, parse_json, parse_json_with_places
 from segments.language.places import Places
+from segments.language.schema import RULE_SCHEMA
 from segments.language.sentences import explain
 from segments.language.text_form import measured_to_text, to_text
 from segments.language.text_reader import parse_measured_text, parse_text, parse_text_with_places
@@ -58,6 +60,7 @@ from segments.language.tree import (
 __all__ = [
     "MAX_DEPTH",
     "MAX_LEAVES",
+    "RULE_SCHEMA",
     "Active",
     "Aggregate",
     "Ahead",
@@ -74,6 +77,8 @@ __all__ = [
     "Dated",
     "End",
     "Event",
+    "Kind",
+    "Known",
     "LanguageError",
     "Leaf",
     "Learned",
@@ -103,6 +108,8 @@ __all__ = [
     "Window",
     "Zone",
     "canonical",
+    "check",
+    "check_made",
     "explain",
     "leaves_of",
     "measured_from_json",

@@ -33,10 +33,11 @@ COMPARED: Final[Mapping[Comparison, str]] = {
 MADE: Final[Mapping[Of, str]] = {each: each.replace("_", " ") for each in Of}
 ZONES: Final[Mapping[Zone, str]] = {Zone.PROFILE: "profile time", Zone.WORKSPACE: "workspace time", Zone.UTC: "utc"}
 
-TIME_PATTERN: Final = (
-    "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    "(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.][0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
-)  # fmt: skip
+DATE_PATTERN: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK: Final = "T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.][0-9]{1,6})?)?"
+_OFFSET: Final = "(?:Z|[+-][0-9]{2}:[0-9]{2})"
+INSTANT_PATTERN: Final = f"{DATE_PATTERN}{_CLOCK}{_OFFSET}"
+TIME_PATTERN: Final = f"{DATE_PATTERN}(?:{_CLOCK}{_OFFSET}?)?"
 _TIME: Final = re.compile(TIME_PATTERN)
 
 

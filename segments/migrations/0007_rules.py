@@ -39,7 +39,7 @@ LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
     later timestamptz := shown AT TIME ZONE zone;
     day_before timestamptz := later - interval '24 hours';
-    earlier timestamptz := shown - (day_before AT TIME ZONE zone - day_before AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+    earlier timestamptz := (shown - (day_before AT TIME ZONE zone - day_before AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC';
 BEGIN
     RETURN CASE WHEN earlier < later AND earlier AT TIME ZONE zone = shown THEN earlier ELSE later END;
 END $$;

@@ -1,7 +1,10 @@
 """What is written of a rule is read back as the same rule, in either form."""
 
+import json
+from copy import deepcopy
 from decimal import Decimal
 
+import jsonschema_rs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +12,7 @@ from segments.language import (
     Computed,
     Condition,
     Event,
+    LanguageError,
     Learned,
     Member,
     Rank,
@@ -20,6 +24,7 @@ from segments.language import (
     to_json,
     to_text,
 )
+from segments.language.schema import RULE_SCHEMA
 from segments.language.tree import Comparison, Measured, Property, Sequence, Top
 from tests.factories.rules import LEAVES, VALUES, trees, windows
 
@@ -48,10 +53,11 @@ def oddly_named(draw):
     ]))  # fmt: skip
 
 
-RULES = trees(st.one_of(computed(), oddly_named(), *LEAVES.values()))
+CONDITIONS = st.one_of(computed(), oddly_named(), *LEAVES.values())
+RULES = trees(CONDITIONS)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(RULES)
 def test_rule__written_and_read__is_always_the_same(tree):
     text, document = to_text(tree), to_json(tree)
@@ -59,3 +65,69 @@ def test_rule__written_and_read__is_always_the_same(tree):
     assert canonical(parse_text(text)) == canonical(parse_json(document)) == canonical(tree)
     assert parse_json(document) == tree
     assert to_text(parse_text(text)) == text
+
+
+# -- the schema -----------------------------------------------------------------------------------------------------
+
+VALIDATOR = jsonschema_rs.Draft202012Validator(RULE_SCHEMA)
+UNSAYABLE = {
+    "name_missing", "window_empty", "number_not_exact", "value_not_text", "percent_out_of_range", "not_a_time",
+    "text_not_storable", "rule_too_deep", "rule_too_large",
+}  # fmt: skip
+"""What is wrong with a document that the schema takes: blank names, ends that come before beginnings, and so on."""
+STRAY = st.sampled_from([
+    None, True, False, 0, 1, -1, 1.5, 10**9, 10**20, 1e300, "", " ", "x", "exists", "in", "between", ">=", "days", "utc",
+    "count", "2026-01-01", "2026-13-01", "2026-01-01T12:00", "x" * 1_001, [], ["x"], [1, 2], ["a", True], {},
+    {"last": 1}, {"last": 0}, {"next": 3}, {"from": "2026-01-01"}, {"sum": "amount"}, {"values": "x"}, {"event": "X"},
+]).map(deepcopy)  # fmt: skip
+FIELDS = st.sampled_from(
+    ["trait", "is", "value", "inside", "ignoring_case", "within", "measure", "where", "unit", "zone", "period", "not",
+     "and", "then_not", "without", "top", "percent", "among", "last", "from", "until", "over", "x"]
+)  # fmt: skip
+
+
+def parts_of(document):
+    """Every object and list of a document, with the documents inside."""
+    waiting = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict | list):
+            yield part
+            waiting.extend(part.values() if isinstance(part, dict) else part)
+
+
+@st.composite
+def mutated(draw):
+    document = json.loads(json.dumps(to_json(draw(CONDITIONS))))
+    for _ in range(draw(st.integers(1, 2))):
+        part = draw(st.sampled_from(list(parts_of(document))))
+        keys = list(part) if isinstance(part, dict) else list(range(len(part)))
+        way = draw(st.sampled_from(["add", "remove", "replace", "replace"]))
+        if way == "add" and isinstance(part, dict):
+            part[draw(FIELDS)] = draw(STRAY)
+        elif way == "remove" and keys:
+            del part[draw(st.sampled_from(keys))]
+        elif keys:
+            part[draw(st.sampled_from(keys))] = draw(STRAY)
+    return document
+
+
+@settings(max_examples=100, deadline=None)
+@given(RULES)
+def test_rule__as_json__is_always_valid_under_the_schema(tree):
+    assert VALIDATOR.is_valid(to_json(tree))
+
+
+@settings(max_examples=400, deadline=None)
+@given(mutated())
+def test_document__that_the_schema_refuses__is_always_refused_by_the_reader_and_the_reverse(document):
+    try:
+        parse_json(document)
+        refused_as = None
+    except LanguageError as error:
+        refused_as = error.code
+
+    if VALIDATOR.is_valid(document):
+        assert refused_as is None or refused_as in UNSAYABLE
+    else:
+        assert refused_as is not None

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from functools import cache
+from typing import get_args
 
 import pytest
 import yaml
@@ -183,6 +184,27 @@ def test_rule__of_the_documentation__is_understood(text):
 @pytest.mark.parametrize("text", fences("json rule"))
 def test_json_rule__of_the_documentation__is_understood(text):
     assert language.explain(language.parse_json(json.loads(text)), "en")
+
+
+def every_condition():
+    """The text, the JSON and the sentence of each example of the page about the language."""
+    page = (CHECKOUT / "docs" / "segment-rules.md").read_text()
+    return re.findall(r"^```rule\n((?:.*\n)*?)```\n```json rule\n((?:.*\n)*?)```\n> (.*)$", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("text", "document", "sentence"), every_condition())
+def test_condition__of_the_documentation__is_the_same_in_both_forms_and_is_said_so(text, document, sentence):
+    tree = language.parse_text(text)
+
+    assert language.to_json(tree) == json.loads(document)
+    assert language.to_text(language.parse_json(json.loads(document))) == language.to_text(tree)
+    assert language.explain(tree, "en") == sentence
+
+
+def test_conditions__of_the_documentation__are_of_every_kind():
+    trees = [language.parse_text(text) for text, _, _ in every_condition()]
+
+    assert {type(leaf) for tree in trees for leaf in language.leaves_of(tree)} == set(get_args(language.Leaf))
 
 
 @pytest.mark.parametrize("text", fences("yaml mapping"))

@@ -110,7 +110,9 @@ class Measuring:
         self.counted = [*is_event(measured, draft.events, draft.parameters), *times.counts(self.period, draft)]
         draft.events.reach.include(times.bound(self.period))
 
-    def compared(self, comparison: Comparison, value: Value) -> Answer:
+    def compared(  # noqa: PLR0911  # one return for each measure
+        self, comparison: Comparison, value: Value
+    ) -> Answer:
         match self.measure:
             case Count():
                 return self._count(comparison, value)
