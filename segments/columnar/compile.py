@@ -153,7 +153,7 @@ class _Compiler:
 
     def _known(self, rules: Sequence[Node]) -> exp.Select:
         answers = [exp.alias_(is_true(self._tree(rule)), f"r{place}") for place, rule in enumerate(rules)]
-        query = exp.select(_column("profile_id", "person"), *answers).from_("person")
+        query = exp.select(*_named({"person": ["profile_id"]}), *answers).from_("person")
         for name in (*self.columns, *self.tables):
             relation = f"of_{name}" if name in self.columns else name
             query = query.join(relation, on=f"{relation}.profile_id = person.profile_id", join_type="left")
@@ -181,11 +181,12 @@ class _Compiler:
 
     def _aggregated(self, name: str, columns: Mapping[str, exp.Expr]) -> exp.Select:
         made = [exp.alias_(value, column, copy=False) for column, value in columns.items()]
-        query = exp.select(_column("profile_id", "f"), *made).group_by("f.profile_id")
+        query = exp.select(*_named({"f": ["profile_id"]}), *made).group_by("f.profile_id")
         if name == "happened":
             return query.from_("happened AS f")
         if name == "moment" and self.needs.has_zones:
-            zoned = exp.select("m.profile_id", "m.name", "m.micros", "m.day", "zone.*").from_("moment AS m")
+            columns = {"m": ("profile_id", "name", "micros", "day"), "zone": self._of_zones()}
+            zoned = exp.select(*_named(columns)).from_("moment AS m")
             zoned = zoned.join("person", on="person.profile_id = m.profile_id")
             zoned = zoned.join("zone", on="zone.zone = person.zone")
             return query.from_(zoned.subquery("f"))
@@ -193,11 +194,11 @@ class _Compiler:
 
     def _happened(self) -> exp.Select:
         """The events that any leaf may count, with whose they are by now."""
-        columns = ["name", "micros", "source_id", "message_id", "properties"]
-        query = exp.select("who.profile_id", *(f"event.{each}" for each in columns)).from_("event")
-        query = query.join("who", on="who.identifier_id = event.identifier_id")
+        columns = {"who": ("profile_id",), "event": ("name", "micros", "source_id", "message_id", "properties")}
+        query = exp.select(*_named(columns)).from_("event").join("who", on="who.identifier_id = event.identifier_id")
         if self.needs.has_zones:
-            query = query.select("zone.*").join("person", on="person.profile_id = who.profile_id")
+            query = query.select(*_named({"zone": self._of_zones()}))
+            query = query.join("person", on="person.profile_id = who.profile_id")
             query = query.join("zone", on="zone.zone = person.zone")
         names = [self.values.text(name) for name in sorted(self.needs.events)]
         query = query.where(exp.In(this=_column("name", "event"), expressions=names))
@@ -205,6 +206,11 @@ class _Compiler:
         if self.needs.after is not None:
             query = query.where(exp.GT(this=_column("micros", "event"), expression=whole(micros_of(self.needs.after))))
         return query
+
+    def _of_zones(self) -> list[str]:
+        """The columns of `zone`."""
+        ends = [f"{end}_{number}" for number in self.needs.periods for end in ("after", "until")]
+        return ["zone", *ends, *(f"days_{number}" for number in self.needs.anniversaries)]
 
     # -- leaves
 
@@ -327,7 +333,7 @@ class _Compiler:
             return [exp.GT(this=micros, expression=after), exp.LTE(this=micros.copy(), expression=until)]
         is_theirs = isinstance(period, Calendar) and period.zone is Zone.WORKSPACE
         first, last = bounds_in(period, self.now, self.workspace_zone if is_theirs else UTC)
-        lower = [exp.GT(this=micros, expression=whole(first))] if first > micros_of(EARLIEST) else []
+        lower: list[exp.Expr] = [exp.GT(this=micros, expression=whole(first))] if first > micros_of(EARLIEST) else []
         is_open = not is_dated and last == micros_of(self.now)  # `happened` has nothing later
         return lower if is_open else [*lower, exp.LTE(this=micros.copy(), expression=whole(last))]
 
@@ -464,9 +470,9 @@ class _Compiler:
 
     def _units(self, unit: CalendarUnit, zone: Zone) -> exp.Expr:
         """The number of the unit of an event: whole numbers only, so no engine's calendar is asked."""
-        local = exp.Add(this=_column("micros", "f"), expression=_column("shift", "clock"))
-        if zone is Zone.UTC:
-            local = _column("micros", "f")
+        local: exp.Expr = _column("micros", "f")
+        if zone is not Zone.UTC:
+            local = exp.Add(this=local, expression=_column("shift", "clock"))
         return unit_number(self.dialect, local, unit)
 
     def _in_clock(self, number: int, made: exp.Expr, counted: Sequence[exp.Expr], zone: Zone) -> exp.Expr:
@@ -560,6 +566,11 @@ _ESCAPES: Final = (
 
 def _column(name: str, table: str) -> exp.Expr:
     return exp.column(name, table)
+
+
+def _named(columns: Mapping[str, Iterable[str]]) -> list[exp.Expr]:
+    """Columns of several tables under their own names, which ClickHouse would make longer."""
+    return [exp.alias_(_column(name, table), name) for table, names in columns.items() for name in names]
 
 
 def _or_nought(value: exp.Expr) -> exp.Expr:

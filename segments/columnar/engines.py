@@ -116,8 +116,14 @@ class Spark:
                 if places:
                     session.read.parquet(*places).createOrReplaceTempView(name)
             session.sql(event_view(files)).createOrReplaceTempView("event")
-            answers = session.sql(query.sql, args=dict(query.parameters)).toArrow()
+            if rules == 1:
+                return [_asked(session, picked(0, query.sql), query)["profile_id"].to_pylist()]
+            answers = _asked(session, query.sql, query)
         return [sorted(answers.filter(answers[f"r{rule}"])["profile_id"].to_pylist()) for rule in range(rules)]
+
+
+def _asked(session: Any, sql: str, query: Compiled) -> Any:  # noqa: ANN401  # of an optional library
+    return session.sql(sql, args=dict(query.parameters)).toArrow()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Periods and clocks as whole numbers: microseconds since 1970, for engines that are to know nothing of calendars."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
@@ -58,9 +58,9 @@ def days_that_come_round(rule: Anniversary, now: datetime, zone: tzinfo) -> str:
     return "".join(["," + day for day in sorted(written)]) + ","
 
 
-def _is_round(rule: Anniversary, day: object, now: datetime, zone: tzinfo) -> bool:
-    begins = beginning_of(day - timedelta(days=rule.days_ahead), zone)  # type: ignore[operator]  # a date
-    return begins <= now < beginning_of(day + timedelta(days=1), zone)  # type: ignore[operator]  # a date
+def _is_round(rule: Anniversary, day: date, now: datetime, zone: tzinfo) -> bool:
+    begins = beginning_of(day - timedelta(days=rule.days_ahead), zone)
+    return begins <= now < beginning_of(day + timedelta(days=1), zone)
 
 
 def _is_leap(year: int) -> bool:
