@@ -234,7 +234,7 @@ def compute_kpis(**_: Any) -> None:
         told = computing.compute(workspace_id=workspace_id, now=timezone.now(), seconds=KPI_SECONDS)
         if told["values"]:
             log.info("kpis.computed", workspace=workspace_id, **told)
-        watching.watch(workspace_id=workspace_id, now=timezone.now())
+            watching.watch(workspace_id=workspace_id, now=timezone.now())
 
 
 @shared_task(name="cdp.tell_kpi_alerts", acks_late=True, time_limit=600)

@@ -31,6 +31,7 @@ _ALERTS = """
 SELECT COALESCE(sum(jsonb_array_length(alerts)), 0)
 FROM (SELECT DISTINCT ON (source_id) alerts FROM quality_report ORDER BY source_id, id DESC) AS newest
 """
+_STRAYED = "SELECT count(*) FROM kpi_alert WHERE state = 'OPEN'"
 # Within a week, or late. While it is doubted who asks the clock stands still.
 _DUE_REQUESTS = """
 SELECT count(*) FROM data_request r WHERE closed_at IS NULL AND due_at < now() + interval '7 days'
@@ -95,7 +96,7 @@ def _lines() -> list[str]:
     waiting, failed = _outbox()
     failures, lag = _connections()
     quarantined, alerts = _in_all_workspaces(_QUARANTINED), _in_all_workspaces(_ALERTS)
-    due = _in_all_workspaces(_DUE_REQUESTS)
+    due, strayed = _in_all_workspaces(_DUE_REQUESTS), _in_all_workspaces(_STRAYED)
     return [
         *_metric("cdp_consent_due_requests", "gauge", "Requests of people due in 7 days, or late.", {"": due}),
         *_metric("cdp_outbox_waiting_subjects", "gauge", "Subjects that wait for a stage.", waiting),
@@ -109,6 +110,7 @@ def _lines() -> list[str]:
         *_metric("cdp_ingestion_connection_failures", "gauge", "Failures in a row, refused webhooks too.", failures),
         *_metric("cdp_ingestion_stream_lag_messages", "gauge", "Messages that wait, as the reader saw it.", lag),
         *_metric("cdp_ingestion_quality_alerts", "gauge", "Alerts of each source's newest report.", {"": alerts}),
+        *_metric("cdp_segments_kpi_alerts", "gauge", "Figures that strayed, which nobody has seen.", {"": strayed}),
         *_metric("cdp_consent_due_breaches", "gauge", "Breaches whose 72 hours end in a day.", {"": _due_breaches()}),
         *_metric("cdp_ingestion_stored_events", "gauge", "Events stored, as the planner estimates.", {"": _events()}),
         *_metric(

@@ -83,7 +83,7 @@ class PublicationBody(serializers.Serializer[Any]):
     members = serializers.IntegerField()
 
 
-class RunBody(serializers.Serializer[Any]):
+class VersionRunBody(serializers.Serializer[Any]):
     """A version that is computed beside the one that serves."""
 
     version = serializers.IntegerField(source="version.number")
@@ -204,7 +204,7 @@ class VersionsView(KeyedView):
         summary="Publish a new version of the definition. Where there are few people it serves before the answer (200), else"
         " it is computed beside the one that serves, and takes its place later (202)",
         request=Definition,
-        responses={200: PublicationBody, 202: RunBody, **REFUSALS},
+        responses={200: PublicationBody, 202: VersionRunBody, **REFUSALS},
     )
     def post(self, request: Request, slug: str) -> Response:
         asked = Definition(data=request.data)
@@ -215,7 +215,7 @@ class VersionsView(KeyedView):
             segment=segment, definition=asked.validated_data["definition"], author=None, now=timezone.now()
         )
         if not published.is_serving:
-            return Response(RunBody(published).data, status=computed_later(request))
+            return Response(VersionRunBody(published).data, status=computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
 

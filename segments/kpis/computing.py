@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from cdp.kernel.arrays import bigints, texts
 from cdp.kernel.purposes import Purpose
@@ -21,7 +21,7 @@ from consent.gate import Analytics, Permit
 from segments.kpis import periods
 from segments.kpis.definitions import Kpi, Measure, Revenue, read_kpi
 from segments.kpis.figures import figure_sql, parameters_of
-from segments.models import KpiVersion, Segment
+from segments.models import KpiValue, KpiVersion, Segment
 
 RUNNING_AGAIN: Final = timedelta(hours=1)
 SETTLING_AGAIN: Final = timedelta(days=1)
@@ -56,8 +56,9 @@ def compute(
     `again_from` computes all periods from that day on anew, settled or not. Returns how many figures and values.
     """
     until, done, values = time.monotonic() + seconds, 0, 0
-    since = _known_since(workspace_id)
-    for version in _live_versions(workspace_id):
+    versions = _live_versions(workspace_id, None if again_from else now)
+    since = _known_since(workspace_id) if versions else {}
+    for version in versions:
         if time.monotonic() > until:
             break
         values += _compute_version(version, since, now, again_from)
@@ -65,9 +66,13 @@ def compute(
     return {"kpis": done, "values": values}
 
 
-def _live_versions(workspace_id: int) -> list[KpiVersion]:
+def _live_versions(workspace_id: int, now: datetime | None) -> list[KpiVersion]:
+    """At `now`, those that were not looked at within the hour: between the hours there is nothing to do."""
     with gate.permit(Purpose.ANALYTICS, workspace_id=workspace_id):
         live = KpiVersion.objects.filter(workspace=workspace_id, kpi__live_version=F("pk"), kpi__archived_at=None)
+        if now is not None:
+            looked_at = KpiValue.objects.filter(version=OuterRef("pk"), computed_at__gt=now - RUNNING_AGAIN)
+            live = live.exclude(Exists(looked_at))
         return list(live.order_by("pk"))
 
 

@@ -80,33 +80,33 @@ def series_of(
     period: Period | None = None,
 ) -> list[Series]:
     """Of each live figure with this period: the periods that begin in [since, until). No segment: of everybody."""
-    kpis = [(row, read_kpi(row.live_version.definition)) for row in live_kpis(workspace_id) if row.live_version]
-    chosen = [(row, kpi) for row, kpi in kpis if period in {None, kpi.period}]
-    versions = {row.live_version_id: row.live_version for row, _ in chosen if row.live_version}
-    values = _values(segment, versions, since, until)
+    live = [(row, row.live_version) for row in live_kpis(workspace_id) if row.live_version]
+    kpis = {version.pk: read_kpi(version.definition) for _, version in live}
+    chosen = {pk: kpi for pk, kpi in kpis.items() if period in {None, kpi.period}}
+    values = _values(segment, chosen, since, until)
     return [
-        Series(row.slug, row.name, row.live_version, kpi, values.get(row.live_version.pk, []))
-        for row, kpi in chosen
-        if row.live_version
+        Series(row.slug, row.name, version, chosen[version.pk], values.get(version.pk, []))
+        for row, version in live
+        if version.pk in chosen
     ]
 
 
 def series_of_version(kpi: KpiRow, version: KpiVersion, segment: Segment | None) -> Series:
     """All that is kept of one version, an old one too."""
-    values = _values(segment, {version.pk: version}, None, None)
-    return Series(kpi.slug, kpi.name, version, read_kpi(version.definition), values.get(version.pk, []))
+    read = read_kpi(version.definition)
+    values = _values(segment, {version.pk: read}, None, None)
+    return Series(kpi.slug, kpi.name, version, read, values.get(version.pk, []))
 
 
 def _values(
-    segment: Segment | None, versions: Mapping[int | None, KpiVersion], since: datetime | None, until: datetime | None
+    segment: Segment | None, kpis: Mapping[int, Kpi], since: datetime | None, until: datetime | None
 ) -> dict[int, list[Value]]:
-    rows = KpiValue.objects.filter(version__in=[pk for pk in versions if pk], segment=segment)
+    rows = KpiValue.objects.filter(version__in=list(kpis), segment=segment)
     rows = rows.filter(period_start__gte=since) if since else rows
     rows = rows.filter(period_start__lt=until) if until else rows
     found: dict[int, list[Value]] = {}
     for row in rows.order_by("period_start"):
-        kpi = read_kpi(versions[row.version_id].definition)
-        found.setdefault(row.version_id, []).append(_as_value(row, kpi))
+        found.setdefault(row.version_id, []).append(_as_value(row, kpis[row.version_id]))
     return found
 
 

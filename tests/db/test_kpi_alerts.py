@@ -196,3 +196,13 @@ def test_watch__when_taken_away__takes_its_alerts(workspace, alert, as_login):
     editing.stop_watching(watch=made.watch)
 
     assert (KpiWatch.objects.count(), KpiAlert.objects.count()) == (0, 0)
+
+
+def test_metrics__count_the_alerts_that_nobody_has_seen(workspace, alert, client, as_login):
+    made = alert()
+    as_login("web")
+    before = client.get("/metrics").text
+    editing.mark_alert(alert=made, state="SEEN")
+
+    assert "cdp_segments_kpi_alerts 1\n" in before
+    assert "cdp_segments_kpi_alerts 0\n" in client.get("/metrics").text

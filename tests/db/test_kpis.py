@@ -1,9 +1,14 @@
 """Figures of segments against the database: what each kind counts, when it is computed, and what is withheld."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
+from django.utils import timezone
 
+from cdp import tasks
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Workspace
 from consent.models import ConsentState
@@ -305,3 +310,51 @@ def test_turn__that_is_over__leaves_the_rest_to_the_next(segment, source, worksp
 
     assert computing.compute(workspace_id=workspace.pk, now=NOW, seconds=-1) == {"kpis": 0, "values": 0}
     assert computing.compute(workspace_id=workspace.pk, now=NOW)["kpis"] == 10
+
+
+def test_worker__computes_what_is_due_and_alerts_what_strayed(segment, source, workspace, as_login):
+    persons = people(3, workspace)
+    for person in persons:
+        stay(segment, person, timezone.now() - timedelta(days=70))
+    editing.create_kpi(workspace_id=workspace.pk, slug="size", name="", definition={"kind": "SIZE"}, author=None)
+    as_login("worker_segments")
+
+    tasks.compute_kpis()
+    tasks.tell_kpi_alerts()
+
+    as_login("none")
+    told = KpiValue.objects.filter(segment=segment).order_by("period_start")
+    assert [(one.value, one.people) for one in told][-2:] == [(3, 3), (3, 3)]
+
+
+def test_command__computes_and_tells_what_it_did(segment, source, workspace, as_login):
+    stay(segment, people(1, workspace)[0], timezone.now() - timedelta(days=40))
+    as_login("operator")
+
+    made = command("ensure", workspace)
+    first, again = command("compute", workspace), command("compute", workspace)
+    anew = command("compute", workspace, "--from", "2000-01-01")
+
+    assert len(made["made"]) == 10
+    assert (first["kpis"], first["alerts"]) == (10, 0)
+    assert first["values"] >= 20
+    assert (again["kpis"], again["values"]) == (0, 0)
+    assert (anew["kpis"], anew["values"]) == (10, first["values"])
+
+
+def command(action, workspace, *more):
+    out = StringIO()
+    call_command("kpis", action, "--workspace", workspace.slug, "--json", *more, stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_figure__with_hostile_names__finds_exactly_those(segment, source, workspace):
+    [ada] = people(1, workspace)
+    stay(segment, ada, on(1, 1))
+    hostile = "'); DROP TABLE core.event; -- %s {events} \" \\"
+    happen(ada, source, hostile, on(1, 2), {hostile: 7, "kind": hostile})
+    happen(ada, source, "Order", on(1, 2), {"kind": hostile})
+
+    found = figures(segment, {"kind": "REVENUE", "event": hostile, "amount": hostile, "where": {"kind": hostile}})
+
+    assert found["2026-01"] == (7, None, 1, 1)
