@@ -13,8 +13,9 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, OutboxRow, Stage
 from cdp.models.outbox import PACK, hand_over
 from consent.models import ConsentState
-from segments import queries
+from segments import membership, queries
 from segments import services as segments
+from segments.models import Membership, Segment
 from tests.factories import IdentifierFactory, SourceFactory, say
 from tests.outbox import waiting
 
@@ -363,3 +364,59 @@ def test_row__that_names_nobody_or_twice__is_refused(shop, named):
     with pytest.raises(IntegrityError, match="outbox_names_one_or_a_pack"), transaction.atomic():
         OutboxRow.objects.create(workspace=shop.workspace, stage=Stage.IDENTITY, cause=Cause.EVENT, **named)
     assert not OutboxRow.objects.exists()
+
+
+def test_next_due__of_segments__is_the_first_deadline_of_those_that_serve(shop):
+    shop.hear("Buy", userId="ada")
+    shop.settle()
+    for slug, days in (("soon", 1), ("later", 2)):
+        segments.create_segment(
+            workspace_id=shop.workspace.pk, slug=slug, name="", author=None, now=shop.now,
+            definition=f'done "Buy" in last {days} days',
+        )  # fmt: skip
+
+    first = pipeline.next_due(Stage.SEGMENTS, workspace_id=shop.workspace.pk)
+    segments.archive(segment=Segment.objects.get(slug="soon"), now=shop.now)
+
+    assert first == shop.now + timedelta(days=1)
+    assert pipeline.next_due(Stage.SEGMENTS, workspace_id=shop.workspace.pk) == shop.now + timedelta(days=2)
+    assert pipeline.next_due(Stage.IDENTITY, workspace_id=shop.workspace.pk) is None
+
+
+def test_deadlines__of_more_than_a_slice__are_worked_in_turns(shop, monkeypatch):
+    monkeypatch.setattr(membership, "DUE_AT_ONCE", 2)
+    for person in ("ada", "bea", "cai"):
+        shop.hear("Buy", userId=person)
+    shop.settle()
+    segments.create_segment(
+        workspace_id=shop.workspace.pk,
+        slug="s",
+        name="",
+        definition='done "Buy" in last 1 day',
+        author=None,
+        now=shop.now,
+    )
+    midnight = shop.now + timedelta(days=1)
+
+    turns = [pipeline.advance(Stage.SEGMENTS, workspace_id=shop.workspace.pk, now=midnight) for _ in range(3)]
+
+    assert turns == [2, 1, 0]
+    assert set(Membership.objects.values_list("left_at", flat=True)) == {midnight}
+
+
+def test_batches__of_a_stage_that_does_not_come_to_rest__wake_its_heirs_each(shop, monkeypatch):
+    monkeypatch.setitem(pipeline.STEPS, Stage.IDENTITY, dataclasses.replace(pipeline.STEPS[Stage.IDENTITY], batch=1))
+    for person in ("ada", "bea", "cai"):
+        shop.hear("Buy", userId=person)
+    shop.advance(Stage.INGESTION)
+    woken = []
+
+    pipeline.run_until_idle(
+        Stage.IDENTITY,
+        workspace_id=shop.workspace.pk,
+        now=lambda: shop.now,
+        after_each=lambda: woken.append(shop.waiting()),
+    )
+
+    assert len(woken) == 3
+    assert woken[0] != woken[1] != woken[2]

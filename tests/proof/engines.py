@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from segments.columnar import copying
-from segments.columnar.engines import DuckDB, Engine, Spark, members_of
-
 from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments import evaluation
+from segments.columnar import copying
+from segments.columnar.engines import DuckDB, Engine, Spark, members_of
 from tests.factories.engines import ClickHouse
 from tests.factories.populations import Population
 from tests.proof.laws import World, taken_back

@@ -73,9 +73,9 @@ def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None
             some = _asked(world.rules, Asked.SOME, {**given, "now": now}, frozen)
             at_instants = {**given, "instants": list(instants.values())}
             each = _asked(world.rules, Asked.EACH_AT_ITS_INSTANT, at_instants, frozen)
-        _agree(population, world.rules, everybody, dict.fromkeys(profiles, now))
-        _agree(population, world.rules, some, dict.fromkeys(profiles, now))
-        _agree(population, world.rules, each, instants)
+        agree(population, world.rules, everybody, dict.fromkeys(profiles, now))
+        agree(population, world.rules, some, dict.fromkeys(profiles, now))
+        agree(population, world.rules, each, instants)
 
 
 def _asked(rules: Sequence[Node], asked: Asked, given: Mapping[str, Any], frozen: Mapping[str, Any]) -> Answers:
@@ -85,7 +85,7 @@ def _asked(rules: Sequence[Node], asked: Asked, given: Mapping[str, Any], frozen
         return {(rule, profile): (answer, change) for rule, profile, answer, change, _ in cursor.fetchall()}
 
 
-def _agree(population: Population, rules: Sequence[Node], answers: Answers, instants: Mapping[int, datetime]) -> None:
+def agree(population: Population, rules: Sequence[Node], answers: Answers, instants: Mapping[int, datetime]) -> None:
     """The same answers, and no change that is told too late. One that is told too early is looked at again."""
     assert len(answers) == len(rules) * len(population.facts)
     for place, rule in enumerate(rules):
