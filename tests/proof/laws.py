@@ -6,9 +6,9 @@ A law works in a transaction of its own, which it takes back.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection, transaction
 from hypothesis import strategies as st
@@ -22,6 +22,9 @@ from segments.language.compile import Asked, compile_rules
 from segments.language.reference import evaluate
 from tests.factories.populations import Person, Population
 from tests.factories.rules import Strategy, leaves, offsets_from, persons_about, starts, trees
+
+END_OF_TIME: Final = datetime(9900, 1, 1, tzinfo=UTC)
+"""What changes after it may be told or not: nobody waits for it."""
 
 Answers = Mapping[tuple[int, int], tuple[bool, datetime | None]]
 """By place of the rule, and profile: is it in, and when could that change."""
@@ -94,4 +97,6 @@ def agree(population: Population, rules: Sequence[Node], answers: Answers, insta
             found, deadline = answers[place, profile]
             assert found is is_member, f"in or not: {rule}"
             assert deadline is None or deadline > instants[profile], f"no later than now: {rule}"
-            assert change is None or (deadline is not None and deadline <= change), f"too late: {rule}"
+            if change is not None and change < END_OF_TIME:
+                assert deadline is not None, f"never: {rule}"
+                assert deadline <= change, f"too late: {rule}"

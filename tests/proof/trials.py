@@ -1,5 +1,6 @@
 """Rounds of trials, and what they found."""
 
+import logging
 import time
 import traceback
 from collections import Counter
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import hypothesis
+import structlog
 from django.db import connection
 from hypothesis import HealthCheck, Phase
 
@@ -39,6 +41,7 @@ class Trials:
     """`found` are counterexamples: the seed of the round, the law, the error, and the example as small as it got."""
 
     def __init__(self, database: str, laws: set[str], kinds: list[str]) -> None:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         connection.close()
         connection.settings_dict["NAME"] = database
         self.workspace = WorkspaceFactory()
