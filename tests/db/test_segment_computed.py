@@ -7,13 +7,15 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
+from cdp.console import person
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause
+from cdp.models import Cause, Profile
 from consent import gate
+from consent.models import ConsentState
 from segments import computed, membership, queries, services
 from segments.language import LanguageError
 from segments.models import ComputedTrait, ComputedTraitVersion, Segment
-from tests.factories import SourceFactory
+from tests.factories import SourceFactory, say
 from tests.factories.segments import happen, know, people
 
 DAY = timedelta(days=1)
@@ -160,6 +162,23 @@ def test_rfm__made_at_once__measures_recency_frequency_and_money(workspace, sour
 
     assert [each.slug for each in made] == ["recency", "frequency", "monetary"]
     assert values(workspace, [ada.pk], now) == {ada.pk: {"recency": 2, "frequency": 2, "monetary": 15}}
+
+
+def test_values__of_today__are_those_of_the_persons_own_day_and_hidden_from_who_may_not_see_them(
+    workspace, source, now
+):
+    ada, grace, hidden = people(3, workspace)
+    know(ada, source, timezone="Asia/Kathmandu")  # a quarter to six in the afternoon: the day began at 18:15 UTC
+    for each in (ada, grace, hidden):
+        happen(each, source, "Order", now - timedelta(hours=15))  # 21:00 UTC, 22:00 in Paris, 02:45 in Kathmandu
+    define(workspace, "today", 'count of "Order" today')
+    say(hidden, Purpose.SEGMENTATION, ConsentState.WITHDRAWN)
+
+    found = values(workspace, [ada.pk, grace.pk, hidden.pk], now)
+    shown = [dict(person.computed_of(Profile.objects.get(pk=each.pk), now)) for each in (ada, hidden)]
+
+    assert found == {ada.pk: {"today": 1}, grace.pk: {"today": 0}, hidden.pk: {}}
+    assert shown == [{"today": 1}, {}]
 
 
 def test_values__of_too_many_people__are_refused(workspace, now):

@@ -256,7 +256,7 @@ def large(monkeypatch):
 
 
 def test_version_under_way__hears_of_what_changes_in_a_segment_that_it_refers_to(workspace, source, now, large):
-    ada, grace = people(2, workspace)
+    ada, _ = people(2, workspace)
     buyers = create(workspace, "buyers", 'done "Order" in last 1 day', now)
     backfill.finish(workspace_id=workspace.pk, clock=lambda: now)
     happen(ada, source, "Order", now)
