@@ -61,7 +61,7 @@ class Definition(serializers.Serializer[Any]):
     definition = serializers.JSONField(help_text=DEFINITION)
 
 
-class NewVersion(Definition):
+class NewSegmentVersion(Definition):
     allow_unknown = serializers.BooleanField(required=False, default=False, help_text=ALLOW_UNKNOWN)
 
 
@@ -79,7 +79,7 @@ class PublicationBody(serializers.Serializer[Any]):
     members = serializers.IntegerField()
 
 
-class RunBody(serializers.Serializer[Any]):
+class SegmentRunBody(serializers.Serializer[Any]):
     """A version that is computed beside the one that serves."""
 
     version = serializers.IntegerField(source="version.number")
@@ -218,17 +218,17 @@ class VersionsView(KeyedView):
         operation_id="publish_segment",
         summary="Publish a new version of the definition. Where there are few people it serves before the answer (200), else"
         " it is computed beside the one that serves, and takes its place later (202)",
-        request=NewVersion,
-        responses={200: PublicationBody, 202: RunBody, **REFUSALS},
+        request=NewSegmentVersion,
+        responses={200: PublicationBody, 202: SegmentRunBody, **REFUSALS},
     )
     def post(self, request: Request, slug: str) -> Response:
-        asked = NewVersion(data=request.data)
+        asked = NewSegmentVersion(data=request.data)
         asked.is_valid(raise_exception=True)
         with scope_of(request):
             segment = _segment(request, slug)
         published = segments.publish(segment=segment, author=None, now=timezone.now(), **asked.validated_data)
         if not published.is_serving:
-            return Response(RunBody(published).data, status=_computed_later(request))
+            return Response(SegmentRunBody(published).data, status=_computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
 
