@@ -21,10 +21,10 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from consent import gate
 from consent.gate import Permit, Segmentation
-from segments import ranks, serving
+from segments import checking, ranks, serving
+from segments.checking import Definition, Doubt
 from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
-from segments.publishing import Definition, read_definition
 from segments.queries import of_profiles
 
 SECONDS: Final = 0.9
@@ -71,6 +71,7 @@ class Preview:
     sample: list[int]
     matching: list[int]
     overlaps: list[Overlap]
+    doubts: list[Doubt]
     definition: dict[str, Any]
     at: datetime
     computed_at: datetime
@@ -101,15 +102,17 @@ def preview(*, workspace_id: int, definition: Definition, now: datetime, at: dat
 
     As of another time the events and memberships of that time count; traits and permissions are those of now.
     """
-    tree, began, at = read_definition(definition), time.monotonic(), at or now
+    began, at = time.monotonic(), at or now
+    tree, places = checking.read_with_places(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         everybody = _everybody()
         compiled = _compiled(permit, serving.with_computed(permit, tree), at)
         counted = _counted(compiled, everybody, at, until=began + SECONDS)
         overlaps = _overlaps(counted, at)
+        doubts = checking.doubts(permit, tree, places)
     return Preview(
         count=counted.count, is_exact=counted.is_exact, low=counted.low, high=counted.high, people=everybody.number,
-        sample=list(counted.shown), matching=list(counted.matching), overlaps=overlaps, definition=to_json(tree), at=at,
+        sample=list(counted.shown), matching=list(counted.matching), overlaps=overlaps, doubts=doubts, definition=to_json(tree), at=at,
         computed_at=now, seconds=round(time.monotonic() - began, 3),
     )  # fmt: skip
 

@@ -11,7 +11,14 @@ from rest_framework.response import Response
 from cdp.api.keys import KeyedView, scope_of, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.problems import NotFoundError
-from cdp.api.segments import PublicationBody, VersionRunBody, SegmentView, SegmentWithDefinition, VersionsView, computed_later
+from cdp.api.segments import (
+    PublicationBody,
+    SegmentRunBody,
+    SegmentView,
+    SegmentWithDefinition,
+    VersionsView,
+    computed_later,
+)
 from cdp.api.wakeups import wake_on_commit
 from cdp.models import Scope, Stage
 from segments import naming
@@ -98,7 +105,7 @@ class LiveView(KeyedView):
         summary="Go back to a version: its definition is published again, as a new one. An archived segment serves again",
         parameters=[NUMBER],
         request=None,
-        responses={200: PublicationBody, 202: VersionRunBody, **REFUSALS},
+        responses={200: PublicationBody, 202: SegmentRunBody, **REFUSALS},
     )
     def post(self, request: Request, slug: str, number: int) -> Response:
         with scope_of(request):
@@ -106,7 +113,7 @@ class LiveView(KeyedView):
             definition = _version(segment, number).definition
         published = segments.publish(segment=segment, definition=definition, author=None, now=timezone.now())
         if not published.is_serving:
-            return Response(VersionRunBody(published).data, status=computed_later(request))
+            return Response(SegmentRunBody(published).data, status=computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
 
