@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 
 from cdp.kernel.purposes import Purpose
@@ -20,20 +21,20 @@ Members = Sequence[Sequence[int]]
 
 def engines_find_what_the_reference_finds(workspace: Workspace, world: World, *, engine: Engine) -> None:
     with _half_copied(workspace, world) as (population, permit):
-        now = world.start + world.offsets[0]
+        now = world.moments(population)[0]
         frozen = population.freeze(world.rules, now)
         found = members_of(permit, world.rules, engine=engine, now=now, zone=population.zone, frozen=frozen)
-        _agree(population, world, found)
+        _agree(population, world, found, now)
 
 
 def commands_find_what_the_reference_finds(workspace: Workspace, world: World) -> None:
     """As `manage.py segments evaluate` asks: all is read from the tables, and rankings end where they do now."""
     with _half_copied(workspace, world) as (population, permit):
-        now = world.start + world.offsets[0]
+        now = world.moments(population)[0]
         population.freeze(world.rules, now)
         for name in ("postgres", "reference", "duckdb"):
             engine = evaluation.ENGINES[name]
-            _agree(population, world, [engine(permit, rule, now=now).members for rule in world.rules])
+            _agree(population, world, [engine(permit, rule, now=now).members for rule in world.rules], now)
 
 
 ENGINE_LAWS = {
@@ -47,11 +48,10 @@ ENGINE_LAWS = {
 @contextmanager
 def _half_copied(workspace: Workspace, world: World) -> Iterator[tuple[Population, Permit[Segmentation]]]:
     """The first event of each is in the copy, and those after it are not."""
-    now = world.start + world.offsets[0]
     with taken_back(workspace):
         early = [{**person, "events": person["events"][:1]} for person in world.persons]
         population = Population(workspace, world.start, early)
-        copying.copy_events(workspace_id=workspace.pk, clock=lambda: now, seconds=30)
+        copying.copy_events(workspace_id=workspace.pk, clock=lambda: world.start, seconds=30)
         for identifier, person in zip(population.identifiers, world.persons, strict=True):
             for happening in person["events"][1:]:
                 population.happen(identifier, happening)
@@ -59,7 +59,6 @@ def _half_copied(workspace: Workspace, world: World) -> Iterator[tuple[Populatio
             yield population, permit
 
 
-def _agree(population: Population, world: World, found: Members) -> None:
-    now = world.start + world.offsets[0]
+def _agree(population: Population, world: World, found: Members, now: datetime) -> None:
     for rule, members in zip(world.rules, found, strict=True):
         assert list(members) == population.members(rule, now), f"members of {rule}"
