@@ -27,6 +27,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from cdp.kernel.errors import TesseraError
 from segments.columnar.conditions import ORDERS, Conditions, Values
 from segments.columnar.dialects import DIALECTS, Dialect, allof, anyof, call, is_true, text, when, whole
 from segments.columnar.instants import bounds_in, micros_of, unit_number, widest_after
@@ -79,11 +80,15 @@ LARGEST_DIGEST: Final = 2**128 - 1
 Chosen = Learned | Listed | Member | Consented
 
 
-class UnsupportedRuleError(Exception):
-    """What the engine has no proven expression for. Says which, and for what."""
+class UnsupportedRuleError(TesseraError):
+    """The engine has no proven expression for a condition of the rule: take another one."""
+
+    code = "rule_unsupported_by_engine"
 
     def __init__(self, what: object, dialect: str) -> None:
-        super().__init__(f"{type(what).__name__} cannot be computed by {dialect}: take the engine postgres")
+        kind = type(what).__name__
+        message = f"{kind} cannot be computed by {dialect}: take the engine postgres"
+        super().__init__(message, condition=kind, engine=dialect)
 
 
 @dataclass(slots=True)

@@ -158,6 +158,7 @@ def _session(builder: Any) -> Any:  # noqa: ANN401  # of an optional library
 
 _SETTINGS: Final = {
     "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
     "spark.driver.host": "127.0.0.1",

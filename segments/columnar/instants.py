@@ -105,7 +105,7 @@ def _midnight_of_before(turn: int, before: int, after: int) -> int:
     if before < after:  # skipped: the day begins when the old clocks would have shown it
         return midnight - before if earlier <= midnight < later else turn
     # shown twice: the day has begun, and goes on until the new clocks show it again
-    return midnight - after if earlier < midnight <= later else turn
+    return midnight - after if earlier < midnight < later else turn
 
 
 def _turn_between(zone: tzinfo, before: datetime, after: datetime) -> datetime:

@@ -126,17 +126,27 @@ def test_clickhouse__of_any_rules__says_what_the_reference_says(workspace, world
     check(workspace, world, ClickHouse())
 
 
+# For a handful of rows: what makes large queries fast makes these slow.
+SMALL = {
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+}
+
+
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
     from segments.columnar.engines import _start
 
     session = _start()()
+    for name, value in SMALL.items():
+        session.conf.set(name, value)
     yield session
     session.stop()
 
 
 @given(world=worlds(rules=12))
-@examples(3)
+@examples(2)
 def test_spark__of_any_rules__says_what_the_reference_says(workspace, world, spark):
     check(workspace, world, Spark(spark))
 
@@ -218,6 +228,6 @@ def test_clickhouse__with_hostile_texts_everywhere__finds_exactly_those(workspac
 
 
 @given(texts=nasty_texts)
-@examples(2)
+@examples(1)
 def test_spark__with_hostile_texts_everywhere__finds_exactly_those(workspace, spark, texts):
     check_hostile(workspace, texts, Spark(spark))
