@@ -91,6 +91,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item(_("Segments"), "group_work", "segments_segment"),
                     _item(_("Learned models"), "bubble_chart", "segments_learnedmodel"),
+                    _item(_("Webhooks"), "webhook", "segments_segmentwebhook"),
                 ],
             },
             {

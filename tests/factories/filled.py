@@ -54,7 +54,7 @@ from consent.rights import Right
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
 from segments.language import parse_text, to_json
-from segments.models import LearnedModel, Membership, Score, Segment, SegmentVersion
+from segments.models import LearnedModel, Membership, Score, Segment, SegmentVersion, SegmentWebhook
 from tests.factories import IdentifierFactory, SourceFactory, say
 
 PLOT = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle cx="10" cy="10" r="6"/></svg>'
@@ -198,6 +198,11 @@ def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: d
     Score.objects.create(
         workspace=workspace, model_slug=model.slug, profile_id=persons[0].profile_id, group="loyal", model=model,
         computed_at=now,
+    )  # fmt: skip
+    SegmentWebhook.objects.create(
+        workspace=workspace, url="https://example.com/hooks", purpose="analytics", segments=[segment.slug],
+        secret=encrypted({"secret": "whsec_"}), position_at=now, due_at=now, created_at=now, error="http_transient: 503",
+        failing_since=now, attempts=1,
     )  # fmt: skip
     return segment
 
