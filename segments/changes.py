@@ -62,21 +62,20 @@ class Reading:
     """Nothing more was there at this moment."""
 
 
-# One row more than is told: the last that was looked at, from which the next reading goes on.
+# Up to where one reading looks. Of the view only ids are asked, so nobody's permission is looked up for it.
+_BOUND: Final = """
+SELECT max(id), count(*) FROM (
+    SELECT id FROM membership_change WHERE workspace_id = %(workspace)s AND id > %(after)s ORDER BY id LIMIT %(looked_at)s
+) AS looked_at
+"""
 _READ: Final = """
-WITH looked_at AS MATERIALIZED (
-    SELECT id, segment_id, profile_id, is_entry, at, cause, recorded_at, is_told FROM membership_change
-    WHERE workspace_id = %(workspace)s AND id > %(after)s ORDER BY id LIMIT %(looked_at)s
-),
-whole AS (SELECT max(id) AS last, count(*) AS number FROM looked_at)
-SELECT c.id, s.slug, c.profile_id, c.is_entry, c.at, c.cause, c.recorded_at,
-       c.is_told AND (%(segments)s::bigint[] IS NULL OR c.segment_id = ANY(%(segments)s::bigint[])) AS is_asked,
-       c.id = whole.last AND whole.number < %(looked_at)s AS is_end
-FROM looked_at c CROSS JOIN whole JOIN segment s ON s.id = c.segment_id
-WHERE c.id = whole.last
-   OR c.is_told AND (%(segments)s::bigint[] IS NULL OR c.segment_id = ANY(%(segments)s::bigint[]))
+SELECT c.id, s.slug, c.profile_id, c.is_entry, c.at, c.cause, c.recorded_at
+FROM membership_change c JOIN segment s ON s.id = c.segment_id
+WHERE c.workspace_id = %(workspace)s AND c.id > %(after)s AND c.id <= %(bound)s AND c.is_told
+  AND (%(segments)s::bigint[] IS NULL OR c.segment_id = ANY(%(segments)s::bigint[]))
 ORDER BY c.id LIMIT %(most)s
 """
+_RECORDED: Final = "SELECT recorded_at FROM membership_change WHERE workspace_id = %s AND id = %s"
 _END: Final = "SELECT COALESCE(max(id), 0) FROM membership_change WHERE workspace_id = %s"
 
 
@@ -94,12 +93,18 @@ def changes_after(
         "workspace": permit.workspace_id, "after": position.id, "most": most, "looked_at": LOOKED_AT,
         "segments": None if segments is None else bigints(segments),
     }  # fmt: skip
-    rows = [row for row in _rows(_READ, given) if up_to is None or row[0] <= up_to]
-    told = [Change(*row[:6]) for row in rows if row[7]]
-    if not rows:
-        return Reading(told, Position(position.id, now), is_end=True)
-    last_id, recorded_at, is_end = rows[-1][0], rows[-1][6], rows[-1][8]
-    return Reading(told, Position(last_id, now if is_end else recorded_at), is_end)
+    [(last, number)] = _rows(_BOUND, given)
+    if last is None:
+        return Reading([], Position(position.id, now), is_end=True)
+    bound = last if up_to is None else min(last, up_to)
+    rows = _rows(_READ, {**given, "bound": bound})
+    told = [Change(*row[:-1]) for row in rows]
+    if len(rows) == most:
+        return Reading(told, Position(rows[-1][0], rows[-1][-1]), is_end=False)
+    if number < LOOKED_AT:
+        return Reading(told, Position(bound, now), is_end=True)
+    recorded = _rows(_RECORDED, [permit.workspace_id, last])  # unless it is being deleted, and this one is late
+    return Reading(told, Position(bound, recorded[0][0] if recorded else position.at), is_end=False)
 
 
 def end_of_feed(permit: Permit[Purpose], *, now: datetime) -> Position:

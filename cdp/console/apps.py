@@ -5,7 +5,7 @@ from django.contrib.admin.apps import SimpleAdminConfig
 
 PAGES = (
     "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "kpis", "linkage_models", "plans", "profiles", "quality",
-    "quarantine", "restrictions", "review", "runs", "signals", "suppressions", "uploads", "users",
+    "quarantine", "restrictions", "review", "runs", "segment_webhooks", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 
 

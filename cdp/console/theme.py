@@ -94,6 +94,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Watches over figures"), "visibility", "segments_kpiwatch"),
                     _item(_("Alerts on figures"), "notifications", "segments_kpialert"),
                     _item(_("Learned models"), "bubble_chart", "segments_learnedmodel"),
+                    _item(_("Webhooks"), "webhook", "segments_segmentwebhook"),
                 ],
             },
             {

@@ -65,6 +65,7 @@ from segments.models import (
     Segment,
     SegmentList,
     SegmentVersion,
+    SegmentWebhook,
 )
 from tests.factories import IdentifierFactory, SourceFactory, say
 
@@ -215,6 +216,11 @@ def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: d
     ListEntry.objects.create(
         workspace=workspace, list=listed, identifier=persons[0], author=user, reason="asked for", added_at=now
     )
+    SegmentWebhook.objects.create(
+        workspace=workspace, url="https://example.com/hooks", purpose="analytics", segments=[segment.slug],
+        secret=encrypted({"secret": "whsec_"}), position_at=now, due_at=now, created_at=now, error="http_transient: 503",
+        failing_since=now, attempts=1,
+    )  # fmt: skip
     return segment
 
 

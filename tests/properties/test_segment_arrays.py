@@ -45,10 +45,9 @@ def told(rules, frozen, instants, *, counts_events=True):
 def test_arrays__of_any_rules__say_what_the_evaluator_says(workspace, world):
     with laws.taken_back(workspace):
         population = Population(workspace, world.start, world.persons)
-        frozen = population.freeze(world.rules, world.start + world.offsets[0])
-        instants = {
-            profile: world.start + offset for profile, offset in zip(population.facts, world.offsets, strict=False)
-        }
+        moments = world.moments(population)
+        frozen = population.freeze(world.rules, moments[0])
+        instants = dict(zip(population.facts, moments, strict=False))
         with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk):
             left_to_database = told(world.rules, frozen, instants, counts_events=False)
             try:
