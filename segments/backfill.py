@@ -11,9 +11,9 @@ says that it failed: it never hangs.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.db import connection
@@ -254,7 +254,8 @@ def _stage(permit: Permit[Segmentation], version: SegmentVersion, profiles: Sequ
         return
     rule = serving.whole_of_version(permit, version)
     query = ranks.compiled_anew(permit, {version.segment_id: rule}, Asked.SOME, now=now)
-    given = {**of_profiles(profiles), "workspace": permit.workspace_id, "version": version.pk, "now": now}
+    about = {"workspace": permit.workspace_id, "version": version.pk, "now": now}
+    given: dict[str, Any] = {**of_profiles(profiles), **about}
     with connection.cursor() as cursor:
         cursor.execute(_STAGE.replace("{answers}", query.sql), {**query.parameters, **given})
 
@@ -265,7 +266,7 @@ def _forgets_old_answers(permit: Permit[Segmentation]) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_FORGET_TOUCHES, given)
         cursor.execute(_FORGET, given)
-        return cursor.rowcount > 0
+        return bool(cursor.rowcount > 0)
 
 
 # -- the run --------------------------------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ def _note_failure(under_way: Backfill, error: Exception, now: datetime) -> None:
             _end(under_way, RunState.FAILED, now, run=run, error=told)
 
 
-def _ids(statement: str, parameters: Iterable[object]) -> list[int]:
+def _ids(statement: str, parameters: Sequence[Any]) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, list(parameters))
+        cursor.execute(statement, parameters)
         return [found for (found,) in cursor.fetchall()]
