@@ -12,6 +12,7 @@ RIGHT: Final = 12
 ABOVE: Final = 12
 BELOW: Final = 26
 MOST_LABELS: Final = 7
+SMALLEST: Final = 1e-9  # what an axis tells from nought
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def chart_of(own: Sequence[Point], other: Sequence[Point], written: Callable[[fl
 
 def ticks_of(least: float, most: float) -> list[float]:
     """Round numbers that hold both, at most six."""
-    span = most - least or abs(most) or 1.0
+    span = most - least if most - least > SMALLEST else 1.0
     size = 10.0 ** math.floor(math.log10(span / 4))
     step = next(size * factor for factor in (1, 2, 5, 10) if span / (size * factor) <= 4)
     first, last = math.floor(least / step), math.ceil(most / step)

@@ -142,6 +142,7 @@ FROM unnest(%(due_segments)s::bigint[], %(due_places)s::bigint[]) AS due(segment
 JOIN unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS period(starts, ends, n) USING (n)
 LEFT JOIN figure AS f USING (segment_id, n)
 CROSS JOIN LATERAL (SELECT COALESCE(f.people, 0) = 0 OR f.people >= %(fewest)s AS is_shown) AS shown
+ORDER BY segment_id, n
 ON CONFLICT (version_id, segment_id, period_start) DO UPDATE SET
     period_end = excluded.period_end, value = excluded.value, numerator = excluded.numerator,
     denominator = excluded.denominator, people = excluded.people, is_withheld = excluded.is_withheld,

@@ -48,9 +48,16 @@ _COVERED: Final[Mapping[Who, tuple[str, str]]] = {
     Who.DURING: (_ENTERED, f"{_LEFT} - {_LEAVES_ON_A_BOUND}"),
 }
 
-# Nobody counts twice in a period: a second membership counts from the first period that the one before did not reach.
+# At an instant nobody has two memberships of one segment, in the course of a period somebody may have had several: a second
+# one counts from the first period that the one before did not reach.
 _REACH: Final = """
-{name} AS MATERIALIZED (
+{name} AS (
+    SELECT segment_id, profile_id, since, until FROM (
+        SELECT segment_id, profile_id, least({until}, %(periods)s) AS until, greatest({since}, 1) AS since FROM stay
+    ) AS covered WHERE since <= until
+)"""
+_REACH_ONCE: Final = """
+{name} AS (
     SELECT segment_id, profile_id, since, until FROM (
         SELECT segment_id, profile_id, least(until, %(periods)s) AS until, greatest(since, 1, 1 + max(until) OVER (
             PARTITION BY segment_id, profile_id ORDER BY entered_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -62,18 +69,21 @@ _REACH: Final = """
 
 def _reach(who: Who, name: str = "reach") -> str:
     since, until = _COVERED[who]
-    return _REACH.format(name=name, since=since, until=until)
+    return (_REACH_ONCE if who is Who.DURING else _REACH).format(name=name, since=since, until=until)
 
 
 # How many of a reach there are in each period: what comes and goes, added up.
 _CROWD: Final = """
+{name}_span AS MATERIALIZED (
+    SELECT segment_id, since, until, count(*) AS people FROM {reach} GROUP BY segment_id, since, until
+),
 {name} AS (
     SELECT segment_id, n, COALESCE(sum(change) OVER (PARTITION BY segment_id ORDER BY n), 0)::bigint AS people
     FROM unnest(%(segments)s::bigint[]) AS segment_id CROSS JOIN generate_series(1, %(periods)s) AS n
     LEFT JOIN (
         SELECT segment_id, n, sum(change) AS change FROM (
-            SELECT segment_id, since AS n, 1 AS change FROM {reach}
-            UNION ALL SELECT segment_id, until + 1, -1 FROM {reach}
+            SELECT segment_id, since AS n, people AS change FROM {name}_span
+            UNION ALL SELECT segment_id, until + 1, -people FROM {name}_span
         ) AS changes GROUP BY segment_id, n
     ) AS changed USING (segment_id, n)
 )"""
@@ -133,7 +143,7 @@ did AS (
     WHERE n BETWEEN since AND until GROUP BY segment_id, n
 )"""
 _STAYED: Final = """
-stayed AS MATERIALIZED (
+stayed AS (
     SELECT segment_id, profile_id, greatest(b.since, e.since) AS since, least(b.until, e.until) AS until
     FROM reach AS b JOIN at_end AS e USING (segment_id, profile_id) WHERE b.since <= e.until AND e.since <= b.until
 )"""
