@@ -38,8 +38,11 @@ serve: $(VENV)/.demo  ## start Postgres, Valkey, web server, workers and schedul
 stop: $(VENV)/.demo   ## stop all that serve or demo started
 	@$(MANAGE) stack stop
 
-extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot, Kafka and Spark, and of the second opinion on pairs
+extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot, Kafka, and of the second opinion on pairs
 	@$(INSTALL) -r requirements-extras.lock
+
+spark: $(VENV)/.demo   ## the library of Spark; it needs Java 17 as well
+	@$(INSTALL) -r requirements-spark.lock
 
 test: $(VENV)/.dev    ## the whole suite
 	@$(PYTEST) $(ARGS)
@@ -75,7 +78,8 @@ lock:                 ## compile the lock files anew (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --all-extras pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra demo pyproject.toml -o requirements-demo.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra salesforce --extra hubspot --extra kafka --extra spark --extra second-opinion pyproject.toml -o requirements-extras.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra salesforce --extra hubspot --extra kafka --extra second-opinion pyproject.toml -o requirements-extras.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra spark pyproject.toml -o requirements-spark.lock
 	uv pip compile -q --no-deps --generate-hashes --no-header --no-emit-index-url --no-annotate requirements-data.in -o requirements-data.lock
 	for lock in tests/conformance/python/*.lock; do name=$$(basename $$lock .lock); echo "$${name%-*}==$${name##*-}" \
 	  | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate - -o $$lock; done
@@ -84,4 +88,4 @@ lock:                 ## compile the lock files anew (needs uv and npm)
 clean: stop           ## stop everything and remove what was made
 	rm -rf $(VENV) .data
 
-.PHONY: help demo serve stop extras test check lint sdks conformance openapi bench lock clean
+.PHONY: help demo serve stop extras spark test check lint sdks conformance openapi bench lock clean
