@@ -24,7 +24,7 @@ Answers = Sequence[Sequence[int]]
 
 
 class SparkMissingError(TesseraError):
-    """The engine spark needs its libraries and Java 17: install the extra `spark` (see docs/segment-engines.md)."""
+    """The engine spark needs its libraries and Java 17: run `make spark` (see docs/segment-engines.md)."""
 
     code = "spark_missing"
 
