@@ -22,11 +22,11 @@ def start_anew():
     engines._start.cache_clear()
 
 
-def test_spark__without_its_library__names_the_extra(monkeypatch):
+def test_spark__without_its_library__says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark", None)
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
 
-    with pytest.raises(engines.SparkMissingError, match="extra `spark`"):
+    with pytest.raises(engines.SparkMissingError, match="make spark"):
         engines._start()
 
 
