@@ -19,14 +19,22 @@ from segments.language import (
     Step,
     Trait,
     canonical,
+    explain,
+    leaves_of,
+    measured_from_json,
+    measured_to_json,
+    measured_to_text,
     parse_json,
+    parse_json_with_places,
+    parse_measured_text,
     parse_text,
+    parse_text_with_places,
     to_json,
     to_text,
 )
 from segments.language.schema import RULE_SCHEMA
 from segments.language.tree import Comparison, Measured, Property, Sequence, Top
-from tests.factories.rules import LEAVES, VALUES, trees, windows
+from tests.factories.rules import VALUES, leaves, trees, windows
 
 HARD_NAMES = st.one_of(
     st.sampled_from(["and", "or", "in", "not", "of", "a.b", 'say "hi"', "\\", "é è", "trait", "a\nb", "where", "~/", "( )"]),
@@ -53,11 +61,12 @@ def oddly_named(draw):
     ]))  # fmt: skip
 
 
-CONDITIONS = st.one_of(computed(), oddly_named(), *LEAVES.values())
+CONDITIONS = st.one_of(computed(), oddly_named(), leaves())
 RULES = trees(CONDITIONS)
+MEASURED = st.one_of(leaves("event"), leaves("value"), leaves("list of values")).map(lambda event: event.measured)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(RULES)
 def test_rule__written_and_read__is_always_the_same(tree):
     text, document = to_text(tree), to_json(tree)
@@ -65,6 +74,22 @@ def test_rule__written_and_read__is_always_the_same(tree):
     assert canonical(parse_text(text)) == canonical(parse_json(document)) == canonical(tree)
     assert parse_json(document) == tree
     assert to_text(parse_text(text)) == text
+    assert explain(parse_json(document), "fr") == explain(parse_text(text), "fr") == explain(tree, "fr")
+
+
+@settings(max_examples=30, deadline=None)
+@given(RULES)
+def test_rule__read_with_places__has_one_for_each_condition(tree):
+    for read, places in (parse_text_with_places(to_text(tree)), parse_json_with_places(to_json(tree))):
+        assert canonical(read) == canonical(tree)
+        assert all(places.of_name(leaf) and places.of_value(leaf) for leaf in leaves_of(read))
+
+
+@settings(max_examples=30, deadline=None)
+@given(MEASURED)
+def test_measured_value__written_and_read__is_always_the_same(measured):
+    assert measured_from_json(measured_to_json(measured)) == measured
+    assert parse_measured_text(measured_to_text(measured)) == measured
 
 
 # -- the schema -----------------------------------------------------------------------------------------------------
@@ -112,13 +137,13 @@ def mutated(draw):
     return document
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(RULES)
 def test_rule__as_json__is_always_valid_under_the_schema(tree):
     assert VALIDATOR.is_valid(to_json(tree))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(mutated())
 def test_document__that_the_schema_refuses__is_always_refused_by_the_reader_and_the_reverse(document):
     try:
