@@ -386,6 +386,7 @@ def happenings_about(start: datetime) -> Strategy:
 
 @cache
 def persons_about(start: datetime) -> Strategy:
+    happened = st.lists(happenings_about(start), min_size=1, max_size=6)
     spans = st.lists(st.tuples(offsets_from(start), st.one_of(st.none(), offsets_from(start))), max_size=2)
     traits = st.fixed_dictionaries(
         {
@@ -398,7 +399,7 @@ def persons_about(start: datetime) -> Strategy:
     return st.fixed_dictionaries(
         {
             "traits": traits.map(lambda every: {name: value for name, value in every.items() if value is not MISSING}),
-            "events": st.lists(happenings_about(start), min_size=1, max_size=6),
+            "events": st.one_of(happened, happened, happened.map(lambda events: [*events, events[0]])),
             "groups": st.fixed_dictionaries({}, optional={MODEL: st.sampled_from(["loyal", "lost"])}),
             "scores": st.fixed_dictionaries({}, optional={MODEL: numbers}),
             "lists": st.fixed_dictionaries({}, optional={LIST: spans}),
