@@ -66,7 +66,7 @@ def _folded(value: Value) -> Value:
     return folded(value) if isinstance(value, str) else value
 
 
-def holds(  # noqa: PLR0911  # one return for each way of comparing
+def holds(  # noqa: C901, PLR0911  # one return for each way of comparing
     comparison: Comparison, value: Value, found: exp.Expr, parameters: Parameters
 ) -> exp.Expr:
     match comparison:
