@@ -24,7 +24,7 @@ def decoded(text: str | bytes) -> object:
         raise LanguageError("not_json", f"This is not JSON: {error.msg}", span) from error
     except RecursionError as error:
         raise too_deep().at(Span(pointer="")) from error
-    except ValueError as error:  # not UTF-8, or a number with thousands of digits
+    except (ValueError, ArithmeticError) as error:  # not UTF-8, or a number of thousands of digits
         raise LanguageError("not_json", "This is not JSON in UTF-8 with numbers of a sensible size") from error
 
 

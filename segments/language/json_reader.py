@@ -140,7 +140,8 @@ def _placed(found: Found) -> "Iterator[None]":
 class _Reader:
     def __init__(self) -> None:
         self.places = Places()
-        self._leaves: Mapping[str, Callable[[Found], Leaf]] = {
+        self._count = 0
+        self._readers: Mapping[str, Callable[[Found], Leaf]] = {
             "trait": self._trait,
             "near": self._near,
             "dated": self._dated,
@@ -168,8 +169,11 @@ class _Reader:
             return Not(self.node(rule.field("not"), depth + 1))
         if kind in {"and", "or"}:
             return self._group(kind, rule.field(kind), depth + 1)
+        self._count += 1
+        if self._count > MAX_LEAVES:
+            raise too_large().at(rule.span)
         with _placed(rule):
-            leaf = self._leaves[kind](rule)
+            leaf = self._readers[kind](rule)
         return self.places.note(leaf, rule.field(kind).span, _value_of(rule).span)
 
     def _group(self, kind: str, found: Found, depth: int) -> Node:
@@ -416,7 +420,13 @@ _PERIOD_READERS: Final[Mapping[str, Callable[[Found], Window | Past | Between | 
 }
 
 
+_OF_CALENDARS: Final = [unit.value for unit in CalendarUnit if unit.value not in set(Unit)]
+
+
 def _unit(rule: Found) -> Unit:
+    if rule.field("unit").value in _OF_CALENDARS:
+        message = "Months, quarters and years differ in length: they are counted by `calendar`"
+        raise rule.field("unit").refused("unit_of_calendar", message)
     return rule.field("unit", "days").choice(Unit, "unknown_unit", "unit")
 
 

@@ -47,7 +47,8 @@ def explain(tree: Node, locale: str) -> str:
     if words is None:
         raise LanguageError("unknown_locale", f"There are sentences in {', '.join(LOCALES)}")
     sentence = _said(tree, words)
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+    first = len(sentence) - len(sentence.lstrip("("))
+    return f"{sentence[:first]}{sentence[first : first + 1].upper()}{sentence[first + 1 :]}."
 
 
 def _said(node: Node, words: Words) -> str:  # noqa: PLR0911  # one return for each kind of node

@@ -25,6 +25,7 @@ from segments.language.tokens import Words
 from segments.language.tree import (
     MAX_DEPTH,
     MAX_LEAVES,
+    MAX_STEPS,
     And,
     Anniversary,
     Comparison,
@@ -186,7 +187,7 @@ class _Reader:
         words.need(",")
         longitude = words.number()
         words.need(")")
-        return words.places.note(Near(name, latitude, longitude, metres), start)
+        return Near(name, latitude, longitude, metres)
 
     def _dated(self, name: str) -> Dated:
         start, period = self._words.span, read_period(self._words)
@@ -228,6 +229,7 @@ class _Reader:
                 then_not = read_step(words)
             else:
                 steps.append(read_step(words))
+            self._check_steps(len(steps))
         within = read_window(words) if words.take("within") else None
         without = self._without()
         return Sequence(tuple(steps), within, without, then_not, read_period_of_events(words))
@@ -240,7 +242,13 @@ class _Reader:
             while words.sees("or") and words.peek(1).kind == "text":
                 words.skip()
                 steps.append(read_step(words))
+                self._check_steps(len(steps))
         return tuple(steps)
+
+    def _check_steps(self, count: int) -> None:
+        """At once: there may be as many as a text has room for."""
+        if count > MAX_STEPS:
+            raise LanguageError("steps_out_of_range", f"A sequence has {MAX_STEPS} steps at most", self._words.span)
 
     # -- what is kept of a profile ------------------------------------------------------------------------------
 
