@@ -140,7 +140,7 @@ def conditions(draw: Any, names: tuple[str, ...]) -> Condition:
 
 
 event_conditions = conditions(names=("amount", "colour"))
-wheres = st.one_of(
+narrowings = st.one_of(
     st.just(()), st.just(()), st.just(()), st.lists(event_conditions, min_size=1, max_size=2).map(tuple)
 )  # fmt: skip
 
@@ -210,7 +210,7 @@ small_numbers = st.one_of(st.sampled_from([Decimal(1), Decimal(2)]), numbers)
 
 
 def measured(measures: Strategy, start: datetime) -> Strategy:
-    return st.builds(Measured, st.sampled_from(EVENTS), measures, wheres, periods_about(start))
+    return st.builds(Measured, st.sampled_from(EVENTS), measures, narrowings, periods_about(start))
 
 
 @st.composite
@@ -236,7 +236,7 @@ def list_events(draw: Any, start: datetime) -> Event:
     return Event(draw(measured(of_values, start)), comparison, draw(VALUES[comparison]))
 
 
-steps = st.builds(Step, st.sampled_from(("Order", "Order", "View", "Cart")), wheres)
+steps = st.builds(Step, st.sampled_from(("Order", "Order", "View", "Cart")), narrowings)
 
 
 @st.composite
