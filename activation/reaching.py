@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -13,7 +13,7 @@ from cdp.kernel.purposes import Purpose
 from consent import gate
 from segments import preview as previewing
 from segments.preview import Preview
-from segments.publishing import Definition
+from segments.checking import Definition
 
 MOST_DESTINATIONS: Final = 20
 
@@ -55,7 +55,7 @@ def reach(*, workspace_id: int, preview: Preview) -> list[Reach]:
 
 
 def _reached(destination: Destination, profiles: Sequence[int]) -> int:
-    given = {"destination": destination.pk, "profiles": list(profiles), "types": _types_of(destination)}
+    given: dict[str, Any] = {"destination": destination.pk, "profiles": list(profiles), "types": _types_of(destination)}
     with connection.cursor() as cursor:
         cursor.execute(_REACHED, given)
         return int(cursor.fetchone()[0])

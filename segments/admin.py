@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceForm, column, number_in, people_named, preformatted, workspace_of
 from cdp.kernel.errors import TesseraError
@@ -44,6 +44,13 @@ class SegmentForm(WorkspaceForm):
         ),
     )
 
+    allow_unknown = forms.BooleanField(
+        label=_("Some of these names will come later"),
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text=_("else a name that the workspace does not have is taken for a mistake"),
+    )
+
     class Meta:
         model = Segment
         fields = ("name", "slug", "description")
@@ -60,6 +67,18 @@ class SegmentForm(WorkspaceForm):
         except LanguageError as error:
             raise ValidationError(str(error), code=error.code) from error
 
+    def clean(self) -> dict[str, Any]:
+        """What is published already is not asked again when only its name is changed."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        live = self.instance.live_version
+        is_new = "definition" in cleaned and not (live and live.definition == cleaned["definition"])
+        if is_new and not cleaned.get("allow_unknown") and self.workspace is not None:
+            try:
+                services.check_definition(workspace_id=self.workspace.pk, definition=self.data["definition"])
+            except LanguageError as error:
+                self.add_error("definition", ValidationError(str(error), code=error.code))
+        return cleaned
+
 
 @admin.register(Segment)
 class SegmentAdmin(KeptAdmin):
@@ -69,7 +88,7 @@ class SegmentAdmin(KeptAdmin):
     list_select_related = ("live_version",)
     search_fields = ("name", "slug")
     ordering = ("name",)
-    fields = ("name", "slug", "description", "definition")
+    fields = ("name", "slug", "description", "definition", "allow_unknown")
     prepopulated_fields = {"slug": ("name",)}
     fixed_fields = ("slug",)
     change_form_outer_after_template = "console/segment.html"

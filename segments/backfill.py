@@ -11,9 +11,9 @@ says that it failed: it never hangs.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.db import connection
@@ -37,8 +37,11 @@ Clock = Callable[[], datetime]
 KIND: Final = "segments.publish"
 AT_ONCE: Final = 20_000
 """Profiles of a workspace in which a version is computed and swapped before the answer."""
-SLICE: Final = 5_000
+SLICE: Final = 2_000
+"""Ids of a first turn. It is doubled and halved until a turn takes about `TURN_SECONDS`."""
 SMALLEST_SLICE: Final = 50
+LARGEST_SLICE: Final = 50_000
+TURN_SECONDS: Final = 0.15
 LEFT_FOR_THE_SWAP: Final = 1_000
 """So many may be looked at while everybody else waits."""
 MOST_FAILURES: Final = 6
@@ -53,15 +56,20 @@ def is_large(_: Permit[Segmentation]) -> bool:
         return bool(cursor.fetchone()[0] > AT_ONCE)
 
 
+_EVERYBODY = "SELECT count(*), COALESCE(min(id), 0), COALESCE(max(id), 0) FROM profile"
+
+
 def begin(permit: Permit[Segmentation], *, version: SegmentVersion, author: User | None, now: datetime) -> Run:
-    """The version is computed from the commit of this transaction on: whoever is evaluated after it is noted."""
+    """The version is computed from the commit of this transaction on: whoever is evaluated after it is noted. So is
+    whoever comes after it, which is why it is enough to look at the ids that there are.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM profile")
-        (people,) = cursor.fetchone()
+        cursor.execute(_EVERYBODY)
+        people, first, last = cursor.fetchone()
     run = Run.objects.create(
         workspace_id=permit.workspace_id, kind=KIND, subject=version.segment.slug, asked_by=author, started_at=now,
-        heartbeat_at=now, counts={"looked_at": 0, "people": people},
-        bookmark={"version": version.pk, "slice": SLICE, "failures": 0, "is_sliced": False},
+        heartbeat_at=now, position=first - 1, counts={"looked_at": 0, "people": people},
+        bookmark={"version": version.pk, "last": last, "slice": SLICE, "failures": 0, "is_sliced": False},
     )  # fmt: skip
     Backfill.objects.create(version=version, workspace_id=permit.workspace_id, segment=version.segment, run=run)
     return run
@@ -142,16 +150,25 @@ def _advance(permit: Permit[Segmentation], under_way: Backfill, clock: Clock) ->
         _swap(permit, under_way, run, clock)
 
 
-_NEXT = "SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s"
+# By the ends of a range: a view gives no order of its index on, so the first so many ids would be sought among all.
+_NEXT = "SELECT id FROM profile WHERE id > %s AND id <= %s"
 
 
 def _look_at_slice(permit: Permit[Segmentation], under_way: Backfill, run: Run, now: datetime) -> None:
-    profiles = _ids(_NEXT, [run.position, run.bookmark["slice"]])
+    began, ends = time.monotonic(), run.position + run.bookmark["slice"]
+    profiles = _ids(_NEXT, [run.position, ends])
     _stage(permit, under_way.version, profiles, now)
-    run.position = profiles[-1] if profiles else run.position
+    run.position = ends
     run.counts["looked_at"] += len(profiles)
-    run.bookmark["is_sliced"] = len(profiles) < run.bookmark["slice"]
+    run.bookmark["is_sliced"] = ends >= run.bookmark["last"]
+    run.bookmark["slice"] = _next_size(run.bookmark["slice"], time.monotonic() - began)
     _save_progress(run, now)
+
+
+def _next_size(size: int, took: float) -> int:
+    if took > 2 * TURN_SECONDS:
+        return max(size // 2, SMALLEST_SLICE)
+    return min(2 * size, LARGEST_SLICE) if took < TURN_SECONDS / 2 else size
 
 
 # Those who were touched before their slice was looked at need no second look, but there are few of them.
@@ -237,7 +254,8 @@ def _stage(permit: Permit[Segmentation], version: SegmentVersion, profiles: Sequ
         return
     rule = serving.whole_of_version(permit, version)
     query = ranks.compiled_anew(permit, {version.segment_id: rule}, Asked.SOME, now=now)
-    given = {**of_profiles(profiles), "workspace": permit.workspace_id, "version": version.pk, "now": now}
+    about = {"workspace": permit.workspace_id, "version": version.pk, "now": now}
+    given: dict[str, Any] = {**of_profiles(profiles), **about}
     with connection.cursor() as cursor:
         cursor.execute(_STAGE.replace("{answers}", query.sql), {**query.parameters, **given})
 
@@ -248,7 +266,7 @@ def _forgets_old_answers(permit: Permit[Segmentation]) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_FORGET_TOUCHES, given)
         cursor.execute(_FORGET, given)
-        return cursor.rowcount > 0
+        return bool(cursor.rowcount > 0)
 
 
 # -- the run --------------------------------------------------------------------------------------------------------
@@ -280,7 +298,7 @@ def _note_failure(under_way: Backfill, error: Exception, now: datetime) -> None:
             _end(under_way, RunState.FAILED, now, run=run, error=told)
 
 
-def _ids(statement: str, parameters: Iterable[object]) -> list[int]:
+def _ids(statement: str, parameters: Sequence[Any]) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, list(parameters))
+        cursor.execute(statement, parameters)
         return [found for (found,) in cursor.fetchall()]

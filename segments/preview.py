@@ -21,16 +21,16 @@ from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from consent import gate
 from consent.gate import Permit, Segmentation
-from segments import ranks, serving
+from segments import checking, ranks, serving
+from segments.checking import Definition, Doubt
 from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
-from segments.publishing import Definition, read_definition
 from segments.queries import of_profiles
 
 SECONDS: Final = 0.9
 FOR_THE_SAMPLE: Final = 0.3
 COUNTED_AT_ONCE: Final = 20_000
-FIRST_SAMPLE: Final = 500
+FIRST_SAMPLE: Final = 200
 LARGEST_SAMPLE: Final = 20_000
 MOST_DRAWN: Final = 200_000
 MOST_MATCHING: Final = 2_000
@@ -71,6 +71,7 @@ class Preview:
     sample: list[int]
     matching: list[int]
     overlaps: list[Overlap]
+    doubts: list[Doubt]
     definition: dict[str, Any]
     at: datetime
     computed_at: datetime
@@ -87,20 +88,31 @@ class _Counted:
     is_exact: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Everybody:
+    """How many there are whom the purpose may see, and between which ids."""
+
+    number: int
+    first: int
+    last: int
+
+
 def preview(*, workspace_id: int, definition: Definition, now: datetime, at: datetime | None = None) -> Preview:
     """How many would be in, as of `at` or now, and some of them. Nothing is written.
 
     As of another time the events and memberships of that time count; traits and permissions are those of now.
     """
-    tree, began, at = read_definition(definition), time.monotonic(), at or now
+    began, at = time.monotonic(), at or now
+    tree, places = checking.read_with_places(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-        people = _number_of_people()
+        everybody = _everybody()
         compiled = _compiled(permit, serving.with_computed(permit, tree), at)
-        counted = _counted(compiled, people, at, until=began + SECONDS)
+        counted = _counted(compiled, everybody, at, until=began + SECONDS)
         overlaps = _overlaps(counted, at)
+        doubts = checking.doubts(permit, tree, places)
     return Preview(
-        count=counted.count, is_exact=counted.is_exact, low=counted.low, high=counted.high, people=people,
-        sample=list(counted.shown), matching=list(counted.matching), overlaps=overlaps, definition=to_json(tree), at=at,
+        count=counted.count, is_exact=counted.is_exact, low=counted.low, high=counted.high, people=everybody.number,
+        sample=list(counted.shown), matching=list(counted.matching), overlaps=overlaps, doubts=doubts, definition=to_json(tree), at=at,
         computed_at=now, seconds=round(time.monotonic() - began, 3),
     )  # fmt: skip
 
@@ -120,12 +132,12 @@ def _compiled(permit: Permit[Segmentation], rule: Node, at: datetime) -> Compile
     return lambda asked: compile_rules({0: rule}, asked, ends)
 
 
-def _counted(compiled: Compiled, people: int, at: datetime, *, until: float) -> _Counted:
-    few = people <= COUNTED_AT_ONCE
-    sampled = None if few else _by_sample(compiled, people, at)
+def _counted(compiled: Compiled, everybody: _Everybody, at: datetime, *, until: float) -> _Counted:
+    few = everybody.number <= COUNTED_AT_ONCE
+    sampled = None if few else _by_sample(compiled, everybody, at)
     found = _exactly(compiled, at, seconds=until - time.monotonic()) or sampled
     if found is None and few:
-        found = _by_sample(compiled, people, at)
+        found = _by_sample(compiled, everybody, at)
     if found is None:
         raise PreviewTooSlowError
     return found
@@ -156,19 +168,19 @@ def _exactly(compiled: Compiled, at: datetime, *, seconds: float) -> _Counted | 
 # -- by a sample ----------------------------------------------------------------------------------------------------
 
 
-def _by_sample(compiled: Compiled, people: int, at: datetime) -> _Counted | None:
+def _by_sample(compiled: Compiled, everybody: _Everybody, at: datetime) -> _Counted | None:
     """First of a few, to know how long it takes; then of as many as the time allows. None when not even the few do."""
     query = compiled(Asked.SOME)
-    lots = _Lots(people)
+    lots = _Lots(everybody)
     began = time.monotonic()
     answers = _answers(query, lots.draw(FIRST_SAMPLE), at, FOR_THE_SAMPLE)
     if not answers:
         return None
-    left = FOR_THE_SAMPLE - (time.monotonic() - began)
-    more = min(LARGEST_SAMPLE, int(FIRST_SAMPLE * left / max(FOR_THE_SAMPLE - left, 0.001)))
+    took = time.monotonic() - began
+    more = min(LARGEST_SAMPLE, int(FIRST_SAMPLE * (FOR_THE_SAMPLE - took) / max(took, 0.001)))
     if more > 0:
-        answers |= _answers(query, lots.draw(more), at, FOR_THE_SAMPLE) or {}
-    return _estimated(answers, people)
+        answers |= _answers(query, lots.draw(more), at, 2 * (FOR_THE_SAMPLE - took)) or {}
+    return _estimated(answers, everybody.number)
 
 
 def _answers(query: Query, profiles: list[int], at: datetime, seconds: float) -> dict[int, bool] | None:
@@ -193,17 +205,15 @@ def interval(found: int, looked_at: int, people: int) -> tuple[int, int]:
     return low, min(people - looked_at + found, ceil(people * (centre + width)))
 
 
-_BETWEEN = "SELECT min(id), max(id) FROM profile"
 _EXISTING = "SELECT id FROM profile WHERE id = ANY(%s)"
 
 
 class _Lots:
     """Draws people by chance, always the same ones, none twice: of the ids in their range those that are somebody's."""
 
-    def __init__(self, people: int) -> None:
-        [(first, last)] = _rows(_BETWEEN, [])
-        self.ids = _ids_between(first, last)
-        self.for_one = (last - first + 1) / people
+    def __init__(self, everybody: _Everybody) -> None:
+        self.ids = _ids_between(everybody.first, everybody.last)
+        self.for_one = (everybody.last - everybody.first + 1) / max(everybody.number, 1)
 
     def draw(self, number: int) -> list[int]:
         drawn = list(islice(self.ids, min(ceil(number * self.for_one), MOST_DRAWN)))
@@ -246,9 +256,9 @@ def scaled(found: int, known: int, count: int) -> int:
 # -- queries that may not take long ---------------------------------------------------------------------------------
 
 
-def _number_of_people() -> int:
-    [(number,)] = _rows("SELECT count(*) FROM profile", [])
-    return int(number)
+def _everybody() -> _Everybody:
+    [found] = _rows("SELECT count(*), COALESCE(min(id), 0), COALESCE(max(id), 0) FROM profile", [])
+    return _Everybody(*found)
 
 
 def _rows_within(seconds: float, sql: str, parameters: Mapping[str, Any]) -> list[Any] | None:

@@ -17,12 +17,10 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Run, RunState, User
 from consent import gate
 from consent.gate import Permit, Segmentation
-from segments import backfill, membership, references, serving
-from segments.language import Node, parse_json, parse_text, to_json
+from segments import backfill, checking, membership, references, serving
+from segments.checking import Definition
+from segments.language import Node, to_json
 from segments.models import Membership, Segment, SegmentVersion
-
-Definition = object
-"""The JSON form as a dictionary or a text, or the text form that people type. Anything else is refused."""
 
 
 class SegmentExistsError(TesseraError):
@@ -50,15 +48,24 @@ class Publication:
 
 def read_definition(definition: Definition) -> Node:
     """Either form. Raises `LanguageError` with the place of the mistake."""
-    is_text = isinstance(definition, str) and not definition.lstrip().startswith("{")
-    return parse_text(str(definition)) if is_text else parse_json(definition)
+    return checking.read_with_places(definition)[0]
 
 
 def create_segment(
-    *, workspace_id: int, slug: str, name: str, definition: Definition, author: User | None, now: datetime
+    *,
+    workspace_id: int,
+    slug: str,
+    name: str,
+    definition: Definition,
+    author: User | None,
+    now: datetime,
+    allow_unknown: bool = True,
 ) -> Segment:
-    """A new segment with its first version: serving, or in a large workspace being computed (`Segment.backfill`)."""
-    tree = read_definition(definition)
+    """A new segment with its first version: serving, or in a large workspace being computed (`Segment.backfill`).
+
+    Raises `LanguageError` for a mistake, and unless they are allowed, for names that the workspace does not have.
+    """
+    tree = _read(workspace_id, definition, allow_unknown=allow_unknown)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         segment, is_new = Segment.objects.get_or_create(
             workspace_id=workspace_id, slug=slug, defaults={"name": name or slug}
@@ -69,13 +76,15 @@ def create_segment(
     return segment
 
 
-def publish(*, segment: Segment, definition: Definition, author: User | None, now: datetime) -> Publication:
+def publish(
+    *, segment: Segment, definition: Definition, author: User | None, now: datetime, allow_unknown: bool = True
+) -> Publication:
     """A new version, computed over everybody and swapped for the old one: at once, or in a large workspace later.
 
     Until then the old version serves; activation hears of the difference only. A version that is still being computed
     is given up for the new one.
     """
-    tree = read_definition(definition)
+    tree = _read(segment.workspace_id, definition, allow_unknown=allow_unknown)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=segment.workspace_id) as permit:
         return _publish(permit, segment, tree, author, now)
 
@@ -104,6 +113,13 @@ def archive(*, segment: Segment, now: datetime) -> int:
         segment.archived_at = now
         segment.save(update_fields=["archived_at"])
     return left
+
+
+def _read(workspace_id: int, definition: Definition, *, allow_unknown: bool) -> Node:
+    tree = read_definition(definition)
+    if not allow_unknown:
+        checking.check_definition(workspace_id=workspace_id, definition=definition)
+    return tree
 
 
 _TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('segments.publishing'), %s)"

@@ -8,11 +8,11 @@ from cdp.kernel.purposes import Purpose
 from consent import gate
 from segments import backfill, evaluation, queries, ranks, serving
 from segments.backfill import Clock
+from segments.checking import Definition, check_definition
 from segments.membership import due, evaluate
 from segments.models import Segment
 from segments.preview import Preview, preview
 from segments.publishing import (
-    Definition,
     Publication,
     archive,
     cancel_publication,
@@ -24,9 +24,9 @@ from segments.publishing import (
 from segments.queries import Found, Reason
 
 __all__ = [
-    "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "compute_versions", "create_segment",
-    "due", "evaluate", "find_matching", "finish_versions", "go_back", "preview", "publish", "read_definition", "segment_named",
-    "size_of", "why",
+    "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "check_definition", "compute_versions",
+    "create_segment", "due", "evaluate", "find_matching", "finish_versions", "go_back", "preview", "publish", "read_definition",
+    "segment_named", "size_of", "why",
 ]  # fmt: skip
 
 

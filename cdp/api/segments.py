@@ -59,14 +59,22 @@ class SegmentWithRankings(SegmentWithDefinition):
     rankings = RankingBody(many=True, source="ends", help_text="those of its rule; empty for most")
 
 
+ALLOW_UNKNOWN = "names that the workspace does not have yet are right: they will come later"
+
+
 class NewSegment(serializers.Serializer[Any]):
     slug = serializers.SlugField(max_length=50)
     name = serializers.CharField(max_length=200, required=False, default="")
     definition = serializers.JSONField(help_text=DEFINITION)
+    allow_unknown = serializers.BooleanField(required=False, default=False, help_text=ALLOW_UNKNOWN)
 
 
 class Definition(serializers.Serializer[Any]):
     definition = serializers.JSONField(help_text=DEFINITION)
+
+
+class NewSegmentVersion(Definition):
+    allow_unknown = serializers.BooleanField(required=False, default=False, help_text=ALLOW_UNKNOWN)
 
 
 class PreviewAsked(Definition):
@@ -83,7 +91,7 @@ class PublicationBody(serializers.Serializer[Any]):
     members = serializers.IntegerField()
 
 
-class RunBody(serializers.Serializer[Any]):
+class SegmentRunBody(serializers.Serializer[Any]):
     """A version that is computed beside the one that serves."""
 
     version = serializers.IntegerField(source="version.number")
@@ -115,6 +123,12 @@ class ReachBody(serializers.Serializer[Any]):
     is_exact = serializers.BooleanField()
 
 
+class DoubtBody(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+    details = serializers.JSONField(help_text="the place in the rule, and what was probably meant")
+
+
 class PreviewBody(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="how many would be in")
     is_exact = serializers.BooleanField(help_text="false: estimated from a sample of people")
@@ -126,6 +140,7 @@ class PreviewBody(serializers.Serializer[Any]):
     )
     overlaps = OverlapBody(many=True, help_text="with other segments that serve, the largest first")
     destinations = ReachBody(many=True, help_text="how many each destination would reach")
+    doubts = DoubtBody(many=True, help_text="names that the workspace does not have, and values that are never met")
     definition = serializers.JSONField(help_text="in its canonical JSON form")
     at = serializers.DateTimeField()
     computed_at = serializers.DateTimeField()
@@ -217,19 +232,17 @@ class VersionsView(KeyedView):
         operation_id="publish_segment",
         summary="Publish a new version of the definition. Where there are few people it serves before the answer (200), else"
         " it is computed beside the one that serves, and takes its place later (202)",
-        request=Definition,
-        responses={200: PublicationBody, 202: RunBody, **REFUSALS},
+        request=NewSegmentVersion,
+        responses={200: PublicationBody, 202: SegmentRunBody, **REFUSALS},
     )
     def post(self, request: Request, slug: str) -> Response:
-        asked = Definition(data=request.data)
+        asked = NewSegmentVersion(data=request.data)
         asked.is_valid(raise_exception=True)
         with scope_of(request):
             segment = _segment(request, slug)
-        published = segments.publish(
-            segment=segment, definition=asked.validated_data["definition"], author=None, now=timezone.now()
-        )
+        published = segments.publish(segment=segment, author=None, now=timezone.now(), **asked.validated_data)
         if not published.is_serving:
-            return Response(RunBody(published).data, status=_computed_later(request))
+            return Response(SegmentRunBody(published).data, status=_computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
 

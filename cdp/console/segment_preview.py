@@ -30,7 +30,7 @@ def preview_segment(request: HttpRequest) -> HttpResponse:
     if workspace is None or not may_write:
         raise PermissionDenied
     is_part = PART_OF_A_PAGE in request.headers or "HX-Request" in request.headers
-    shown = {**_previewed(request, workspace.pk), "layout": "console/part.html" if is_part else "admin/base_site.html"}
+    shown = {**_previewed(request, workspace.pk), "layout": "console/part.html" if is_part else "console/plain.html"}
     return render(request, "console/rule_preview.html", shown)
 
 

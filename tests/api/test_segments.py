@@ -195,6 +195,19 @@ def test_versions__publish_and_say_who_came_and_went(made, parisians, as_login):
     assert made.get("segments/parisians").json()["version"] == 2
 
 
+def test_post__with_a_name_that_is_not_there__says_which_was_meant(owner, parisians, as_web, as_login):
+    rule = 'trait "town" = "Paris"'
+
+    answer = owner.post("segments", {**NEW, "definition": rule.replace("town", "citty")})
+    doubts = owner.post("segments/preview", {"definition": rule}).json()["doubts"]
+    allowed = owner.post("segments", {**NEW, "definition": rule, "allow_unknown": True})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_trait")
+    assert answer.json()["details"]["suggestion"] == "city"
+    assert [doubt["code"] for doubt in doubts] == ["unknown_trait"]
+    assert allowed.status_code == 201
+
+
 @pytest.fixture
 def large(monkeypatch):
     """A workspace of three is a large one: its versions are computed by a worker."""

@@ -241,14 +241,31 @@ def test_marketer__who_changes_a_rule__sees_the_count_and_a_mistake_marked(conso
     console.open(f"/console/segments/segment/{console.segment}/change/")
 
     console.page.fill("#id_definition", 'trait "city" = "London"')
-    console.page.click("#preview")
-    console.page.wait_for_selector("#count")
-    assert console.page.inner_text("#count") == "1"
+    console.page.wait_for_selector("#count")  # comes by itself, a moment after the last key
+    assert (console.page.inner_text("#count"), console.page.inner_text("#exactness")) == ("1", "exact")
 
     console.page.fill("#id_definition", 'trait "city" equals "London"')
     console.page.click("#preview")
     console.page.wait_for_selector(".console-mark")
     assert console.page.inner_text(".console-mark") == "equals"
+
+
+def test_marketer__without_scripts__counts_by_a_button_and_goes_back_to_a_version(console_without_scripts):
+    console, page = console_without_scripts, console_without_scripts.page
+    console.open(f"/console/segments/segment/{console.segment}/change/")
+
+    page.fill("#id_definition", 'trait "city" = "Paris"')
+    with page.expect_popup() as opened:
+        page.click("#preview")
+    opened.value.wait_for_selector("#count")
+    assert opened.value.inner_text("#count") == "1"
+    opened.value.close()
+
+    page.click("[name=_continue]")
+    page.wait_for_selector("#versions tbody tr:has-text('v2') >> text='live'")
+    page.click("#versions tbody tr:has-text('v1') button")
+    page.wait_for_selector("#versions tbody tr:has-text('v3') >> text='live'")
+    assert page.inner_text("#versions tbody tr >> nth=0 >> ins").startswith("count of")
 
 
 def test_clerk__who_gives_a_file__follows_it_to_what_was_refused_and_to_its_quality(clerks_console, tmp_path):

@@ -109,3 +109,14 @@ def test_preview__of_a_time_that_is_none__is_not_counted(client, filled):
 
     assert (past.context["count"], past.context["is_past"]) == (1, True)
     assert "found" not in none.context
+
+
+def test_segment__with_a_name_that_is_not_there__is_saved_only_if_it_will_come(client, filled):
+    misspelt = {**IN_PARIS, "definition": 'trait "citty" = "Paris"'}
+
+    refused = client.post(page_of(filled), misspelt)
+    assert "definition" in refused.context["adminform"].form.errors
+    assert Segment.objects.get(pk=filled.segment.pk).live_version.number == 1
+
+    client.post(page_of(filled), {**misspelt, "allow_unknown": "on"})
+    assert Segment.objects.get(pk=filled.segment.pk).live_version.number == 2

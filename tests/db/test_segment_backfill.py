@@ -34,6 +34,7 @@ def large(monkeypatch):
     """A workspace of three is a large one, and is looked at two by two; one may be left for the swap."""
     monkeypatch.setattr(backfill, "AT_ONCE", 2)
     monkeypatch.setattr(backfill, "SLICE", 2)
+    monkeypatch.setattr(backfill, "LARGEST_SLICE", 2)
     monkeypatch.setattr(backfill, "SMALLEST_SLICE", 1)
     monkeypatch.setattr(backfill, "LEFT_FOR_THE_SWAP", 1)
 

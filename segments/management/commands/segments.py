@@ -33,6 +33,7 @@ class Command(TesseraCommand):
         create.add_argument("slug")
         create.add_argument("file", type=Path, help="the rule: JSON, or the text form")
         create.add_argument("--name", default="")
+        create.add_argument("--allow-unknown", action="store_true", help="names that the rule needs will come later")
         learn = actions.add_parser("learn", help="train a learned segmentation from a specification")
         learn.add_argument("file", type=Path, help="the specification: YAML")
         learn.add_argument("--input", type=Path, help="a plain file in place of the profiles")
@@ -53,7 +54,7 @@ class Command(TesseraCommand):
     def _create(self, options: Mapping[str, Any], *, now: datetime) -> Mapping[str, Any]:
         segment = services.create_segment(
             workspace_id=self.workspace_id(options), slug=options["slug"], name=options["name"],
-            definition=_text_of(options["file"]), author=None, now=now,
+            definition=_text_of(options["file"]), author=None, now=now, allow_unknown=options["allow_unknown"],
         )  # fmt: skip
         services.finish_versions(workspace_id=segment.workspace_id, clock=timezone.now)
         return {"segment": segment.slug, "version": 1, "members": services.size_of(segment)}
