@@ -12,8 +12,8 @@ from activation.preview import SENDABLE
 from cdp.kernel.purposes import Purpose
 from consent import gate
 from segments import preview as previewing
-from segments.preview import Preview
 from segments.checking import Definition
+from segments.preview import Preview
 
 MOST_DESTINATIONS: Final = 20
 
