@@ -12,7 +12,7 @@ from bench import harness, segments
 PROFILES = 1_000_000
 EVENTS = 10_000_000
 SLUG = "bench-preview"
-TIMES = 5
+TIMES = 3
 
 RULES = {
     "three_orders_in_30_days": 'count of "Order" in last 30 days >= 3',
