@@ -95,7 +95,7 @@ class Conditions:
         return compared(self._text(value, ignores_case), self._asked(str(asked), ignores_case))
 
     def _chosen(
-        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool  # noqa: FBT001
+        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool  # noqa: FBT001  # passed on as it came
     ) -> exp.Expr:  # fmt: skip
         among = self.is_among(value, choices, ignores_case)
         if comparison is Comparison.IN:
@@ -104,7 +104,7 @@ class Conditions:
         kinds = [words.is_text(value.copy()), words.is_number(value.copy()), words.is_truth(value.copy())]
         return allof([anyof(kinds), exp.not_(exp.Coalesce(this=among, expressions=[exp.false()]), copy=False)])
 
-    def is_among(self, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool = False) -> exp.Expr:  # noqa: FBT001, FBT002
+    def is_among(self, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool = False) -> exp.Expr:  # noqa: FBT001, FBT002  # passed on as it came
         """Kind by kind, each with one list."""
         texts = [self._asked(each, ignores_case) for each in choices if isinstance(each, str)]
         truths = [exp.convert(each) for each in choices if isinstance(each, bool)]
@@ -127,7 +127,7 @@ class Conditions:
         return anyof([exp.Coalesce(this=part, expressions=[exp.false()]), element])
 
     def _contains_choices(
-        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool  # noqa: FBT001
+        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool  # noqa: FBT001  # passed on as it came
     ) -> exp.Expr:  # fmt: skip
         joined = anyof if comparison is Comparison.CONTAINS_ANY else allof
         if not all(isinstance(choice, str) for choice in choices):

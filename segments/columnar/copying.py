@@ -174,7 +174,7 @@ def _sweep(workspace_id: int, now: datetime) -> None:
         if file.name not in named:
             file.unlink(missing_ok=True)
     for run in runs_of(workspace_id).iterdir():
-        if time.time() - run.stat().st_mtime > KEPT.total_seconds():
+        if run.stat().st_mtime < (now - KEPT).timestamp():
             shutil.rmtree(run, ignore_errors=True)
 
 
