@@ -130,6 +130,7 @@ def _ask(permit: "Permit[Segmentation]", figures: dict[str, Any], baseline: dict
     """Each question of each engine: once to see whom it finds, and then the shortest of several times."""
     from segments.columnar import compile as compiling
     from segments.columnar import relations
+    from segments.columnar.draft import Needs
     from segments.columnar.engines import DuckDB, picked
     from segments.columnar.files import run_directory
     from segments.language.periods import EARLIEST
@@ -137,7 +138,7 @@ def _ask(permit: "Permit[Segmentation]", figures: dict[str, Any], baseline: dict
 
     trees = _trees()
     with run_directory(permit.workspace_id) as directory:
-        needs = compiling.Needs(events={"product_view", "add_to_cart", "purchase"}, after=EARLIEST, until=harness.NOW)
+        needs = Needs(events={"product_view", "add_to_cart", "purchase"}, after=EARLIEST, until=harness.NOW)
         with harness.stopwatch() as watch:
             files = relations.gather(permit, needs, now=harness.NOW, zone=UTC, directory=directory)
         figures["people_exported_seconds"] = round(watch.seconds, 3)

@@ -163,6 +163,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_PREPARED_STATEMENTS = read_flag("DATABASE_PREPARED_STATEMENTS", default=True)  # a pooler may not keep them
 COLUMNAR_DIR = Path(read_text("COLUMNAR_DIR") or DATA_DIR / "columnar")  # written by the worker of ingestion
+SPARK_MASTER = read_text("SPARK_MASTER", "local[*]")  # of the engine spark; its machines must see COLUMNAR_DIR
 DUCKDB_MEMORY_LIMIT = read_text("DUCKDB_MEMORY_LIMIT", "2GB")  # of one process that compares records
 DUCKDB_THREADS = read_number("DUCKDB_THREADS", 2)
 DUCKDB_SPILL_DIRECTORY = read_text("DUCKDB_SPILL_DIRECTORY", "")  # where personal data may lie while a run lasts

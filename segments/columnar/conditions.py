@@ -4,7 +4,7 @@ Each may be NULL, which counts as false.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
@@ -52,6 +52,7 @@ class Values:
 class Conditions:
     dialect: Dialect
     values: Values
+    ignores_case: bool = False
 
     def found(self, column: exp.Expr, keys: tuple[str, ...]) -> exp.Expr:
         """What lies inside of the JSON of a column; without keys the value itself."""
@@ -62,55 +63,56 @@ class Conditions:
 
     def holds(self, condition: Condition, column: exp.Expr, keys: tuple[str, ...]) -> exp.Expr:
         value = self.found(column, keys)
-        return self.compares(condition.comparison, value, condition.value, ignores_case=condition.ignores_case)
+        conditions = replace(self, ignores_case=condition.ignores_case)
+        return conditions.compares(condition.comparison, value, condition.value)
 
     def compares(  # noqa: PLR0911  # one return for each way of comparing
-        self, comparison: Comparison, value: exp.Expr, asked: Value, *, ignores_case: bool = False
+        self, comparison: Comparison, value: exp.Expr, asked: Value
     ) -> exp.Expr:
         """Of one value: present, and as the comparison says."""
         if comparison is Comparison.EXISTS:
             return self.dialect.is_present(value)
         if comparison is Comparison.BETWEEN and isinstance(asked, tuple):
             ends = ((Comparison.GREATER_OR_EQUAL, asked[0]), (Comparison.LESS_OR_EQUAL, asked[1]))
-            return allof([self._ordered(one, value.copy(), end, ignores_case) for one, end in ends])
+            return allof([self._ordered(one, value.copy(), end) for one, end in ends])
         if comparison in {Comparison.IN, Comparison.NOT_IN} and isinstance(asked, tuple):
-            return self._chosen(comparison, value, asked, ignores_case)
+            return self._chosen(comparison, value, asked)
         if comparison is Comparison.CONTAINS and not isinstance(asked, tuple):
-            return self._contains(value, asked, ignores_case)
+            return self._contains(value, asked)
         if comparison in {Comparison.CONTAINS_ANY, Comparison.CONTAINS_ALL} and isinstance(asked, tuple):
-            return self._contains_choices(comparison, value, asked, ignores_case)
+            return self._contains_choices(comparison, value, asked)
         if comparison in ORDERS:
-            return self._ordered(comparison, value, asked, ignores_case)
-        return self._textual(comparison, self._text(value, ignores_case), str(asked), ignores_case)
+            return self._ordered(comparison, value, asked)
+        return self._textual(comparison, self._text(value), str(asked))
 
     # -- of scalars
 
-    def _ordered(self, comparison: Comparison, value: exp.Expr, asked: Value, ignores_case: bool) -> exp.Expr:  # noqa: FBT001  # passed on as it came
+    def _ordered(self, comparison: Comparison, value: exp.Expr, asked: Value) -> exp.Expr:
         """A value of another kind is NULL, and so is its comparison."""
         compared = ORDERS[comparison]
         if isinstance(asked, bool):
             return compared(self.dialect.truth_of(value), exp.convert(asked))
         if isinstance(asked, Decimal):
             return compared(self.dialect.number_of(value), self.values.number(asked))
-        return compared(self._text(value, ignores_case), self._asked(str(asked), ignores_case))
+        return compared(self._text(value), self._asked(str(asked)))
 
     def _chosen(
-        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool  # noqa: FBT001
+        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...]
     ) -> exp.Expr:  # fmt: skip
-        among = self.is_among(value, choices, ignores_case)
+        among = self.is_among(value, choices)
         if comparison is Comparison.IN:
             return among
         words = self.dialect
         kinds = [words.is_text(value.copy()), words.is_number(value.copy()), words.is_truth(value.copy())]
         return allof([anyof(kinds), exp.not_(exp.Coalesce(this=among, expressions=[exp.false()]), copy=False)])
 
-    def is_among(self, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool = False) -> exp.Expr:  # noqa: FBT001, FBT002
+    def is_among(self, value: exp.Expr, choices: tuple[Scalar, ...]) -> exp.Expr:
         """Kind by kind, each with one list."""
-        texts = [self._asked(each, ignores_case) for each in choices if isinstance(each, str)]
+        texts = [self._asked(each) for each in choices if isinstance(each, str)]
         truths = [exp.convert(each) for each in choices if isinstance(each, bool)]
         numbers = [self.values.number(each) for each in choices if isinstance(each, Decimal)]
         kinds = (
-            (self._text(value.copy(), ignores_case), texts),
+            (self._text(value.copy()), texts),
             (self.dialect.truth_of(value.copy()), truths),
             (self.dialect.number_of(value.copy()), numbers),
         )
@@ -119,39 +121,39 @@ class Conditions:
 
     # -- of texts and lists
 
-    def _contains(self, value: exp.Expr, asked: Value, ignores_case: bool) -> exp.Expr:  # noqa: FBT001  # passed on as it came
-        element = self._has_element(value, (asked,), ignores_case)  # type: ignore[arg-type]  # the tree lets no list in here
+    def _contains(self, value: exp.Expr, asked: Value) -> exp.Expr:
+        element = self._has_element(value, (asked,))  # type: ignore[arg-type]  # the tree lets no list in here
         if not isinstance(asked, str):
             return element
-        part = self.dialect.contains(self._text(value.copy(), ignores_case), self._asked(asked, ignores_case))
+        part = self.dialect.contains(self._text(value.copy()), self._asked(asked))
         return anyof([exp.Coalesce(this=part, expressions=[exp.false()]), element])
 
     def _contains_choices(
-        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool  # noqa: FBT001
+        self, comparison: Comparison, value: exp.Expr, choices: tuple[Scalar, ...]
     ) -> exp.Expr:  # fmt: skip
         joined = anyof if comparison is Comparison.CONTAINS_ANY else allof
         if not all(isinstance(choice, str) for choice in choices):
-            return joined([self._has_element(value.copy(), (choice,), ignores_case) for choice in choices])
-        return joined([self._contains(value.copy(), choice, ignores_case) for choice in choices])
+            return joined([self._has_element(value.copy(), (choice,)) for choice in choices])
+        return joined([self._contains(value.copy(), choice) for choice in choices])
 
-    def _has_element(self, value: exp.Expr, choices: tuple[Scalar, ...], ignores_case: bool) -> exp.Expr:  # noqa: FBT001  # passed on as it came
+    def _has_element(self, value: exp.Expr, choices: tuple[Scalar, ...]) -> exp.Expr:
         lists = when(self.dialect.is_list(value.copy()), value.copy())
-        some = self.dialect.some_element(lists, lambda element: self.is_among(element, choices, ignores_case))
+        some = self.dialect.some_element(lists, lambda element: self.is_among(element, choices))
         return exp.Coalesce(this=some, expressions=[exp.false()])
 
-    def _textual(self, comparison: Comparison, value: exp.Expr, asked: str, ignores_case: bool) -> exp.Expr:  # noqa: FBT001  # passed on as it came
+    def _textual(self, comparison: Comparison, value: exp.Expr, asked: str) -> exp.Expr:
         if comparison is Comparison.MATCHES:
-            pattern = _like(folded(asked) if ignores_case else asked)
+            pattern = _like(folded(asked) if self.ignores_case else asked)
             return self.dialect.like(value, self.values.text(pattern))
         relation = self.dialect.starts if comparison is Comparison.STARTS_WITH else self.dialect.ends
-        return relation(value, self._asked(asked, ignores_case))
+        return relation(value, self._asked(asked))
 
-    def _text(self, value: exp.Expr, ignores_case: bool) -> exp.Expr:  # noqa: FBT001  # passed on as it came
+    def _text(self, value: exp.Expr) -> exp.Expr:
         plain = self.dialect.text_of(value)
-        return self.dialect.folded(plain, text(FOLDED_FROM), text(FOLDED_TO)) if ignores_case else plain
+        return self.dialect.folded(plain, text(FOLDED_FROM), text(FOLDED_TO)) if self.ignores_case else plain
 
-    def _asked(self, asked: str, ignores_case: bool) -> exp.Expr:  # noqa: FBT001  # passed on as it came
-        return self.values.text(folded(asked) if ignores_case else asked)
+    def _asked(self, asked: str) -> exp.Expr:
+        return self.values.text(folded(asked) if self.ignores_case else asked)
 
     # -- of numbers
 

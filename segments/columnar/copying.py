@@ -30,8 +30,10 @@ from segments.models import ColumnarCopy, ColumnarFile
 
 log = structlog.get_logger()
 
-AT_ONCE: Final = 200_000
-"""Events that are read and written in one transaction, and are in memory."""
+FIRST_AT_ONCE: Final = 10_000
+MOST_AT_ONCE: Final = 200_000
+"""Events that are read and written in one transaction, and are in memory: the more, the smaller they are."""
+BYTES_AT_ONCE: Final = 64 * 2**20
 HORIZON_SECONDS: Final = 5.0
 LOOK_AGAIN_SECONDS: Final = 0.05
 KEPT: Final = timedelta(hours=1)
@@ -61,9 +63,9 @@ def copy_events(*, workspace_id: int, clock: Clock, seconds: float) -> Copied:
         gathered = rewriting.gather(workspace_id, now=clock()) if copy else 0
         _sweep(workspace_id, clock()) if copy else None
         files = ColumnarFile.objects.filter(retired_at=None).count()
-        reached = ColumnarCopy.objects.get(pk=workspace_id).copied_to
+        reached = ColumnarCopy.objects.get(pk=workspace_id)
     log.info("columnar.copied", workspace=workspace_id, events=events, rewritten=rewritten, gathered=gathered)
-    return Copied(events, rewritten, files, reached, reached < horizon or horizon == 0)
+    return Copied(events, rewritten, files, reached.copied_to, reached.copied_to < reached.horizon)
 
 
 # -- the horizon ----------------------------------------------------------------------------------------------------
@@ -124,28 +126,28 @@ def _who_stores(workspace_id: int) -> list[str]:
 # -- appending ------------------------------------------------------------------------------------------------------
 
 _WINDOW = f"""
-SELECT {COLUMNS} FROM core.event e WHERE e.id > %(after)s AND e.id <= %(horizon)s ORDER BY e.id LIMIT {AT_ONCE}
+SELECT {COLUMNS} FROM core.event e WHERE e.id > %(after)s AND e.id <= %(horizon)s ORDER BY e.id LIMIT %(most)s
 """  # noqa: S608  # our own names
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(4713, %s)"
 
 
 def _appended(workspace_id: int, horizon: int, clock: Clock, until: float) -> Iterator[int]:
+    most = FIRST_AT_ONCE
     while time.monotonic() < until:
         with _turn(workspace_id) as copy:
             if copy is None or copy.copied_to >= horizon:
                 return
-            yield _append(copy, horizon, clock())
+            window = columns_of(_WINDOW, {"after": copy.copied_to, "horizon": horizon, "most": most}, EVENTS)
+            _append(copy, window, horizon if window.num_rows < most else window["id"][-1].as_py(), clock())
+        yield window.num_rows
+        most = min(MOST_AT_ONCE, 1 + BYTES_AT_ONCE * max(window.num_rows, 1) // max(window.nbytes, 1))
 
 
-def _append(copy: ColumnarCopy, horizon: int, now: datetime) -> int:
-    window = columns_of(_WINDOW, {"after": copy.copied_to, "horizon": horizon}, EVENTS)
+def _append(copy: ColumnarCopy, window: pa.Table, reached: int, now: datetime) -> None:
     for part in _by_month(window):
         rewriting.add(copy.workspace_id, part, now=now)
-    is_last = window.num_rows < AT_ONCE
-    copy.copied_to = horizon if is_last else window["id"][-1].as_py()
-    copy.copied_at = now
+    copy.copied_to, copy.copied_at = reached, now
     copy.save(update_fields=["copied_to", "copied_at"])
-    return int(window.num_rows)
 
 
 def _by_month(events: pa.Table) -> Iterator[pa.Table]:
@@ -172,7 +174,7 @@ def _sweep(workspace_id: int, now: datetime) -> None:
         if file.name not in named:
             file.unlink(missing_ok=True)
     for run in runs_of(workspace_id).iterdir():
-        if time.time() - run.stat().st_mtime > KEPT.total_seconds():
+        if run.stat().st_mtime < (now - KEPT).timestamp():
             shutil.rmtree(run, ignore_errors=True)
 
 

@@ -147,13 +147,18 @@ class Dialect:
     def replaced(self, value: exp.Expr, part: exp.Expr, by: exp.Expr) -> exp.Expr:
         return call("replace", value, part, by)
 
+    def trimmed(self, value: exp.Expr, character: str) -> exp.Expr:
+        """Without such characters at its end."""
+        return call("rtrim", value, text(character))
+
+    def as_json(self, value: exp.Expr) -> exp.Expr:
+        """Of a value of JSON, a text that `parsed` reads."""
+        return value
+
     # -- aggregates
 
     def by_key(self, name: str, value: exp.Expr, keys: Sequence[exp.Expr]) -> exp.Expr:
         return call(name, value, call("row", *keys))
-
-    def settings(self) -> Sequence[exp.Expr]:
-        return ()
 
 
 class SparkDialect(Dialect):
@@ -212,6 +217,12 @@ class SparkDialect(Dialect):
 
     def like(self, value: exp.Expr, pattern: exp.Expr) -> exp.Expr:
         return exp.Like(this=value, expression=pattern)
+
+    def trimmed(self, value: exp.Expr, character: str) -> exp.Expr:
+        return exp.Anonymous(this="rtrim", expressions=[text(character), value])
+
+    def as_json(self, value: exp.Expr) -> exp.Expr:
+        return call("to_json", value)
 
     def by_key(self, name: str, value: exp.Expr, keys: Sequence[exp.Expr]) -> exp.Expr:
         return call(name, value, call("struct", *keys))

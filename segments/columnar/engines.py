@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from django.conf import settings
 from duckdb import DuckDBPyConnection
 
 from cdp.kernel.errors import TesseraError
@@ -103,7 +104,7 @@ def _first_column(result: Any) -> list[int]:  # noqa: ANN401  # DuckDB has no ty
 
 
 class Spark:
-    """On a session of this process, or on the cluster that SPARK_REMOTE or spark-defaults.conf names."""
+    """On a session that is given, or on one that is begun and ended, where SPARK_MASTER says."""
 
     dialect = "spark"
 
@@ -147,7 +148,8 @@ def _start() -> Callable[[], Any]:
 
 def _session(builder: Any) -> Any:  # noqa: ANN401  # of an optional library
     try:
-        session = builder.appName("tessera-segments").config(map=_SETTINGS).getOrCreate()
+        builder = builder.appName("tessera-segments").master(settings.SPARK_MASTER).config(map=_SETTINGS)
+        session = (builder.config(map=_LOCAL) if settings.SPARK_MASTER.startswith("local") else builder).getOrCreate()
     except Exception as error:  # pyspark's own error for no Java, or one that it raises when Java fails
         if "JAVA" in str(error).upper():
             raise SparkMissingError from error
@@ -161,6 +163,5 @@ _SETTINGS: Final = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
 }
+_LOCAL: Final = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}

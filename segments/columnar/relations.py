@@ -19,7 +19,7 @@ from django.db import connection
 from cdp.kernel.arrays import bigints, texts
 from cdp.kernel.purposes import Purpose
 from consent.gate import Permit, Segmentation
-from segments.columnar.compile import Chosen, Needs
+from segments.columnar.draft import Chosen, Needs
 from segments.columnar.files import COLUMNS, EVENTS, files_of, first_of, write_plainly
 from segments.columnar.instants import bounds_in, clock_of, days_that_come_round, micros_of
 from segments.columnar.reading import batches_of

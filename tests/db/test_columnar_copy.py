@@ -74,8 +74,8 @@ def test_copy__in_windows__is_the_same_as_at_once(workspace, source, now, monkey
     [ada] = people(1, workspace)
     for day in range(7):
         happen(ada, source, "Order", now - timedelta(days=day))
-    monkeypatch.setattr(copying, "_WINDOW", copying._WINDOW.replace(str(copying.AT_ONCE), "3"))
-    monkeypatch.setattr(copying, "AT_ONCE", 3)
+    monkeypatch.setattr(copying, "FIRST_AT_ONCE", 3)
+    monkeypatch.setattr(copying, "MOST_AT_ONCE", 2)
 
     assert copy(workspace, now).events == 7
     assert [at for _, _, at, _ in copied(workspace)] == [micros(now - timedelta(days=day)) for day in range(7)]

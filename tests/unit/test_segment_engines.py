@@ -34,6 +34,9 @@ class WithoutJava:
     def appName(self, name):  # noqa: N802  # as Spark calls it
         return self
 
+    def master(self, name):
+        return self
+
     def config(self, **settings):
         return self
 
