@@ -1,6 +1,7 @@
 """Rules as one SQL query, built from sqlglot expressions: no text of a rule ever becomes SQL, only parameters.
 
-All rules of a query share their leaves and one pass over the events. A leaf gives two columns. With
+All rules of a query share their leaves and one pass over the events. A leaf gives two columns, *is it true* and *when
+could that change if nothing happens*. With, for each node,
 
     until_false = the instant until which it is surely true, or -infinity when it is false now
     until_true  = the instant until which it is surely false, or -infinity when it is true now
@@ -132,16 +133,22 @@ class _Leaves:
                 both = [self.answer(child) for child in children]
                 return greatest([each[0] for each in both]), least([each[1] for each in both])
             case _:
-                place = self._place(node)
-                return column(f"until_false{place}", "known"), column(f"until_true{place}", "known")
+                return self._until(self._place(node))
 
     def _place(self, leaf: Leaf) -> int:
         key = repr(leaf)
         if key not in self.names:
             place = self.names[key] = len(self.names)
-            until_false, until_true = _until(self._compiled(leaf, place))
-            self.columns |= {f"until_false{place}": until_false, f"until_true{place}": until_true}
+            answer = self._compiled(leaf, place)
+            self.columns[f"is{place}"] = answer.is_true
+            if answer.changes:
+                self.columns[f"change{place}"] = coalesce(least(answer.changes), _never())
         return self.names[key]
+
+    def _until(self, place: int) -> Until:
+        is_true = column(f"is{place}", "known")
+        change = column(f"change{place}", "known") if f"change{place}" in self.columns else _never()
+        return case(is_true, change, _not_so()), case(is_true, _not_so(), change)
 
     def _compiled(self, leaf: Leaf, place: int) -> Answer:
         if isinstance(leaf, Sequence):
@@ -166,11 +173,6 @@ _COMPILED: Final[Mapping[type, Callable[[Any, Draft], Answer]]] = {
 }
 
 
-def _until(answer: Answer) -> Until:
-    change = coalesce(least(answer.changes), _never()) if answer.changes else _never()
-    return case(answer.is_true, change, _not_so()), case(answer.is_true, _not_so(), change)
-
-
 def _never() -> exp.Expr:
     return instant("infinity")
 
@@ -180,7 +182,7 @@ def _not_so() -> exp.Expr:
 
 
 def _known(leaves: _Leaves, facts: Iterable[str]) -> exp.Select:
-    """What is known of each leaf, a row for each profile. `OFFSET 0` keeps Postgres from copying it into every rule."""
+    """What is known of each leaf, a row for each profile. `OFFSET 0` keeps Postgres from copying that into every rule."""
     columns = [exp.alias_(made, name, copy=False) for name, made in leaves.columns.items()]
     query = exp.select("subject.profile_id", "subject.at").select(*columns, copy=False).from_("subject", copy=False)
     for fact in facts:

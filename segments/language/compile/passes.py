@@ -40,7 +40,8 @@ def subjects(draft: Draft) -> Iterator[tuple[str, exp.Query]]:
     yield "person", person
     yield "local", _local(draft)
     query = exp.select("person.*").select(*(column(name, "local") for name in draft.starts.values())).from_("person")
-    yield "subject", query.join("local", on="local.zone = person.zone AND local.at = person.at")
+    # Everybody is found there; by a left join Postgres knows so, and does not think that subjects are few.
+    yield "subject", query.join("local", on="local.zone = person.zone AND local.at = person.at", join_type="left")
 
 
 def _person(draft: Draft) -> exp.Select:
