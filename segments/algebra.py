@@ -1,10 +1,10 @@
 """Segments put together, and how far they overlap: sets of ids, read from the open memberships in one pass.
 
-Each profile gets a mask with one bit for each segment that is asked about; everything else is said about masks. A purpose
-sees the people who permit it: who permits it not is in no set.
+For sets each profile gets a mask with one bit for each segment that is asked about. A purpose sees the people who permit
+it: who permits it not is in no set.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -75,25 +75,36 @@ def _read(said: object, pointer: str, depth: int) -> Expression:
 
 # -- members ----------------------------------------------------------------------------------------------------------
 
-# The segments of an expression one after the other, each in order of profile: Postgres merges them as they come, so the
-# first page of a million is there as soon as that of ten.
-_INSIDE: Final = """
-SELECT profile_id, bit_or(bit) AS mask FROM ({each}) AS one GROUP BY profile_id
-"""
+_INSIDE: Final = "SELECT profile_id, bit_or(bit) AS mask FROM ({each}) AS one GROUP BY profile_id"
 _ONE: Final = "SELECT profile_id, {bit}::bigint AS bit FROM membership WHERE segment_id = {segment} AND left_at IS NULL"
+_COUNT: Final = "SELECT count(*) FROM ({inside}) AS i JOIN profile p ON p.id = i.profile_id WHERE {chosen}"
+
+# A page is looked for among the next so many people, then among twice as many, and so on: the first one of a million is
+# there as soon as that of ten, and Postgres need not guess how many groups there will be.
+_FIRST_PEOPLE: Final = 10_000
+_NEXT_PEOPLE: Final = "SELECT max(id) FROM (SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s) AS people"
+_AMONG: Final = " AND profile_id > %(after)s AND profile_id <= %(last)s"
 _PAGE: Final = """
 SELECT i.profile_id FROM ({inside}) AS i JOIN profile p ON p.id = i.profile_id
-WHERE i.profile_id > %s AND {chosen} ORDER BY i.profile_id LIMIT %s
+WHERE {chosen} AND p.id > %(after)s AND p.id <= %(last)s ORDER BY i.profile_id LIMIT %(limit)s
 """
-_COUNT: Final = "SELECT count(*) FROM ({inside}) AS i JOIN profile p ON p.id = i.profile_id WHERE {chosen}"
 
 
 def members_of(
     _: Permit[Purpose], expression: Expression, ids: Mapping[str, int], *, after: int, limit: int
 ) -> list[int]:
     """Profiles of the set in order of id. `ids` are those of the segments by slug."""
-    query = _PAGE.format(inside=_inside(ids.values()), chosen=_chosen(expression, ids))
-    return [profile for (profile,) in _rows(query, [after, limit])]
+    query = _PAGE.format(inside=_inside(ids.values(), among=_AMONG), chosen=_chosen(expression, ids))
+    found: list[int] = []
+    people = _FIRST_PEOPLE
+    while len(found) < limit:
+        [(last,)] = _rows(_NEXT_PEOPLE, [after, people])
+        if last is None:
+            break
+        rows = _rows(query, {"after": after, "last": last, "limit": limit - len(found)})
+        found += [profile for (profile,) in rows]
+        after, people = last, people * 2
+    return found
 
 
 def count_of(_: Permit[Purpose], expression: Expression, ids: Mapping[str, int]) -> int:
@@ -101,8 +112,8 @@ def count_of(_: Permit[Purpose], expression: Expression, ids: Mapping[str, int])
     return int(count)
 
 
-def _inside(segments: Any) -> str:  # noqa: ANN401  # the ids of a mapping, in its order
-    each = [_ONE.format(bit=1 << place, segment=int(segment)) for place, segment in enumerate(segments)]
+def _inside(segments: Iterable[int], among: str = "") -> str:
+    each = [_ONE.format(bit=1 << place, segment=int(segment)) + among for place, segment in enumerate(segments)]
     return _INSIDE.format(each=" UNION ALL ".join(each))
 
 
@@ -123,15 +134,14 @@ def _chosen(expression: Expression, ids: Mapping[str, int]) -> str:
 
 # -- overlap ----------------------------------------------------------------------------------------------------------
 
-# One mask for each person, in the binary form of COPY: a number of fields, the length of the one, and the mask. Counted by
-# pairs outside: grouped in Postgres they are nearly as many as the people are.
-_MASKS: Final = """
-COPY (SELECT i.mask FROM ({inside}) AS i JOIN profile p ON p.id = i.profile_id) TO STDOUT (FORMAT binary)
+# In the binary form of COPY. A row of it: how many fields, and of each its length and its value.
+_EVERYBODY: Final = "COPY (SELECT id FROM profile ORDER BY id) TO STDOUT (FORMAT binary)"
+_MEMBERSHIPS: Final = """
+COPY (SELECT segment_id, profile_id FROM membership WHERE segment_id IN ({segments}) AND left_at IS NULL)
+TO STDOUT (FORMAT binary)
 """
-_MEMORY: Final = "SELECT set_config('work_mem', '128MB', true)"  # for the groups and the people, in place of files
 _HEAD: Final = 19
-_ROW: Final = 2 + 4 + 8
-_ROWS_AT_ONCE: Final = 50_000
+_ROWS_AT_ONCE: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,39 +153,57 @@ class Pair:
 
 
 def overlap(_: Permit[Purpose], segments: Sequence[int]) -> list[list[Pair]]:
-    """A row and a column for each segment, in this order; the diagonal holds their sizes."""
+    """A row and a column for each segment, in this order; the diagonal holds their sizes.
+
+    Each segment becomes a row of bits, one for each person; what two have in common is counted there, which takes a tenth
+    of the time that Postgres takes to group the people.
+    """
     import numpy as np  # noqa: PLC0415  # few processes ever ask
 
-    places = np.arange(len(segments), dtype=np.int64)
-    together = np.zeros((len(segments), len(segments)), dtype=np.int64)
-    for rows in _masks(segments):
-        masks = np.frombuffer(rows, dtype=[("fields", ">i2"), ("length", ">i4"), ("mask", ">i8")])["mask"]
-        inside = (masks[:, None] >> places & 1).astype(np.float32)
-        together += (inside.T @ inside).astype(np.int64)  # exact: no sum of a block is beyond what float32 counts
-    sizes = together.diagonal()
+    people = np.concatenate([rows[:, 0] for rows in _copied(_EVERYBODY, 1)])
+    inside: dict[int, list[Any]] = {segment: [np.empty(0, dtype=np.int64)] for segment in segments}
+    for rows in _copied(_MEMBERSHIPS.format(segments=", ".join(str(int(segment)) for segment in segments)), 2):
+        places = np.searchsorted(people, rows[:, 1])
+        is_seen = (
+            people[np.minimum(places, len(people) - 1)] == rows[:, 1] if len(people) else np.zeros(len(rows), bool)
+        )
+        for segment in np.unique(rows[:, 0]):
+            inside[int(segment)].append(places[is_seen & (rows[:, 0] == segment)])
+    bits = np.stack([_as_bits(np.concatenate(inside[segment]), len(people)) for segment in segments])
+    together = [[int(np.bitwise_count(one & other).sum()) for other in bits] for one in bits]
+    sizes = [together[place][place] for place in range(len(segments))]
     return [
-        [_pair(int(both), int(sizes[one] + sizes[other] - both)) for other, both in enumerate(row)]
+        [_pair(both, sizes[one] + sizes[other] - both) for other, both in enumerate(row)]
         for one, row in enumerate(together)
     ]
+
+
+def _as_bits(places: Any, people: int) -> Any:  # noqa: ANN401  # arrays of numpy
+    import numpy as np  # noqa: PLC0415  # likewise
+
+    is_in = np.zeros(-(-people // 64) * 64, dtype=bool)
+    is_in[places] = True
+    return np.packbits(is_in).view(np.uint64)
 
 
 def _pair(both: int, either: int) -> Pair:
     return Pair(both, both / either if either else None)
 
 
-def _masks(segments: Sequence[int]) -> Iterator[bytes]:
-    """Whole rows, many at a time. After the last one a row of no fields is left over."""
-    waiting, to_skip = bytearray(), _HEAD
-    with connection.cursor() as cursor:
-        cursor.execute(_MEMORY)
-        with cursor.copy(_MASKS.format(inside=_inside(segments))) as copy:
-            for block in copy:
-                waiting += block
-                if len(waiting) >= to_skip + _ROWS_AT_ONCE * _ROW:
-                    end = to_skip + _ROWS_AT_ONCE * _ROW
-                    yield bytes(waiting[to_skip:end])
-                    waiting, to_skip = waiting[end:], 0
-    yield bytes(waiting[to_skip : to_skip + (len(waiting) - to_skip) // _ROW * _ROW])
+def _copied(statement: str, columns: int) -> Iterator[Any]:
+    """Blocks of whole rows of bigints, as arrays. What ends the copy is shorter than any row."""
+    import numpy as np  # noqa: PLC0415  # likewise
+
+    row = np.dtype([("fields", ">i2"), ("values", [("length", ">i4"), ("value", ">i8")], (columns,))])
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        waiting, to_skip = bytearray(), _HEAD
+        for block in copy:
+            waiting += block
+            if len(waiting) >= to_skip + _ROWS_AT_ONCE * row.itemsize:
+                yield np.frombuffer(bytes(waiting[to_skip:]), row, _ROWS_AT_ONCE)["values"]["value"].astype(np.int64)
+                waiting, to_skip = waiting[to_skip + _ROWS_AT_ONCE * row.itemsize :], 0
+        rest = bytes(waiting[to_skip:])
+        yield np.frombuffer(rest, row, len(rest) // row.itemsize)["values"]["value"].astype(np.int64)
 
 
 # -- who of these is in which of those ----------------------------------------------------------------------------------

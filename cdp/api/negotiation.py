@@ -14,7 +14,7 @@ class WhateverIsAccepted(DefaultContentNegotiation):
         self,
         request: Request,  # noqa: ARG002  # the library's signature
         renderers: Iterable[BaseRenderer],
-        format_suffix: str | None = None,  # noqa: ARG002  # likewise
+        _format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
         first = next(iter(renderers))
         return first, str(first.media_type)

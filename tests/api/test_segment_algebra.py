@@ -191,3 +191,14 @@ def test_call__without_the_scope_or_of_another_workspace__is_refused(caller, str
         assert other.post("segments/algebra", {"expression": "a"}).status_code == status
         assert other.get("segments/overlap", of="a").status_code == status
         assert other.post("segments/test", {"profiles": ["1"], "segments": ["a"]}).status_code == status
+
+
+def test_sets__of_more_people_than_one_look__are_whole(reader, crowd, monkeypatch):
+    monkeypatch.setattr(algebra, "_FIRST_PEOPLE", 1)
+    monkeypatch.setattr(algebra, "_ROWS_AT_ONCE", 2)
+
+    body = ask(reader, {"union": ["a", "b"]}, limit=5)
+    overlap = reader.get("segments/overlap", of="a,b,c").json()["matrix"]
+
+    assert body["members"] == [crowd[place].pk for place in (1, 2, 3, 5, 6)]
+    assert [[pair["count"] for pair in row] for row in overlap] == [[4, 2, 2], [2, 4, 2], [2, 2, 4]]
