@@ -56,7 +56,7 @@ def test_chart__of_any_values__always_holds_them(values):
 @pytest.mark.parametrize(
     ("least", "most", "ticks"),
     [
-        (0, 0, [0, 0.5, 1]),
+        (0, 0, [0, 0.5]),
         (0, 0.31, [0, 0.1, 0.2, 0.3, 0.4]),
         (-3, 7, [-5, 0, 5, 10]),
         (0, 1_234, [0, 500, 1_000, 1_500]),
