@@ -74,12 +74,10 @@ def _is(*comparisons: Comparison) -> Schema:
     return _one_of([*comparisons, *symbols])
 
 
-def _tested(name: str | None, value: Schema, *, may_lack_is: bool = False) -> Schema:
+def _tested(name: str, value: Schema, *, may_lack_is: bool = False) -> Schema:
     """The fields `is` and `value` together: by themselves, to be joined with a node's own fields."""
-    test = {"properties": {"is": _ref(name)} if name else {}, "required": []}
-    test["properties"]["value"] = value
-    test["required"] = ["value"] if may_lack_is else ["is", "value"]
-    return test
+    required = ["value"] if may_lack_is else ["is", "value"]
+    return {"properties": {"is": _ref(name), "value": value}, "required": required}
 
 
 _NO_VALUE: Final[Schema] = {"properties": {"is": {"const": "exists"}, "value": False}}
@@ -98,9 +96,8 @@ _LIST_TEST: Final = _any(
 
 def _number_test(number: Schema, *, may_lack_value: bool) -> Schema:
     """A count without `is` and `value` is at least 1."""
-    single = {"properties": {"is": _ref("single_number"), "value": number}}
-    if not may_lack_value:
-        single["required"] = ["value"]
+    required = [] if may_lack_value else ["value"]
+    single = {"properties": {"is": _ref("single_number"), "value": number}, "required": required}
     return _any(single, _tested("between", _list_of(number, 2, 2)))
 
 

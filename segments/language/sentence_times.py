@@ -70,13 +70,6 @@ def _ago(period: Past, words: Words) -> str:
     return words["between_ago"].format(latest=_shorter(latest, earliest, words), earliest=length(earliest, words))
 
 
-def _ago(period: Past, words: Words) -> str:
-    latest, earliest = period.latest, period.earliest
-    if earliest is None:
-        return of_length("more_than", latest, words)
-    return words["between_ago"].format(latest=_shorter(latest, earliest, words), earliest=length(earliest, words))
-
-
 def _shorter(latest: Window, earliest: Window, words: Words) -> str:
     """Between 30 and 60 days: the unit is said once."""
     return str(latest.amount) if latest.unit is earliest.unit else length(latest, words)

@@ -28,6 +28,7 @@ from segments.language import (
     to_json,
     to_text,
 )  # fmt: skip
+from segments.language.written import FOLDED_FROM, FOLDED_TO, folded
 
 LOYAL = (
     'count of "Order Completed" where "amount" >= 10 and "currency" = "EUR" in last 90 days >= 3\n'
@@ -244,3 +245,10 @@ def test_sentence__in_english_and_french__tells_the_rule():
     assert explain(parse_text('done "X" in last 2 hours'), "fr") == "« X » a eu lieu au cours des 2 dernières heures."
     with pytest.raises(LanguageError, match="en, fr"):
         explain(LOYAL_TREE, "de")
+
+
+def test_folding__of_letters__keeps_their_number_and_is_done_once():
+    assert folded("ÉCOLE ΛΔΨ ДОМ ẞ") == "école λδψ дом ß"
+    assert folded("\u0130 \u212a 京") == "\u0130 \u212a 京"  # two letters in lower case; a sign; no case
+    assert len(FOLDED_FROM) == len(FOLDED_TO) == len(set(FOLDED_FROM))
+    assert not set(FOLDED_FROM) & set(FOLDED_TO)
