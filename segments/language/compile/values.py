@@ -87,7 +87,9 @@ def holds(  # noqa: C901, PLR0911  # one return for each way of comparing
         case Comparison.STARTS_WITH:
             return exp.StartsWith(this=as_text(found), expression=parameters.text(str(value)))
         case Comparison.ENDS_WITH:
-            return eq(call("right", as_text(found), whole(len(str(value)))), parameters.text(str(value)))
+            return eq(
+                call("right", as_text(found), parameters.cast(str(len(str(value))), "int")), parameters.text(str(value))
+            )
         case Comparison.MATCHES:
             return exp.Like(this=as_text(found), expression=parameters.text(_pattern(str(value))))
         case _:
