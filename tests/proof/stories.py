@@ -58,7 +58,7 @@ who = st.integers(0, PEOPLE - 1)
 
 
 @cache
-def steps_about(start: datetime) -> Strategy:
+def steps_about(start: datetime, rules: Strategy) -> Strategy:
     waits = st.one_of(
         st.tuples(st.just("wait until a deadline")), st.tuples(st.just("wait until just before a deadline")),
         st.tuples(st.just("wait"), offsets_from(start).map(abs)),
@@ -70,6 +70,7 @@ def steps_about(start: datetime) -> Strategy:
         st.tuples(st.just("learn"), who, st.just("timezone"), or_missing(timezones)),
         st.tuples(st.just("say"), who, st.sampled_from([Purpose.ADVERTISING, Purpose.SEGMENTATION]), st.booleans()),
         st.tuples(st.just("enlist"), who), st.tuples(st.just("merge")), st.tuples(st.just("undo")),
+        st.tuples(st.just("publish"), st.integers(0, 2), rules),
     )  # fmt: skip
     return st.one_of(waits, waits, news)
 
@@ -79,9 +80,12 @@ def stories(*kinds: str) -> Strategy:
     """With leaves of these kinds, or of all."""
 
     def about(start: datetime) -> Strategy:
-        rules = st.lists(trees(leaves(*kinds, start=start)), min_size=1, max_size=3)
+        rule = trees(leaves(*kinds, start=start))
+        rules = st.lists(rule, min_size=1, max_size=3)
         persons = st.lists(persons_about(start), min_size=PEOPLE, max_size=PEOPLE)
-        return st.builds(Story, st.just(start), persons, rules, st.lists(steps_about(start), min_size=1, max_size=8))
+        return st.builds(
+            Story, st.just(start), persons, rules, st.lists(steps_about(start, rule), min_size=1, max_size=8)
+        )
 
     return starts.flatmap(about)
 
@@ -103,25 +107,39 @@ class Chronicle:
     """What a watcher of the reference writes down: whoever is in, from the instant on at which he is."""
 
     population: Population
-    rules: Mapping[str, Node]
+    rules: dict[str, Node]
     """In an order in which a rule names only segments before it."""
     spells: dict[tuple[str, int], list[Spell]] = field(default_factory=dict)
+    ranks: dict[str, Rank] = field(default_factory=dict)
     thresholds: dict[str, Threshold] = field(default_factory=dict)
+    """Of the rankings, by the canonical form."""
 
     def begin(self, now: datetime) -> None:
         """Each segment is computed after those that it names, and its rankings before it."""
         for slug, rule in self.rules.items():
-            self.rank([leaf for leaf in leaves_of(rule) if isinstance(leaf, Rank)], now)
-            self._look_at(slug, now, Cause.DEFINITION)
+            self.publish(slug, rule, now)
+
+    def publish(self, slug: str, rule: Node, now: datetime) -> None:
+        """Rankings that were found already end where they did."""
+        self.rules[slug] = rule
+        ranks = [leaf for leaf in leaves_of(rule) if isinstance(leaf, Rank)]
+        self.rank([rank for rank in ranks if canonical(rank) not in self.thresholds], now)
+        self._look_at(slug, now, Cause.DEFINITION)
 
     def refresh(self, now: datetime) -> None:
-        """Rankings that are due are found anew."""
-        ranks = [leaf for rule in self.rules.values() for leaf in leaves_of(rule) if isinstance(leaf, Rank)]
-        self.rank([rank for rank in ranks if self.thresholds[canonical(rank)].computed_at + _refresh(rank) <= now], now)
+        """Rankings that are due are found anew, but for those that no rule has any more: they are forgotten."""
+        wanted = {canonical(leaf) for rule in self.rules.values() for leaf in leaves_of(rule) if isinstance(leaf, Rank)}
+        due = {
+            key: rank for key, rank in self.ranks.items() if self.thresholds[key].computed_at + _refresh(rank) <= now
+        }
+        for key in due.keys() - wanted:
+            del self.ranks[key], self.thresholds[key]
+        self.rank([rank for key, rank in due.items() if key in wanted], now)
         self.look(now, Cause.RANK)
 
     def rank(self, ranks: Sequence[Rank], now: datetime) -> None:
         population = [self._facts(facts, profile) for profile, facts in self.population.facts.items()]
+        self.ranks |= {canonical(rank): rank for rank in ranks}
         self.thresholds |= {canonical(rank): threshold(rank, population, now) for rank in ranks}
 
     def wait(self, since: datetime, until: datetime) -> None:
@@ -197,7 +215,7 @@ class _Telling:
         persons = [{**person, "memberships": {}, "lists": {}} for person in story.persons]
         self.population = Population(workspace, story.start, persons)
         self.population.enlist(self.population.identifiers[0], story.start)
-        rules = {f"s{place}": _referring(rule, place) for place, rule in enumerate(story.rules)}
+        rules: dict[str, Node] = {f"s{place}": _referring(rule, place) for place, rule in enumerate(story.rules)}
         self.chronicle = Chronicle(self.population, rules)
         self.segments = {slug: self._segment(slug, rule) for slug, rule in rules.items()}
         self.chronicle.begin(self.now)
@@ -215,11 +233,23 @@ class _Telling:
             self._evaluate(self._reranked())
             self.chronicle.refresh(self.now)
             return
+        if kind == "publish":
+            self._publish(*details)
+            return
         touched = self._touched(kind, *details)
         if touched:
             cause = next(iter(touched.values()))
             self._evaluate(touched)
             self.chronicle.look(self.now, cause)
+
+    def _publish(self, place: int, rule: Node) -> None:
+        place %= len(self.segments)
+        slug, rule = f"s{place}", _referring(rule, place)
+        segment = self.segments[slug]
+        segment.refresh_from_db()
+        services.publish(segment=segment, definition=to_json(rule), author=None, now=self.now)
+        self.chronicle.publish(slug, rule, self.now)
+        self.chronicle.look(self.now, Cause.REFERENCE)
 
     def compare(self) -> None:
         for slug, segment in self.segments.items():

@@ -36,7 +36,7 @@ worlds = starts.flatmap(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(worlds)
 def test_reference__from_now_to_the_next_change__says_the_same(world):
     facts, tree, now, offsets = world
