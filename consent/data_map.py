@@ -47,8 +47,9 @@ CATEGORIES: Final[Mapping[str, Promise | str]] = {
     "suppression": _("digests of people who must not be stored"),
     "trait": _("attributes of people: names, addresses, interests"),
 }
-# Views that have no table by their name: what one recipient is told, and so asked for by recipient.
+# Views that have no table by their name: what one recipient is told, and so asked for by recipient; and who is on lists.
 TOLD: Final[Mapping[str, Promise | str]] = {
+    "list_entry": _("lists that people were put on by hand"),
     "candidate": _("identifiers of members of audiences, as far as they permit the recipient"),
     "reachable": _("types of identifiers that people have, as far as they permit a recipient"),
     "question": _("identifiers that a provider may be asked about"),

@@ -63,6 +63,7 @@ _OF_TABLES: Final[dict[str, tuple[DataKind, ...]]] = {
     "relation": (DataKind.PERSONAL_LIFE,),
     "membership": (DataKind.PERSONAL_LIFE,),
     "score": (DataKind.PERSONAL_LIFE,),
+    "list_entry": (DataKind.PERSONAL_LIFE,),
     "segment_list_entry": (DataKind.PERSONAL_LIFE,),
 }
 

@@ -24,7 +24,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceForm, column, number_in, people_named, preformatted, workspace_of
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
-from segments import services, versions
+from segments import ranks, services, versions
 from segments.language import LanguageError, parse_json, parse_text, to_json
 from segments.models import LearnedModel, Membership, Segment
 from segments.versions import VersionRow
@@ -240,6 +240,7 @@ def facts_about(request: HttpRequest, object_id: str) -> dict[str, Any]:
         "took": seconds_of(found, rows),
         "sentence": sentence_of(parse_json(found.live_version.definition)) if found.live_version else "",
         "segment": found,
+        "ends": ranks.ends_of(found),
         **progress_of(found),
     }
 

@@ -144,32 +144,36 @@ _EVENTS = """
 SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FROM event
 WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s)
 """
-_ZONES = "SELECT profile_id, value FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
+_SEEN = "SELECT id FROM profile WHERE id = ANY(%(profiles)s::bigint[])"
+_ZONES = (
+    "SELECT profile_id, value #>> '{}' FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
+)
 
 
 def values_of(permit: Permit[Any], profiles: Sequence[int], *, now: datetime) -> Mapping[int, Mapping[str, Any]]:
     """The computed traits of these people as of now, by slug, as JSON values: what is missing is left out.
 
-    Made of what the purpose of the permit may see. They are measured by the evaluator that all engines are checked with.
+    Made of what the purpose of the permit may see: of somebody whom it may not see there is nothing. They are measured by the evaluator that all engines are checked with.
     """
     if len(profiles) > MOST_PEOPLE:
         raise TooManyPeopleError(most=MOST_PEOPLE)
     measured = computed_traits_of(permit.workspace_id)
-    if not measured:
-        return {profile: {} for profile in profiles}
-    facts = _facts_of(permit, profiles, {each.event for each in measured.values()})
-    return {
-        profile: {slug: _shown(value) for slug, each in measured.items()
-                  if (value := reference.measured(each, facts[profile], now)) is not None}
-        for profile in profiles
-    }  # fmt: skip
+    facts = _facts_of(permit, profiles, {each.event for each in measured.values()}) if measured else {}
+    return {profile: _values(measured, facts[profile], now) if profile in facts else {} for profile in profiles}
+
+
+def _values(measured: Mapping[str, Measured], facts: Facts, now: datetime) -> Mapping[str, Any]:
+    found = {slug: reference.measured(each, facts, now) for slug, each in measured.items()}
+    return {slug: _shown(value) for slug, value in found.items() if value is not None}
 
 
 def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
+    """Of those who may be seen."""
     zone = zone_of(permit.workspace_id)
-    found = {profile: Facts(profile_id=profile, workspace_zone=zone) for profile in profiles}
-    given = {**of_profiles(profiles), "names": sorted(names)}
+    given: dict[str, Any] = {**of_profiles(profiles), "names": sorted(names)}
     with connection.cursor() as cursor:
+        cursor.execute(_SEEN, given)
+        found = {profile: Facts(profile_id=profile, workspace_zone=zone) for (profile,) in cursor.fetchall()}
         cursor.execute(_ZONES, given)
         for profile, value in cursor.fetchall():
             found[profile].traits["timezone"] = value

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -174,7 +174,7 @@ def _list_of(permit: Permit[Segmentation], slug: str) -> SegmentList:
     return found
 
 
-def _changed(permit: Permit[Segmentation], statement: str, given: dict[str, object]) -> Sequence[int]:
+def _changed(permit: Permit[Segmentation], statement: str, given: dict[str, Any]) -> Sequence[int]:
     with connection.cursor() as cursor:
         cursor.execute(statement, given)
         changed = sorted({profile for (profile,) in cursor.fetchall()})

@@ -4,7 +4,8 @@ It is found when a definition that ranks is published. When it is due it is foun
 is handed to the evaluation of segments: nobody else. That is a step of its own, so neither holds up the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,11 +16,11 @@ from cdp.models import Cause, Stage
 from cdp.models.outbox import PACK
 from consent import gate
 from consent.gate import Permit, Segmentation
-from segments.language import Measured, Node, Rank, Since, canonical, parse_json, to_json
+from segments.language import Measured, Node, Rank, Since, canonical, parse_json, to_json, to_text
 from segments.language.compile import Asked, Query, compile_rules
 from segments.language.compile.rankable import compile_values
 from segments.language.ranks import Threshold
-from segments.models import RankThreshold
+from segments.models import RankThreshold, Segment
 from segments.queries import live_versions
 from segments.references import needs_of, needs_of_stored
 from segments.serving import frozen_ends, key_of
@@ -63,6 +64,26 @@ def _keep(permit: Permit[Segmentation], rank: Rank, now: datetime) -> None:
 
 def _next_refresh(rank: Rank, now: datetime) -> datetime:
     return now + timedelta(seconds=rank.refresh.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Since when a ranking of a segment ends where it does, and when it is computed anew: shown beside its members."""
+
+    rank: str
+    population: int
+    computed_at: datetime
+    refresh_at: datetime
+
+
+def ends_of(segment: Segment) -> Sequence[End]:
+    """Of the version that serves, in the order of its rule."""
+    version = segment.live_version
+    ranks = {key_of(rank): rank for rank in needs_of(parse_json(version.definition)).ranks} if version else {}
+    columns = ("key", "population", "computed_at", "refresh_at")
+    rows = RankThreshold.objects.filter(workspace_id=segment.workspace_id, key__in=list(ranks)).values_list(*columns)
+    found = {key: End(to_text(ranks[key]), *rest) for key, *rest in rows} if ranks else {}
+    return [found[key] for key in ranks if key in found]
 
 
 # -- finding the end ------------------------------------------------------------------------------------------------
@@ -180,8 +201,8 @@ def _spread_next(workspace_id: int, now: datetime) -> bool:
         if row is None:
             return False
         _hand_over_differing(permit, row, now)
-        row.is_spread = True
-        row.save(update_fields=["is_spread"])
+        row.former_value, row.former_profile_id, row.is_spread = None, None, True
+        row.save(update_fields=["former_value", "former_profile_id", "is_spread"])
     return True
 
 

@@ -165,7 +165,8 @@ def _circle(path: Sequence[str]) -> CircularReferenceError:
 
 def _path(graph: Mapping[str, frozenset[str]], start: str, end: str) -> Sequence[str] | None:
     """The names from one to the other along references."""
-    waiting, seen = [(start,)], {start}
+    waiting: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
     while waiting:
         path = waiting.pop()
         if path[-1] == end:

@@ -24,8 +24,9 @@ from segments.publishing import (
 from segments.queries import Found, Reason
 
 __all__ = [
-    "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "check_definition", "compute_versions", "create_segment",
-    "due", "evaluate", "find_matching", "finish_versions", "go_back", "preview", "publish", "read_definition", "size_of", "why",
+    "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "check_definition", "compute_versions",
+    "create_segment", "due", "evaluate", "find_matching", "finish_versions", "go_back", "preview", "publish", "read_definition",
+    "segment_named", "size_of", "why",
 ]  # fmt: skip
 
 
@@ -67,6 +68,18 @@ def find_matching(*, workspace_id: int, definition: Definition, engine: str, now
     tree = read_definition(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
         return evaluation.ENGINES[engine](permit, serving.with_computed(permit, tree), now=now)
+
+
+def segment_named(*, workspace_id: int, slug: str) -> Segment:
+    """One that serves. Raises `UnknownSegmentError`."""
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id):
+        found = Segment.objects.filter(
+            workspace_id=workspace_id, slug=slug, live_version__isnull=False, archived_at=None
+        )
+        segment = found.first()
+    if segment is None:
+        raise UnknownSegmentError
+    return segment
 
 
 def size_of(segment: Segment) -> int:

@@ -16,6 +16,7 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from consent.gate import Permit
 from identity.survival import Candidate, Order
+from segments import computed
 
 JSONB: Final = 3802  # Django leaves the reading of jsonb to its fields; here there are none
 
@@ -118,6 +119,20 @@ def profile(permit: AnyPermit, profile_id: int) -> Row:
 
 def traits(_: AnyPermit, profile_id: int) -> list[Row]:
     return _rows(_TRAITS, [profile_id])
+
+
+def computed_traits(permit: AnyPermit, profile_id: int, *, now: datetime) -> list[Row]:
+    """Measured now, of the events that the purpose may see. No source said them."""
+    values = computed.values_of(permit, [profile_id], now=now)[profile_id]
+    said = {
+        "source": "",
+        "identifier": None,
+        "observed_at": now,
+        "confidence": 1.0,
+        "rule": "computed",
+        "computed": True,
+    }
+    return [{"name": name, "value": value, **said} for name, value in values.items()]
 
 
 def traits_with_candidates(permit: AnyPermit, profile_id: int) -> list[Row]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -62,7 +63,10 @@ class TraitBody(serializers.Serializer[Any]):
     identifier = serializers.CharField(allow_null=True)
     observed_at = serializers.DateTimeField()
     confidence = serializers.FloatField()
-    rule = serializers.CharField(help_text="why this value was chosen among the candidates")
+    rule = serializers.CharField(help_text="why this value was chosen among the candidates; or `computed`")
+    computed = serializers.BooleanField(
+        required=False, help_text="true for a computed trait, which is measured at this moment; else left out"
+    )
     candidates = CandidateBody(many=True, required=False, help_text="the chosen one first; where they were asked for")
 
 
@@ -175,7 +179,8 @@ class TraitsView(PersonView):
         asked.is_valid(raise_exception=True)
         found = people.traits_with_candidates if asked.validated_data["candidates"] else people.traits
         with permitted_person(request, identifier) as (permit, profile_id):
-            return Response(TraitsBody({"traits": found(permit, profile_id)}).data)
+            computed = people.computed_traits(permit, profile_id, now=timezone.now())
+            return Response(TraitsBody({"traits": [*found(permit, profile_id), *computed]}).data)
 
 
 @described("profile_identifiers", IdentifiersBody, "All identifiers of the person")

@@ -21,6 +21,7 @@ from cdp.api.problems import NotFoundError
 from cdp.api.profiles import permitted_person
 from cdp.api.wakeups import wake_on_commit, wake_versions_on_commit
 from cdp.models import Scope, Stage
+from segments import ranks
 from segments import services as segments
 from segments.models import Backfill, Segment
 
@@ -45,6 +46,17 @@ class SegmentsBody(serializers.Serializer[Any]):
 
 class SegmentWithDefinition(SegmentBody):
     definition = serializers.JSONField(source="live_version.definition", default=None, allow_null=True)
+
+
+class RankingBody(serializers.Serializer[Any]):
+    rank = serializers.CharField(help_text="as people type it")
+    population = serializers.IntegerField(help_text="how many were ranked")
+    computed_at = serializers.DateTimeField(help_text="since when it ends where it does")
+    refresh_at = serializers.DateTimeField(help_text="when it is computed anew")
+
+
+class SegmentWithRankings(SegmentWithDefinition):
+    rankings = RankingBody(many=True, source="ends", help_text="those of its rule; empty for most")
 
 
 ALLOW_UNKNOWN = "names that the workspace does not have yet are right: they will come later"
@@ -192,11 +204,13 @@ class SegmentView(KeyedView):
     @extend_schema(
         operation_id="segment",
         summary="A segment with its live definition",
-        responses={200: SegmentWithDefinition, **REFUSALS},
+        responses={200: SegmentWithRankings, **REFUSALS},
     )
     def get(self, request: Request, slug: str) -> Response:
         with scope_of(request):
-            return Response(SegmentWithDefinition(_segment(request, slug)).data)
+            segment = _segment(request, slug)
+            segment.ends = ranks.ends_of(segment)  # type: ignore[attr-defined]  # for the answer alone
+            return Response(SegmentWithRankings(segment).data)
 
     @extend_schema(
         operation_id="archive_segment",

@@ -15,9 +15,11 @@ from cdp.kernel.identifiers import Identifier as Name
 from cdp.kernel.identifiers import IdentifierSyntaxError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Event, Identifier, IdentifierTrait, Profile, SourceKind, Trait
+from consent import gate
 from consent.models import ConsentRecord, PurposePolicy
 from identity.models import Judgement, SurvivorshipRule
 from identity.survival import Candidate, Order
+from segments import computed
 from segments.models import Membership, Score
 
 MOST_IDENTIFIERS = 500
@@ -111,6 +113,12 @@ def _short(value: Any) -> str:
 def memberships_of(profile: Profile) -> QuerySet[Membership]:
     rows = Membership.objects.filter(profile=profile).select_related("segment", "version")
     return rows.order_by("-left_at", "-entered_at")[:MOST_ROWS]  # NULL first: those that last
+
+
+def computed_of(profile: Profile, now: datetime) -> Mapping[str, Any]:
+    """Computed traits by name, of what segmentation may see: nothing of somebody who does not permit it."""
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=profile.workspace_id) as permit:
+        return computed.values_of(permit, [profile.pk], now=now)[profile.pk]
 
 
 def scores_of(profile: Profile) -> QuerySet[Score]:

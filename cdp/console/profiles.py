@@ -114,6 +114,7 @@ class ProfileAdmin(LedgerAdmin):
             "profile": profile,
             "identifiers": identifiers,
             "values": person.values_of(profile, identifiers),
+            "computed": person.computed_of(profile, now),
             "events": person.events_of(identifiers),
             "memberships": person.memberships_of(profile),
             "scores": person.scores_of(profile),

@@ -124,8 +124,13 @@ def next_change(tree: Node, facts: Facts, now: datetime) -> datetime | None:
     """
     facts = _as_of(facts, now)
     answer = is_in(tree, facts, now)
-    instants = {at for leaf in leaves_of(tree) for at in _instants(leaf, facts, now) if at > now}
-    return next((at for at in sorted(instants) if is_in(tree, facts, at) != answer), None)
+    later = (at for at in instants_of(tree, facts, now) if at > now)
+    return next((at for at in later if is_in(tree, facts, at) != answer), None)
+
+
+def instants_of(tree: Node, facts: Facts, now: datetime) -> list[datetime]:
+    """In order, before and after: all at which the answer could be another one than just before."""
+    return sorted({at for leaf in leaves_of(tree) for at in _instants(leaf, facts, now)})
 
 
 def evaluate(tree: Node, facts: Facts, now: datetime) -> tuple[bool, datetime | None]:
@@ -395,7 +400,7 @@ def _instants(leaf: Leaf, facts: Facts, now: datetime) -> Iterator[datetime]:
         case Rank(Measured() as measured):
             frozen = facts.thresholds.get(canonical(leaf))
             yield from _edges(measured.period, facts)
-            yield from _passings(measured, frozen and frozen.value, facts)
+            yield from _passings(measured, frozen.value if frozen else None, facts)
         case Dated(trait, period):
             if at := instant_written(facts.traits.get(trait)):
                 yield from _ends(_stretch(period, at, facts))

@@ -306,5 +306,9 @@ class Migration(migrations.Migration):
         grant("SELECT", "segment_list", "segment_list_entry", to=RIGHTS),
         grant("SELECT, INSERT, UPDATE, DELETE", "rank_threshold", to=SEGMENTATION),
         *(grant(WHEN, "rank_threshold", to=reader) for reader in (WEB, *READERS)),
+        # The ranking is found anew at once, and ends with somebody else.
+        erasure_rule(
+            "rank_threshold", "UPDATE rank_threshold SET refresh_at = computed_at WHERE profile_id = ANY($1 || $2)"
+        ),
         erasure_rule("segment_list_entry", "DELETE FROM segment_list_entry WHERE identifier_id = ANY($1 || $2)"),
     ]

@@ -9,6 +9,7 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Identifier, Profile
 from consent.models import ConsentState
 from identity.models import Judgement
+from segments import computed
 from segments.models import Membership, Segment, SegmentVersion
 from tests.factories import IdentifierFactory, say
 
@@ -67,6 +68,21 @@ def test_traits__say_where_each_value_came_from(owner, ada, now, as_web):
         "confidence": 0.5,
         "rule": "RECENT",
     }
+
+
+@pytest.mark.parametrize("asked", ["", "?candidates=true"])
+def test_traits__that_are_computed__follow_the_others_and_say_so(owner, ada, workspace, asked, as_web, as_login):
+    as_login("none")
+    computed.create_computed_trait(
+        workspace_id=workspace.pk, slug="logins", name="", definition='count of "Never"', author=None
+    )
+    as_login("web")
+
+    *others, last = owner.get(f"{ADA}/traits{asked}").json()["traits"]
+
+    assert [each["name"] for each in others] == ["city", "orders"]
+    assert not any("computed" in each for each in others)
+    assert (last["name"], last["value"], last["rule"], last["computed"]) == ("logins", 0, "computed", True)
 
 
 def test_identifiers__are_all_of_the_person(owner, ada, as_web):

@@ -99,7 +99,7 @@ def test_get__lists_and_shows(made):
     shown = made.get("segments/parisians").json()
 
     assert listed["slug"] == "parisians"
-    assert shown == {**listed, "definition": shown["definition"]}
+    assert shown == {**listed, "definition": shown["definition"], "rankings": []}
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_package__of_a_known_person__holds_every_section_in_three_formats(filled
     assert about["rows"] | {"consents": 0, "purposes": 0} == {
         "identifiers": 2, "records": 0, "values": 8, "consents": 0, "events": 3, "sightings": 0, "enriched_values": 0,
         "lookups": 1, "links": 1, "pairs": 0, "profiles": 2, "relations": 1, "traits": 4, "segments": 1, "scores": 1, "recipients": 1,
-        "lists": 0,
+        "lists": 1,
         "purposes": 0, "requests": 2, "refused": 0, "restrictions": 0,
     }  # fmt: skip
     assert "Art. 77" in about["complaints"]

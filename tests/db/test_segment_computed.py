@@ -1,16 +1,21 @@
 """Computed traits: in rules, on pages, changed while segments use them."""
 
+import json
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
+from cdp.console import person
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause
+from cdp.models import Cause, Profile
 from consent import gate
+from consent.models import ConsentState
 from segments import computed, membership, queries, services
 from segments.language import LanguageError
 from segments.models import ComputedTrait, ComputedTraitVersion, Segment
-from tests.factories import SourceFactory
+from tests.factories import SourceFactory, say
 from tests.factories.segments import happen, know, people
 
 DAY = timedelta(days=1)
@@ -159,6 +164,46 @@ def test_rfm__made_at_once__measures_recency_frequency_and_money(workspace, sour
     assert values(workspace, [ada.pk], now) == {ada.pk: {"recency": 2, "frequency": 2, "monetary": 15}}
 
 
+def test_values__of_today__are_those_of_the_persons_own_day_and_hidden_from_who_may_not_see_them(
+    workspace, source, now
+):
+    ada, grace, hidden = people(3, workspace)
+    know(ada, source, timezone="Asia/Kathmandu")  # a quarter to six in the afternoon: the day began at 18:15 UTC
+    for each in (ada, grace, hidden):
+        happen(each, source, "Order", now - timedelta(hours=15))  # 21:00 UTC, 22:00 in Paris, 02:45 in Kathmandu
+    define(workspace, "today", 'count of "Order" today')
+    say(hidden, Purpose.SEGMENTATION, ConsentState.WITHDRAWN)
+
+    found = values(workspace, [ada.pk, grace.pk, hidden.pk], now)
+    shown = [dict(person.computed_of(Profile.objects.get(pk=each.pk), now)) for each in (ada, hidden)]
+
+    assert found == {ada.pk: {"today": 1}, grace.pk: {"today": 0}, hidden.pk: {}}
+    assert shown == [{"today": 1}, {}]
+
+
 def test_values__of_too_many_people__are_refused(workspace, now):
     with pytest.raises(computed.TooManyPeopleError):
         values(workspace, list(range(computed.MOST_PEOPLE + 1)), now)
+
+
+def test_command__creates_changes_and_archives(workspace, now):
+    create_ = ("computed", "create", "spent", 'sum of "amount" of "Order"')
+    of = ("--workspace", workspace.slug)
+
+    assert command(*create_, *of) == {"computed": "spent"}
+    create(workspace, "spenders", 'computed "spent" >= 60', now)
+    assert command("computed", "change", "spent", 'sum of "refund" of "Order"', *of)["published"] == ["spenders"]
+    assert command("computed", "rfm", "Order", "amount", *of) == {"computed": ["recency", "frequency", "monetary"]}
+    assert command("computed", "archive", "recency", *of) == {"archived": "recency"}
+    assert command("computed", "show", *of) == {
+        "computed": {
+            "frequency": 'count of "Order" in last 365 days', "monetary": 'sum of "amount" of "Order" in last 365 days',
+            "spent": 'sum of "refund" of "Order"',
+        }
+    }  # fmt: skip
+
+
+def command(*arguments) -> dict[str, object]:
+    out = StringIO()
+    call_command(*arguments, "--json", stdout=out)
+    return json.loads(out.getvalue())

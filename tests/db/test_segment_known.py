@@ -4,13 +4,13 @@ import pytest
 from django.db import connection
 
 from cdp.kernel.purposes import Purpose
-from cdp.models import Profile
 from consent import gate
+from consent.models import ConsentState
 from segments import known
 from segments.language import Kind, check, parse_text
 from segments.models import LearnedModel, Segment
 from segments.services import create_segment
-from tests.factories import LONG_AGO, SourceFactory, WorkspaceFactory
+from tests.factories import LONG_AGO, SourceFactory, WorkspaceFactory, say
 from tests.factories.segments import happen, know, people, put_in_group
 
 TEXT, NUMBER, OBJECT = (frozenset({kind}) for kind in (Kind.TEXT, Kind.NUMBER, Kind.OBJECT))
@@ -65,8 +65,7 @@ def test_known__of_people_whom_segmentation_may_not_see_and_of_other_workspaces_
     [ada] = people(1, workspace)
     know(ada, source, secret="x")
     happen(ada, source, "Secret", now)
-    Profile.objects.filter(pk=ada.profile_id).update(permitted=0)
-    type(ada).objects.filter(pk=ada.pk).update(permitted=0)
+    say(ada, Purpose.SEGMENTATION, ConsentState.WITHDRAWN)
     other = WorkspaceFactory()
 
     assert (known_in(workspace).traits, known_in(workspace).events) == ({}, {})
@@ -90,12 +89,16 @@ def test_known__of_more_names_than_can_be_looked_at__says_nothing_of_them(worksp
     assert known_in(workspace).traits == {}
 
 
-def test_known__of_many_events__looks_at_the_newest_and_the_oldest(workspace, source, now, monkeypatch):
+def test_known__of_many_events__looks_at_the_newest_and_the_oldest(workspace, source, now):
     [ada] = people(1, workspace)
     happen(ada, source, "Order", LONG_AGO, {"first": 1})
-    for _ in range(3):
-        happen(ada, source, "Order", now, {"middle": 1})
     happen(ada, source, "Order", now.replace(year=now.year + 1), {"last": 1})
-    monkeypatch.setattr(known, "LARGEST", 2)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO event (workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, received_at,"
+            " seen_with, properties, context) SELECT %s, %s, %s, 'x' || g, 'track', 'Order', %s, %s, '{}', %s, '{}'"
+            " FROM generate_series(1, 1100) g",
+            [workspace.pk, source.pk, ada.pk, now, now, '{"middle": 1}'],
+        )
 
-    assert known_in(workspace).events == {"Order": {"first": NUMBER, "last": NUMBER}}
+    assert known_in(workspace).events == {"Order": {"first": NUMBER, "middle": NUMBER, "last": NUMBER}}

@@ -1,15 +1,18 @@
 """Lists by hand: who is on them, what a segment hears of it, files, merges and erasures."""
 
+import json
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, User
 from consent import gate
 from consent.models import ConsentState
-from segments import list_files, lists
+from segments import list_files, lists, services
 from segments.lists import By
 from segments.models import ListEntry, SegmentList
 from tests import outbox
@@ -161,3 +164,40 @@ def test_view_of_lists__of_another_workspace__shows_nothing(workspace, vip, now)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk + 1), connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM list_entry")
         assert cursor.fetchone() == (0,)
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+def command(*arguments) -> dict[str, object]:
+    out = StringIO()
+    call_command(*arguments, "--json", stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_command__makes_a_list_loads_a_file_and_moves_people_by_hand(workspace, tmp_path, now, capsys):
+    ada, grace = people(2, workspace)
+    segment = services.create_segment(
+        workspace_id=workspace.pk, slug="french", name="", definition='trait "x" = 1', author=None, now=now
+    )
+    file = tmp_path / "people.txt"
+    file.write_text(f"{ada.value}\n{grace.pk}\nnobody\n")
+    of = ("--workspace", workspace.slug)
+
+    assert command("lists", "make", "vip", "--name", "Very", *of) == {"list": "vip"}
+    assert command("lists", "put-on", "vip", str(file), *of) == {"lines": 3, "changed": 2, "refused": 1}
+    assert command("lists", "take-off", "vip", str(file), *of)["changed"] == 2
+    assert command("lists", "include", segment.slug, str(ada.pk), *of) == {"segment": "french", "changed": 1}
+    assert command("lists", "exclude", segment.slug, str(ada.pk), *of)["changed"] == 1
+    assert command("lists", "leave", segment.slug, str(ada.pk), *of)["changed"] == 1
+    assert command("lists", "show", *of) == {"lists": [{"list": "vip", "name": "Very"}]}
+    assert "line 3: identifier_syntax" in capsys.readouterr().err
+    assert not ListEntry.objects.filter(removed_at=None).exists()
+
+
+def test_command__of_a_file_that_is_not_there__says_so(workspace, vip, tmp_path):
+    with pytest.raises(CommandError, match="cannot be read"):
+        command("lists", "put-on", "vip", str(tmp_path / "gone"), "--workspace", workspace.slug)
+
+    with pytest.raises(CommandError, match="200 characters"):
+        command("lists", "put-on", "vip", "x", "--reason", "x" * 201, "--workspace", workspace.slug)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from cdp import pipeline, tasks
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, OutboxRow, Stage
 from consent import gate
@@ -129,7 +130,7 @@ def test_refresh__killed_before_it_told_anybody__is_told_by_the_next_one(workspa
 
     assert ranks.refresh_due(workspace_id=workspace.pk, now=now + DAY) == 0
 
-    assert handed_over(workspace) == [(persons[1].pk, Cause.RANK), (persons[2].pk, Cause.RANK)][:1]
+    assert handed_over(workspace) == [(persons[1].pk, Cause.RANK)]
 
 
 def test_ranking__that_no_segment_uses_any_more__is_forgotten(workspace, source, now):
@@ -163,3 +164,43 @@ def test_segment_by_hand_and_rank__together__are_both_felt(workspace, source, no
     evaluate(workspace, {person.pk: Cause.LIST for person in persons}, now)
 
     assert queries.members_of(segment) == [persons[1].pk, persons[2].pk]
+
+
+@pytest.mark.parametrize(("refreshed", "woken"), [(0, []), (2, [Stage.SEGMENTS])])
+def test_task__that_found_rankings_anew__wakes_segments(workspace, monkeypatch, refreshed, woken):
+    asked, told = [], []
+    monkeypatch.setattr(pipeline, "open_workspaces", lambda: [workspace.pk])
+    monkeypatch.setattr(ranks, "refresh_due", lambda **given: asked.append(given["workspace_id"]) or refreshed)
+    monkeypatch.setattr(tasks, "wake", lambda stage, **_: told.append(stage))
+
+    tasks.refresh_ranks()
+
+    assert (asked, told) == ([workspace.pk], woken)
+
+
+def test_members_of_a_ranked_segment__leave_the_ranking_when_they_leave_whom_it_is_among(workspace, source, now):
+    persons = buyers(workspace, source, now, 50, 40, 30)
+    for person in persons[:2]:
+        happen(person, source, "View", now)
+    create(workspace, "viewers", 'done "View" in last 1 day', now)
+    segment = create(workspace, "ranked", f'{TOP_TWO} among segment "viewers"', now)
+    before = queries.members_of(segment)
+
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        membership.evaluate(permit, membership.due(permit, now=now + DAY, most=10), now=now + DAY)
+
+    assert before == [persons[0].pk, persons[1].pk]
+    assert history(Membership.objects.filter(segment=segment)) == [
+        (person.pk, now, Cause.DEFINITION, now + DAY, Cause.REFERENCE) for person in persons[:2]
+    ]
+
+
+def test_ends__of_a_segment__say_since_when_they_hold_and_until(workspace, source, now):
+    buyers(workspace, source, now, 50, 40)
+    segment = create(workspace, "ranked", f"{TOP_TWO} refreshed every 6 hours", now)
+    plain = create(workspace, "plain", 'done "Order"', now)
+
+    [end] = ranks.ends_of(segment)
+
+    assert end == ranks.End(f"{TOP_TWO} refreshed every 6 hours", 2, now, now + 6 * HOUR)
+    assert ranks.ends_of(plain) == []

@@ -11,9 +11,9 @@ from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage
 from consent import gate
 from consent.models import ConsentState
-from segments import lists, membership, queries, references, services
+from segments import backfill, lists, membership, queries, references, services
 from segments.lists import By
-from segments.models import Membership, Segment, SegmentVersion
+from segments.models import Backfill, Membership, Segment, SegmentVersion
 from tests import outbox
 from tests.factories import SourceFactory, say
 from tests.factories.segments import forget, happen, history, know, merge, people, split
@@ -243,6 +243,49 @@ def test_segment__that_another_one_needs__is_not_archived(workspace, source, now
     assert queries.members_of(a) == [ada.pk]
     assert services.archive(segment=b, now=now) == 1
     assert services.archive(segment=a, now=now) == 1
+
+
+# -- versions that are computed beside the one that serves ----------------------------------------------------------
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """A workspace in which a version is computed slice by slice."""
+    monkeypatch.setattr(backfill, "AT_ONCE", 0)
+    monkeypatch.setattr(backfill, "SLICE", 1)
+
+
+def test_version_under_way__hears_of_what_changes_in_a_segment_that_it_refers_to(workspace, source, now, large):
+    ada, _ = people(2, workspace)
+    buyers = create(workspace, "buyers", 'done "Order" in last 1 day', now)
+    backfill.finish(workspace_id=workspace.pk, clock=lambda: now)
+    happen(ada, source, "Order", now)
+    evaluate(workspace, {ada.pk: Cause.EVENT}, now)
+
+    others = create(workspace, "others", 'not segment "buyers" and trait "x" exists', now)
+    know(ada, source, x=1)
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        under_way = Backfill.objects.get()
+        for _ in range(3):
+            backfill._advance(permit, under_way, lambda: now)  # turn by turn
+    work(workspace, now + 2 * DAY)
+    backfill.finish(workspace_id=workspace.pk, clock=lambda: now + 2 * DAY)
+
+    assert queries.members_of(buyers) == []
+    assert queries.members_of(others) == [ada.pk]
+    assert not Backfill.objects.exists()
+
+
+def test_circle__with_a_version_under_way__is_refused(workspace, now, large):
+    a = create(workspace, "a", 'trait "x" = 1', now)
+    b = create(workspace, "b", 'trait "x" = 1', now)
+    backfill.finish(workspace_id=workspace.pk, clock=lambda: now)
+    publish(a, 'segment "b"', now)
+
+    with pytest.raises(references.CircularReferenceError, match="b → a → b"):
+        publish(b, 'segment "a"', now)
+    with pytest.raises(references.SegmentNeededError):
+        services.archive(segment=b, now=now)
 
 
 # -- always ---------------------------------------------------------------------------------------------------------

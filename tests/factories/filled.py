@@ -54,7 +54,7 @@ from consent.rights import Right
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
 from segments.language import parse_text, to_json
-from segments.models import LearnedModel, Membership, Score, Segment, SegmentVersion
+from segments.models import LearnedModel, ListEntry, Membership, Score, Segment, SegmentList, SegmentVersion
 from tests.factories import IdentifierFactory, SourceFactory, say
 
 PLOT = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle cx="10" cy="10" r="6"/></svg>'
@@ -199,6 +199,10 @@ def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: d
         workspace=workspace, model_slug=model.slug, profile_id=persons[0].profile_id, group="loyal", model=model,
         computed_at=now,
     )  # fmt: skip
+    listed = SegmentList.objects.create(workspace=workspace, slug="vip", name="Very important")
+    ListEntry.objects.create(
+        workspace=workspace, list=listed, identifier=persons[0], author=user, reason="asked for", added_at=now
+    )
     return segment
 
 

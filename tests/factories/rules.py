@@ -140,7 +140,7 @@ def conditions(draw: Any, names: tuple[str, ...]) -> Condition:
 
 
 event_conditions = conditions(names=("amount", "colour"))
-wheres = st.one_of(
+narrowings = st.one_of(
     st.just(()), st.just(()), st.just(()), st.lists(event_conditions, min_size=1, max_size=2).map(tuple)
 )  # fmt: skip
 
@@ -200,8 +200,8 @@ properties = st.one_of(
 )  # fmt: skip
 aggregates = st.sampled_from([Of.SUM, Of.SUM, Of.AVERAGE, Of.MINIMUM, Of.MAXIMUM, Of.DISTINCT])
 number_measures = st.one_of(
-    st.just(Count()), st.just(Count()), st.builds(Aggregate, aggregates, st.just(Property("amount"))),
-    st.builds(Aggregate, aggregates, properties),
+    st.just(Count()), st.builds(Aggregate, aggregates, st.just(Property("amount"))),
+    st.builds(Aggregate, aggregates, st.just(Property("amount"))), st.builds(Aggregate, aggregates, properties),
     st.builds(Active, st.sampled_from(list(CalendarUnit)), kinds_of_zone),
     st.builds(Since, st.sampled_from(list(End)), units),
 )  # fmt: skip
@@ -210,7 +210,7 @@ small_numbers = st.one_of(st.sampled_from([Decimal(1), Decimal(2)]), numbers)
 
 
 def measured(measures: Strategy, start: datetime) -> Strategy:
-    return st.builds(Measured, st.sampled_from(EVENTS), measures, wheres, periods_about(start))
+    return st.builds(Measured, st.sampled_from(EVENTS), measures, narrowings, periods_about(start))
 
 
 @st.composite
@@ -236,7 +236,7 @@ def list_events(draw: Any, start: datetime) -> Event:
     return Event(draw(measured(of_values, start)), comparison, draw(VALUES[comparison]))
 
 
-steps = st.builds(Step, st.sampled_from(("Order", "Order", "View", "Cart")), wheres)
+steps = st.builds(Step, st.sampled_from(("Order", "Order", "View", "Cart")), narrowings)
 
 
 @st.composite
@@ -304,7 +304,7 @@ def leaves_about(start: datetime) -> Mapping[str, Strategy]:
     }
 
 
-OFTEN: Final = ("event", "event", "event", "sequence", "dated")
+OFTEN: Final = (*["event"] * 6, "sequence", "sequence", "dated")
 
 
 def leaves(*kinds: str, start: datetime = START) -> Strategy:

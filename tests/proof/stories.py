@@ -4,25 +4,26 @@ A story is a row of steps: something arrives, becomes known or is said, or time 
 hold whom the reference holds to be in, and its history must have the same periods, to the microsecond.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from django.db import transaction
 from hypothesis import strategies as st
 
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Identifier, Workspace
+from cdp.models import Cause, Identifier, OutboxRow, Stage, Workspace
 from consent import gate
 from consent.models import ConsentState
-from segments import membership, queries, services
-from segments.language import And, Node, Not, Or, to_json
+from segments import membership, queries, ranks, services
+from segments.language import And, Node, Not, Or, canonical, leaves_of, to_json
 from segments.language.periods import MOMENT, Stretch
-from segments.language.reference import Facts, is_in, next_change
-from segments.language.tree import Listed, Member
-from segments.models import Deadline, Membership, Segment
+from segments.language.ranks import Threshold
+from segments.language.reference import Facts, is_in, next_change, threshold
+from segments.language.tree import Listed, Member, Rank
+from segments.models import Deadline, Membership, RankThreshold, Segment
 from tests.factories.populations import Person, Population
 from tests.factories.rules import (
     LIST,
@@ -37,6 +38,7 @@ from tests.factories.rules import (
     timezones,
     trees,
 )
+from tests.proof.laws import taken_back
 
 Step = tuple[Any, ...]
 PEOPLE: Final = 3
@@ -104,6 +106,23 @@ class Chronicle:
     rules: Mapping[str, Node]
     """In an order in which a rule names only segments before it."""
     spells: dict[tuple[str, int], list[Spell]] = field(default_factory=dict)
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
+
+    def begin(self, now: datetime) -> None:
+        """Each segment is computed after those that it names, and its rankings before it."""
+        for slug, rule in self.rules.items():
+            self.rank([leaf for leaf in leaves_of(rule) if isinstance(leaf, Rank)], now)
+            self._look_at(slug, now, Cause.DEFINITION)
+
+    def refresh(self, now: datetime) -> None:
+        """Rankings that are due are found anew."""
+        ranks = [leaf for rule in self.rules.values() for leaf in leaves_of(rule) if isinstance(leaf, Rank)]
+        self.rank([rank for rank in ranks if self.thresholds[canonical(rank)].computed_at + _refresh(rank) <= now], now)
+        self.look(now, Cause.RANK)
+
+    def rank(self, ranks: Sequence[Rank], now: datetime) -> None:
+        population = [self._facts(facts, profile) for profile, facts in self.population.facts.items()]
+        self.thresholds |= {canonical(rank): threshold(rank, population, now) for rank in ranks}
 
     def wait(self, since: datetime, until: datetime) -> None:
         """Nothing happens but time."""
@@ -114,11 +133,14 @@ class Chronicle:
             self.look(at, Cause.DEADLINE)
 
     def look(self, now: datetime, cause: Cause) -> None:
+        for slug in self.rules:
+            self._look_at(slug, now, cause)
+
+    def _look_at(self, slug: str, now: datetime, cause: Cause) -> None:
         seen = self.population.facts
         for profile in self.population.known:
-            for slug, rule in self.rules.items():
-                is_member = profile in seen and is_in(rule, self._facts(seen[profile], profile), now)
-                self._write(slug, profile, is_member, now, cause)
+            is_member = profile in seen and is_in(self.rules[slug], self._facts(seen[profile], profile), now)
+            self._write(slug, profile, is_member, now, cause)
 
     def history(self, slug: str) -> list[tuple[int, datetime, datetime | None]]:
         rows = [(key[1], spell) for key, spells in self.spells.items() if key[0] == slug for spell in spells]
@@ -143,7 +165,7 @@ class Chronicle:
             slug: [(spell.entered_at, spell.left_at) for spell in self.spells.get((slug, profile), ())]
             for slug in self.rules
         }
-        return replace(facts, memberships=memberships)
+        return replace(facts, memberships=memberships, thresholds=self.thresholds)
 
     def _write(self, slug: str, profile: int, is_member: bool, now: datetime, cause: Cause) -> None:
         spells = self.spells.setdefault((slug, profile), [])
@@ -161,13 +183,12 @@ class Chronicle:
 
 
 def membership_is_what_the_reference_saw(workspace: Workspace, story: Story) -> None:
-    with transaction.atomic():
+    with taken_back(workspace):
         told = _Telling(workspace, story)
         told.compare()
         for step in story.steps:
             told.take(*step)
             told.compare()
-        transaction.set_rollback(True)
 
 
 class _Telling:
@@ -179,7 +200,7 @@ class _Telling:
         rules = {f"s{place}": _referring(rule, place) for place, rule in enumerate(story.rules)}
         self.chronicle = Chronicle(self.population, rules)
         self.segments = {slug: self._segment(slug, rule) for slug, rule in rules.items()}
-        self.chronicle.look(self.now, Cause.DEFINITION)
+        self.chronicle.begin(self.now)
 
     def _segment(self, slug: str, rule: Node) -> Segment:
         return services.create_segment(
@@ -191,6 +212,8 @@ class _Telling:
             before, self.now = self.now, self._later(kind, *details)
             self._evaluate({})
             self.chronicle.wait(before, self.now)
+            self._evaluate(self._reranked())
+            self.chronicle.refresh(self.now)
             return
         touched = self._touched(kind, *details)
         if touched:
@@ -204,6 +227,9 @@ class _Telling:
             assert list(queries.members_of(segment)) == expected, f"members of {slug}"
             rows = Membership.objects.filter(segment=segment).values_list("profile_id", "entered_at", "left_at")
             assert sorted(rows, key=str) == self.chronicle.history(slug), f"history of {slug}"
+        kept = RankThreshold.objects.filter(workspace=self.workspace).values_list("value", "profile_id", "computed_at")
+        found = [(one.value, one.profile_id, one.computed_at) for one in self.chronicle.thresholds.values()]
+        assert Counter(kept) == Counter(found), "where rankings end"
 
     def _later(self, kind: str, *wait: timedelta) -> datetime:
         if wait:
@@ -211,6 +237,14 @@ class _Telling:
         following = Deadline.objects.filter(due_at__gt=self.now).order_by("due_at").values_list("due_at", flat=True)
         due = following.first() or self.now
         return max(self.now, due - MOMENT if "before" in kind else due)
+
+    def _reranked(self) -> Mapping[int, Cause]:
+        """Whom the product hands over after the rankings that are due were found anew."""
+        ranks.refresh_due(workspace_id=self.workspace.pk, now=self.now)
+        rows = OutboxRow.objects.filter(workspace=self.workspace, stage=Stage.SEGMENTS, cause=Cause.RANK)
+        subjects = [profile for row in rows for profile in (row.subjects or [row.subject_id])]
+        rows.delete()
+        return dict.fromkeys(subjects, Cause.RANK)
 
     def _evaluate(self, touched: Mapping[int, Cause]) -> None:
         with gate.permit(Purpose.SEGMENTATION, workspace_id=self.workspace.pk) as permit:
@@ -248,7 +282,7 @@ class _Telling:
                 return Cause.CONSENT
             case ["enlist"]:
                 self.population.enlist(identifier, self.now)
-                return Cause.LEARNT
+                return Cause.LIST
         return None
 
 
@@ -263,5 +297,11 @@ def _referring(rule: Node, place: int) -> Node:
             return Not(_referring(child, place))
         case Member():
             return Member(f"s{place - 1}") if place else Listed(LIST)
+        case Rank():
+            return replace(rule, among=f"s{place - 1}" if place and rule.among else None)
         case _:
             return rule
+
+
+def _refresh(rank: Rank) -> timedelta:
+    return timedelta(seconds=rank.refresh.seconds)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.proof import laws, stories
 
 on_a_database = settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

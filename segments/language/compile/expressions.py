@@ -158,6 +158,15 @@ def by_code_point(text: exp.Expr) -> exp.Expr:
     return exp.Collate(this=text, expression=exp.to_identifier("C", quoted=True))
 
 
+NOBODY_WAITS: Final = "9999-01-01"
+"""Datetimes end there. What would change later does not."""
+
+
+def ahead(change: exp.Expr) -> exp.Expr:
+    """In the row of a profile: the instant, if it is still to come."""
+    return case(all_of([gt(change, column("at")), lt(change, instant(NOBODY_WAITS))]), change)
+
+
 def scalar(query: exp.Select) -> exp.Expr:
     return exp.paren(query, copy=False)
 

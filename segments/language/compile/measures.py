@@ -12,12 +12,12 @@ from segments.language.compile import times
 from segments.language.compile.draft import Draft, Facts
 from segments.language.compile.expressions import (
     Parameters,
+    ahead,
     all_of,
     any_of,
     at_place,
     by_code_point,
     call,
-    case,
     cast,
     column,
     count,
@@ -30,7 +30,6 @@ from segments.language.compile.expressions import (
     is_known,
     is_one_of,
     latest,
-    lt,
     minus,
     negated,
     plus,
@@ -62,8 +61,8 @@ from segments.language.tree import (
     Value,
 )
 
-FOREVER: Final = 1_000 * 366 * 86_400
-"""Seconds after which nothing changes any more that anybody could wait for."""
+FOREVER: Final = 10_000 * 366 * 86_400
+"""Seconds that never pass between two instants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +165,10 @@ class Measuring:
         def has_passed(units: int) -> exp.Expr:
             if units <= 0:
                 return exp.true()
+            if units * since.unit.seconds > FOREVER:
+                return exp.false()
             seconds = self.draft.parameters.seconds(units * since.unit.seconds)
-            if units * since.unit.seconds < FOREVER:
-                reached = plus(at, seconds)
-                changes.append(case(lt(column("at"), reached), reached))
+            changes.append(ahead(plus(at, seconds)))
             return ge(passed, seconds)
 
         is_true = numbered(comparison, value, has_passed)

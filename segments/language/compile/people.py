@@ -8,6 +8,7 @@ from sqlglot import exp
 from cdp.kernel.purposes import Purpose
 from segments.language.compile.draft import Draft, Facts
 from segments.language.compile.expressions import (
+    ahead,
     all_of,
     any_of,
     at_place,
@@ -21,7 +22,6 @@ from segments.language.compile.expressions import (
     filtered,
     ge,
     gt,
-    instant,
     is_missing,
     le,
     lt,
@@ -53,8 +53,6 @@ from segments.language.tree import (
 )
 
 _LARGEST: Final = 2**128 - 1
-_NOBODY_WAITS: Final = "9999-01-01"
-"""Datetimes end there. What would change later does not."""
 
 
 # -- rows by which a leaf is true -----------------------------------------------------------------------------------
@@ -144,7 +142,7 @@ def dated_leaf(leaf: Dated, draft: Draft) -> Answer:
     at = column("at")
     conditions = [*_is_within(leaf, date, draft), le(begins, at), *([gt(ends, at)] if ends is not None else [])]
     changes = [each for each in (begins, ends) if each is not None]
-    return Answer(surely(all_of(conditions)), [_ahead(each, at) for each in changes])
+    return Answer(surely(all_of(conditions)), [ahead(each) for each in changes])
 
 
 def _stretch(leaf: Dated, date: exp.Expr, draft: Draft) -> tuple[exp.Expr, exp.Expr | None]:
@@ -183,11 +181,7 @@ def anniversary_leaf(leaf: Anniversary, draft: Draft) -> Answer:
     is_true = le(minus(following, today), whole(leaf.days_ahead))
     turns = case(is_true, plus(following, whole(1)), minus(following, whole(leaf.days_ahead)))
     change = call("core.local_instant", cast(turns, "timestamp"), zone)
-    return Answer(surely(is_true), [_ahead(change, at)])
-
-
-def _ahead(change: exp.Expr, at: exp.Expr) -> exp.Expr:
-    return case(all_of([gt(change, at), lt(change, instant(_NOBODY_WAITS))]), change)
+    return Answer(surely(is_true), [ahead(change)])
 
 
 # -- the profile itself ---------------------------------------------------------------------------------------------
@@ -203,7 +197,7 @@ def consented_leaf(leaf: Consented, draft: Draft) -> Answer:
     mask = exp.BitwiseAnd(this=column("permitted"), expression=whole(Purpose(leaf.purpose).bit))
     has_bit = exp.NEQ(this=exp.paren(mask, copy=False), expression=whole(0))
     is_true = all_of([has_bit, any_of([is_missing(until), gt(until, at)])])
-    return Answer(surely(is_true), [case(gt(until, at), until)])
+    return Answer(surely(is_true), [ahead(until)])
 
 
 def sample_leaf(leaf: Sample, draft: Draft) -> Answer:

@@ -20,8 +20,8 @@ def compile_values(of: Measured | Property, asked: Asked) -> Query:
     value = exp.alias_(_value(of, draft), "value", copy=False)
     facts = dict(passes.facts(draft, []))
     query = exp.select("subject.profile_id", value, copy=False).from_("subject", copy=False)
-    for fact in facts:
-        query = query.join(fact, on=f"{fact}.profile_id = subject.profile_id", join_type="left", copy=False)
+    for table in facts:
+        query = query.join(table, on=f"{table}.profile_id = subject.profile_id", join_type="left", copy=False)
     for name, subject in passes.subjects(draft):
         query = query.with_(name, as_=subject, materialized=True if name in {"asked", "local"} else None, copy=False)
     for name, fact in facts.items():

@@ -8,6 +8,7 @@ from sqlglot import exp
 from segments.language.compile import times
 from segments.language.compile.draft import Draft
 from segments.language.compile.expressions import (
+    ahead,
     all_of,
     any_of,
     call,
@@ -92,9 +93,9 @@ def _since(measuring: Measuring, since: Since, last: Decimal, draft: Draft) -> t
     at = _since_what(measuring, since)
     seconds = exp.Literal.number(since.unit.seconds)
     passed = call("core.whole_units", minus(column("at"), at), seconds)
-    reached = []
-    for units in {ceil(last), floor(last) + 1}:
-        if 0 < units * since.unit.seconds < FOREVER:
-            instant = plus(at, draft.parameters.seconds(units * since.unit.seconds))
-            reached.append(case(lt(column("at"), instant), instant))
+    reached = [
+        ahead(plus(at, draft.parameters.seconds(units * since.unit.seconds)))
+        for units in {ceil(last), floor(last) + 1}
+        if 0 < units * since.unit.seconds <= FOREVER
+    ]
     return passed, reached

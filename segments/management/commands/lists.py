@@ -11,6 +11,7 @@ from django.utils import timezone
 from cdp.management.command import TesseraCommand
 from segments import list_files, lists
 from segments.lists import By
+from segments.services import segment_named
 
 
 class Command(TesseraCommand):
@@ -29,10 +30,20 @@ class Command(TesseraCommand):
                 "file", type=Path, help="one a line: TYPE:VALUE, an e-mail address, or a profile's number"
             )
             change.add_argument("--reason", default="", type=_reason)
+        for action, told in (
+            ("include", "always in the segment"), ("exclude", "never in it"), ("leave", "the rule alone decides again"),
+        ):  # fmt: skip
+            by_hand = actions.add_parser(action, help=told)
+            by_hand.add_argument("segment")
+            by_hand.add_argument("profiles", type=int, nargs="+", metavar="PROFILE")
+            by_hand.add_argument("--reason", default="", type=_reason)
         actions.add_parser("show", help="all lists")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        do = {"make": self._make, "put-on": self._load, "take-off": self._load, "show": self._show}
+        do = {
+            "make": self._make, "put-on": self._load, "take-off": self._load, "include": self._move, "exclude": self._move,
+            "leave": self._move, "show": self._show,
+        }  # fmt: skip
         self.emit(do[options["action"]](options, self.workspace_id(options)))
 
     def _make(self, options: Mapping[str, Any], workspace_id: int) -> Mapping[str, Any]:
@@ -50,6 +61,13 @@ class Command(TesseraCommand):
             refuse=lambda number, code: self.stderr.write(f"line {number}: {code}"),
         )
         return {"lines": done.lines, "changed": done.changed, "refused": done.refused}
+
+    def _move(self, options: Mapping[str, Any], workspace_id: int) -> Mapping[str, Any]:
+        do = {"include": lists.include, "exclude": lists.exclude, "leave": lists.leave_to_rule}
+        segment = segment_named(workspace_id=workspace_id, slug=options["segment"])
+        by, now = By(reason=options["reason"]), timezone.now()
+        changed = do[options["action"]](segment=segment, profiles=options["profiles"], by=by, now=now)
+        return {"segment": segment.slug, "changed": changed}
 
     def _show(self, _: Mapping[str, Any], workspace_id: int) -> Mapping[str, Any]:
         return {"lists": [{"list": each.slug, "name": each.name} for each in lists.lists_of(workspace_id)]}
