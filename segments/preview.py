@@ -27,7 +27,7 @@ from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
 from segments.queries import of_profiles
 
-SECONDS: Final = 0.9
+SECONDS: Final = 0.85
 FOR_THE_SAMPLE: Final = 0.3
 COUNTED_AT_ONCE: Final = 20_000
 FIRST_SAMPLE: Final = 200
@@ -105,11 +105,11 @@ def preview(*, workspace_id: int, definition: Definition, now: datetime, at: dat
     began, at = time.monotonic(), at or now
     tree, places = checking.read_with_places(definition)
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
+        doubts = checking.doubts(permit, tree, places)
         everybody = _everybody()
         compiled = _compiled(permit, serving.with_computed(permit, tree), at)
         counted = _counted(compiled, everybody, at, until=began + SECONDS)
         overlaps = _overlaps(counted, at)
-        doubts = checking.doubts(permit, tree, places)
     return Preview(
         count=counted.count, is_exact=counted.is_exact, low=counted.low, high=counted.high, people=everybody.number,
         sample=list(counted.shown), matching=list(counted.matching), overlaps=overlaps, doubts=doubts, definition=to_json(tree), at=at,
