@@ -227,7 +227,7 @@ def test_clickhouse__with_hostile_texts_everywhere__finds_exactly_those(workspac
     check_hostile(workspace, texts, ClickHouse())
 
 
-@given(texts=nasty_texts)
+@given(texts=nasty.map(lambda text: [text]))
 @examples(1)
 def test_spark__with_hostile_texts_everywhere__finds_exactly_those(workspace, spark, texts):
     check_hostile(workspace, texts, Spark(spark))
