@@ -10,6 +10,8 @@ from segments.columnar.compile import Compiled
 from segments.columnar.engines import Answers, event_view
 from segments.columnar.relations import Relations
 
+# ClickHouse reads the values of parameters as those of its tab-separated format.
+ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 SETTINGS = "join_use_nulls = 1, aggregate_functions_null_for_empty = 1, transform_null_in = 0"
 
 
@@ -38,8 +40,8 @@ class ClickHouse:
 
     def asked(self, sql: str, parameters: Mapping[str, str]) -> list[str]:
         """The lines of the answer."""
-        result = self.session.query(f"{sql} SETTINGS {SETTINGS}", "CSV", params=dict(parameters))
-        return str(result).splitlines()
+        given = {name: value.translate(ESCAPED) for name, value in parameters.items()}
+        return str(self.session.query(f"{sql} SETTINGS {SETTINGS}", "CSV", params=given)).splitlines()
 
     def close(self) -> None:
         self.session.close()
