@@ -195,7 +195,7 @@ def test_call__without_the_scope_or_of_another_workspace__is_refused(caller, str
 
 def test_sets__of_more_people_than_one_look__are_whole(reader, crowd, monkeypatch):
     monkeypatch.setattr(algebra, "_FIRST_PEOPLE", 1)
-    monkeypatch.setattr(algebra, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(algebra, "_PEOPLE_AT_ONCE", 3)
 
     body = ask(reader, {"union": ["a", "b"]}, limit=5)
     overlap = reader.get("segments/overlap", of="a,b,c").json()["matrix"]

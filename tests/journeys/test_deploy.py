@@ -18,7 +18,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from cdp.embedded import CHECKOUT, Stack
-from cdp.kernel.logins import OWNER, RIGHTS, RIGHTS_QUEUE, WEB, WORKER_BY_QUEUE
+from cdp.kernel.logins import OWNER, RIGHTS, RIGHTS_QUEUE, WEB, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
 from cdp.kernel.purposes import Purpose
 from cdp.provision import LOGINS, new_passwords
 
@@ -47,7 +47,7 @@ def test_compose__gives_every_queue_a_worker_with_its_own_login():
         if "QUEUE" in service.get("environment", {})
     }
 
-    assert workers == {**WORKER_BY_QUEUE, RIGHTS_QUEUE: RIGHTS}
+    assert workers == {**WORKER_BY_QUEUE, RIGHTS_QUEUE: RIGHTS, WEBHOOKS_QUEUE: WEB}
 
 
 def test_compose__lets_only_provisioning_be_superuser_and_only_migration_be_owner():
