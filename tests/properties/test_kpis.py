@@ -24,7 +24,7 @@ FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 # Steps of six hours, so that many instants fall on the bounds of days and on each other.
 steps = st.integers(0, 4 * DAYS)
-stays = st.lists(st.tuples(steps, st.one_of(st.none(), steps)), max_size=3)
+stays = st.lists(steps, max_size=7).map(sorted)  # entering and leaving by turns
 happenings = st.lists(
     st.tuples(steps, st.sampled_from(["Order", "Open", "Close", "Call"]), st.integers(1, 2), st.integers(0, 9)),
     max_size=6,
@@ -36,16 +36,11 @@ def at(step: int) -> datetime:
     return FIRST + timedelta(hours=6 * step)
 
 
-def in_turn(drawn: list[tuple[int, int | None]]) -> list[tuple[datetime, datetime]]:
+def in_turn(drawn: list[int]) -> list[tuple[datetime, datetime]]:
     """Memberships of one person as there can be: one after the other, the last of them perhaps open."""
-    found: list[tuple[datetime, datetime]] = []
-    for enters, leaves in sorted(drawn, key=lambda one: one[0]):
-        if found and at(enters) < found[-1][1]:
-            continue
-        if at(enters) < NOW:
-            left = at(max(enters, leaves)) if leaves is not None else FAR
-            found.append((at(enters), left if left <= NOW else FAR))
-    return found
+    instants = [at(step) for step in drawn if at(step) <= NOW]
+    found = [*zip(instants[::2], [*instants[1::2], FAR], strict=False)]
+    return [(entered, left) for entered, left in found if entered < NOW]
 
 
 Person = tuple[list[tuple[datetime, datetime]], list[tuple[datetime, str, int, int]]]
