@@ -28,7 +28,7 @@ LAWS: Final[Mapping[str, tuple[Law, Callable[..., Strategy]]]] = {
     "stories": (membership_is_what_the_reference_saw, stories),
     **{name: (law, worlds) for name, law in ENGINE_LAWS.items()},
 }
-SELDOM: Final = {"spark": 40, "clickhouse": 10}
+SELDOM: Final = {"spark": 20, "clickhouse": 10}
 """Engines that take long to begin have their turn once in so many rounds."""
 MOST_SHRINKING_SECONDS: Final = 30
 
