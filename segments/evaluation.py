@@ -47,7 +47,7 @@ def matching_by_spark(permit: Permit[Segmentation], tree: Node, *, now: datetime
 def _matching_by_columns(permit: Permit[Segmentation], tree: Node, now: datetime, engine: "Engine") -> Found:
     from segments.columnar.engines import members_of  # noqa: PLC0415  # likewise
 
-    zone, frozen = facts.zone_of(permit.workspace_id), _ends(permit, tree, now)
+    zone, frozen = facts.zone_of(permit.workspace_id), ranks.ends_as_of(permit, [tree], now=now)
     [members] = members_of(permit, [tree], engine=engine, now=now, zone=zone, frozen=frozen)
     return Found(members)
 

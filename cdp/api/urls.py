@@ -28,6 +28,7 @@ from cdp.api import (
     segment_algebra,
     segment_changes,
     segment_members,
+    segment_schema,
     segment_versions,
     segment_webhooks,
     segment_why,
@@ -54,6 +55,7 @@ PROFILES: dict[str, type[APIView]] = {
 SEGMENTS: dict[str, type[APIView]] = {
     "segments": segments.SegmentsView,
     "segments/preview": segments.PreviewView,
+    "segments/schema": segment_schema.RuleSchemaView,
     "segments/test": segment_algebra.TestView,
     "segments/algebra": segment_algebra.AlgebraView,
     "segments/overlap": segment_algebra.OverlapView,

@@ -4,12 +4,14 @@ from unittest.mock import Mock
 
 import pytest
 from django.utils import timezone
+from jsonschema_rs import Draft202012Validator
 
 from cdp.api import wakeups
 from cdp.kernel.purposes import Purpose
 from cdp.models import OutboxRow, Stage
 from consent.models import ConsentState
 from segments import backfill
+from segments.language import parse_text, to_json
 from segments.models import Membership, Segment
 from tests.factories import IdentifierFactory, SourceFactory, say
 from tests.factories.segments import know
@@ -92,6 +94,14 @@ def test_post__of_another_shape__is_refused(owner, body, as_web):
     answer = owner.post("segments", body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+
+
+def test_schema__is_a_json_schema_that_takes_a_rule(owner, as_web):
+    schema = owner.get("segments/schema").json()
+
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid(to_json(parse_text(RULE)))
+    assert not validator.is_valid({"trait": "city", "iz": "Paris"})
 
 
 def test_get__lists_and_shows(made):
