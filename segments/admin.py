@@ -73,10 +73,13 @@ class SegmentForm(WorkspaceForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         live = self.instance.live_version
         is_new = "definition" in cleaned and not (live and live.definition == cleaned["definition"])
-        if is_new and not cleaned.get("allow_unknown") and self.workspace is not None:
+        if is_new and self.workspace is not None:
+            slug = cleaned.get("slug", self.instance.slug)
             try:
-                services.check_definition(workspace_id=self.workspace.pk, definition=self.data["definition"])
-            except LanguageError as error:
+                services.check_circles(workspace_id=self.workspace.pk, slug=slug, definition=cleaned["definition"])
+                if not cleaned.get("allow_unknown"):
+                    services.check_definition(workspace_id=self.workspace.pk, definition=self.data["definition"])
+            except TesseraError as error:
                 self.add_error("definition", ValidationError(str(error), code=error.code))
         return cleaned
 

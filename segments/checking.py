@@ -17,6 +17,7 @@ from segments.language.check import Known, check
 from segments.language.places import Places
 from segments.language.tree import Node
 from segments.models import ComputedTraitVersion, SegmentList
+from segments.references import check_references
 
 KEPT_SECONDS: Final = 60.0
 
@@ -46,6 +47,13 @@ def check_definition(*, workspace_id: int, definition: Definition) -> None:
         refused = _problems(permit, tree, places) and _problems(permit, tree, places, is_fresh=True)
     if refused:
         raise refused[0]
+
+
+def check_circles(*, workspace_id: int, slug: str, definition: Definition) -> None:
+    """Raises when the rule of this segment refers to one that does not serve, or would need itself."""
+    tree, _ = read_with_places(definition)
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id):
+        check_references(workspace_id=workspace_id, slug=slug, tree=tree)
 
 
 def doubts(permit: Permit[Segmentation], tree: Node, places: Places) -> list[Doubt]:

@@ -7,7 +7,7 @@ from cdp.kernel.purposes import Purpose
 from consent import gate
 from segments import backfill, evaluation, queries, ranks, serving
 from segments.backfill import Clock
-from segments.checking import Definition, check_definition
+from segments.checking import Definition, check_circles, check_definition
 from segments.explaining import Why, explained
 from segments.membership import due, evaluate, next_due
 from segments.models import Segment
@@ -24,7 +24,7 @@ from segments.publishing import (
 from segments.queries import Found
 
 __all__ = [
-    "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "check_definition", "compute_versions",
+    "Definition", "Preview", "Publication", "Why", "archive", "cancel_publication", "check_circles", "check_definition", "compute_versions",
     "create_segment", "due", "evaluate", "find_matching", "finish_versions", "go_back", "next_due", "preview", "publish",
     "read_definition", "segment_named", "size_of", "why",
 ]  # fmt: skip

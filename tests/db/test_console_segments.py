@@ -45,6 +45,15 @@ def test_segment_page__shows_what_each_version_changed_and_compares_two(client, 
     assert shown["took"] is not None
 
 
+def test_rule__that_would_need_itself__is_refused_beside_its_field(client, filled):
+    page = client.post(page_of(filled), {**IN_PARIS, "definition": f'segment "{filled.segment.slug}"'})
+
+    assert page.status_code == 200
+    [error] = page.context["adminform"].form.errors.as_data()["definition"]
+    assert error.code == "circular_reference"
+    assert Segment.objects.get(pk=filled.segment.pk).live_version.number == 1
+
+
 def test_segment__gone_back_to_a_former_version__serves_it_as_a_new_one(client, filled):
     client.post(page_of(filled), IN_PARIS)
 
