@@ -27,7 +27,20 @@ from sqlglot import exp
 
 from segments.language.compile import measures, passes, people, ranked, sequences
 from segments.language.compile.draft import Asked, Draft
-from segments.language.compile.expressions import DIALECT, case, coalesce, column, greatest, gt, instant, least, whole
+from segments.language.compile.expressions import (
+    DIALECT,
+    all_of,
+    any_of,
+    case,
+    coalesce,
+    column,
+    greatest,
+    gt,
+    instant,
+    least,
+    negated,
+    whole,
+)
 from segments.language.compile.measures import Answer
 from segments.language.compile.sequences import Chain
 from segments.language.ranks import Threshold
@@ -74,9 +87,11 @@ def compile_rules(rules: Mapping[int, Node], asked: Asked, frozen: Mapping[str, 
     draft = Draft(asked, frozen)
     leaves = _Leaves(draft)
     answers = {key: leaves.answer(rule) for key, rule in rules.items()}
-    query = _answer(answers) if len(answers) == 1 else _each_answer(answers)
+    is_alone = len(rules) == 1
+    query = _answer(rules, answers, leaves) if is_alone else _each_answer(answers)
     facts = dict(passes.facts(draft, leaves.chains))
-    query = query.from_(_known(leaves, list(facts)).subquery("known", copy=False), copy=False)
+    known = _known(leaves, list(facts)) if is_alone else _known(leaves, list(facts)).offset(0, copy=False)
+    query = query.from_(known.subquery("known", copy=False), copy=False)
     for name, subject in passes.subjects(draft):
         query = query.with_(name, as_=subject, materialized=True if name in {"asked", "local"} else None, copy=False)
     for name, fact in facts.items():
@@ -135,6 +150,17 @@ class _Leaves:
             case _:
                 return self._until(self._place(node))
 
+    def is_true(self, node: Node) -> exp.Expr:
+        match node:
+            case Not(child):
+                return negated(self.is_true(child))
+            case And(children):
+                return all_of([self.is_true(child) for child in children])
+            case Or(children):
+                return any_of([self.is_true(child) for child in children])
+            case _:
+                return column(f"is{self._place(node)}", "known")
+
     def _place(self, leaf: Leaf) -> int:
         key = repr(leaf)
         if key not in self.names:
@@ -187,13 +213,17 @@ def _known(leaves: _Leaves, facts: Iterable[str]) -> exp.Select:
     query = exp.select("subject.profile_id", "subject.at").select(*columns, copy=False).from_("subject", copy=False)
     for fact in facts:
         query = query.join(fact, on=f"{fact}.profile_id = subject.profile_id", join_type="left", copy=False)
-    return query.offset(0, copy=False)
+    return query
 
 
-def _answer(answers: Mapping[int, Until]) -> exp.Select:
-    """Of a single rule, without a join: over everybody that took longer than all else."""
+def _answer(rules: Mapping[int, Node], answers: Mapping[int, Until], leaves: _Leaves) -> exp.Select:
+    """Of a single rule, without a join: over everybody that took longer than all else. Said so plainly whether it is true
+    that Postgres need not look at who has no row that makes it so.
+    """
     ((key, until),) = answers.items()
-    return _told(whole(key), *until)
+    query = _told(whole(key), *until)
+    query.expressions[2].set("this", leaves.is_true(rules[key]))
+    return query
 
 
 def _each_answer(answers: Mapping[int, Until]) -> exp.Select:
