@@ -54,6 +54,8 @@ TOLD: Final[Mapping[str, Promise | str]] = {
     "list_entry": _("lists that people were put on by hand"),
     "candidate": _("identifiers of members of audiences, as far as they permit the recipient"),
     "reachable": _("types of identifiers that people have, as far as they permit a recipient"),
+    "known_trait": _("names of traits, and of what kinds their values are"),
+    "known_property": _("names of events and of their properties, and of what kinds their values are"),
     "question": _("identifiers that a provider may be asked about"),
 }
 

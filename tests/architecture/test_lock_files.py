@@ -25,6 +25,7 @@ def test_locks__are_all_there():
         "requirements-demo.lock",
         "requirements-dev.lock",
         "requirements-extras.lock",
+        "requirements-spark.lock",
         "requirements.lock",
     ]
 
@@ -43,8 +44,8 @@ def test_lock__names_no_address(lock):
 
 
 def of_connections(extras):
-    """What people install for the systems that they connect: every extra but our own two."""
-    return [name for extra, names in extras.items() if extra not in {"demo", "dev"} for name in names]
+    """What people install for the systems that they connect: every extra but our own two, and Spark."""
+    return [name for extra, names in extras.items() if extra not in {"demo", "dev", "spark"} for name in names]
 
 
 def test_locks__hold_what_pyproject_asks_for():
@@ -54,8 +55,9 @@ def test_locks__hold_what_pyproject_asks_for():
     for lock, wanted in {
         "requirements.lock": project["dependencies"],
         "requirements-extras.lock": [*project["dependencies"], *of_connections(extras)],
+        "requirements-spark.lock": [*project["dependencies"], *extras["spark"]],
         "requirements-demo.lock": [*project["dependencies"], *extras["demo"]],
-        "requirements-dev.lock": [*project["dependencies"], *of_connections(extras), *extras["demo"], *extras["dev"]],
+        "requirements-dev.lock": [*project["dependencies"], *of_connections(extras), *extras["spark"], *extras["demo"], *extras["dev"]],
     }.items():
         plain = {re.split(r"[\[=<>~! ]", name)[0].lower().replace("_", "-") for name in wanted}
         assert plain <= names_in(CHECKOUT / lock), f"run `make lock`: {lock} lacks {plain - names_in(CHECKOUT / lock)}"

@@ -32,6 +32,7 @@ from segments.language.compile import Asked, compile_rules
 from segments.language.reference import Fact, Facts, is_in
 from segments.language.tree import NUMERIC
 from segments.models import Membership, Segment, SegmentVersion
+from segments.publishing import SegmentExistsError
 from tests.factories import SourceFactory, say
 from tests.factories.segments import happen, know, people, put_in_group
 
@@ -205,7 +206,7 @@ def test_create__with_a_slug_that_is_taken__changes_nothing(workspace, now):
     given = {"workspace_id": workspace.pk, "slug": "s", "name": "S", "author": None, "now": now}
     services.create_segment(**given, definition='done "Order"')
 
-    with pytest.raises(services.SegmentExistsError):
+    with pytest.raises(SegmentExistsError):
         services.create_segment(**given, definition='done "View"')
     with pytest.raises(LanguageError):
         services.create_segment(**{**given, "slug": "t"}, definition="nonsense")
@@ -267,7 +268,7 @@ def test_command__create__makes_a_segment_that_serves(workspace, now, tmp_path):
     assert Segment.objects.get().name == "Quiet ones"
 
 
-@pytest.mark.parametrize("arguments", [["--engine", "spark"], ["--at", "yesterday"], ["--at", "2026-13-01T00:00:00Z"]])
+@pytest.mark.parametrize("arguments", [["--engine", "oracle"], ["--at", "yesterday"], ["--at", "2026-13-01T00:00:00Z"]])
 def test_command__with_wrong_arguments__is_refused_with_status_2(workspace, tmp_path, arguments):
     rule = tmp_path / "rule.txt"
     rule.write_text("done x")
