@@ -59,7 +59,7 @@ LEFT JOIN LATERAL jsonb_each(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("segments", "0010_backfill"), ("consent", "0003_purpose_schemas")]
+    dependencies = [("segments", "0012_kpis"), ("consent", "0003_purpose_schemas")]
 
     operations = [
         purpose_view(Purpose.SEGMENTATION, "known_trait", KNOWN_TRAIT),
