@@ -26,10 +26,10 @@ CAUSES = [
     ("SPLIT", "a merge was undone"),
     ("CONSENT", "a consent changed"),
     ("DEFINITION", "the definition changed"),
-    ("DEADLINE", "time passed"),
     ("LIST", "somebody was put on a list, or taken off"),
     ("RANK", "a ranking was computed anew"),
     ("REFERENCE", "membership of another segment changed"),
+    ("DEADLINE", "time passed"),
 ]
 
 ID = "ALTER TABLE core.membership_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY"
