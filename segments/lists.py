@@ -99,6 +99,11 @@ def leave_to_rule(*, segment: Segment, profiles: Iterable[int], by: By, now: dat
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
+def is_of_segment(slug: str) -> bool:
+    """Of a segment itself: who is always in it, or never."""
+    return slug[:1] in {ALWAYS_IN, NEVER_IN}
+
+
 def list_named(*, workspace_id: int, slug: str) -> SegmentList:
     """Raises `UnknownListError`."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
@@ -109,14 +114,14 @@ def lists_of(workspace_id: int) -> Sequence[SegmentList]:
     """Those that people made, without those of the segments themselves."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id):
         found = list(SegmentList.objects.filter(workspace_id=workspace_id).order_by("slug"))
-    return [each for each in found if each.slug[:1] not in {ALWAYS_IN, NEVER_IN}]
+    return [each for each in found if not is_of_segment(each.slug)]
 
 
 def history_of(*, workspace_id: int, slug: str, most: int = MOST_SHOWN) -> Sequence[ListEntry]:
     """Who was put on when, by whom and why, and taken off again: newest first. For the staff: it names them."""
     with workspace_scope(workspace_id):
         entries = ListEntry.objects.filter(list__workspace_id=workspace_id, list__slug=slug)
-        return list(entries.select_related("author", "remover").order_by("-added_at", "-pk")[:most])
+        return list(entries.select_related("identifier", "author", "remover").order_by("-added_at", "-pk")[:most])
 
 
 _ON_LIST = """
