@@ -17,6 +17,7 @@ from cdp.models import Workspace
 from consent import gate
 from consent.gate import Permit
 from segments.lists import By, list_named, put_each_on, take_each_off
+from segments.services import UnknownProfileError
 
 LINES: Final = 1_000
 LONGEST_LINE: Final = 1_000
@@ -94,6 +95,18 @@ def _identifier_in(workspace: Workspace, text: str) -> Identifier:
     if not (named.value.isascii() and named.value.isdecimal() and len(named.value) <= 18):
         raise UnreadableLineError
     return Identifier(PROFILE, str(int(named.value)))
+
+
+def person_named(*, workspace: Workspace, text: str) -> int:
+    """One person whom segmentation may see, named as in a line. Raises `UnreadableLineError`, `UnknownProfileError` and
+    what is wrong with an identifier.
+    """
+    named = _identifier_in(workspace, text.strip())
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        found = profiles_of(permit, [named])
+    if named not in found:
+        raise UnknownProfileError
+    return found[named]
 
 
 # A profile that went into another one is named by its founder, which leads to where it is now.

@@ -99,6 +99,11 @@ def leave_to_rule(*, segment: Segment, profiles: Iterable[int], by: By, now: dat
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
+def is_slug(text: str) -> bool:
+    """Whether a list can be called so."""
+    return _SLUG.fullmatch(text) is not None
+
+
 def is_of_segment(slug: str) -> bool:
     """Of a segment itself: who is always in it, or never."""
     return slug[:1] in {ALWAYS_IN, NEVER_IN}
@@ -117,10 +122,11 @@ def lists_of(workspace_id: int) -> Sequence[SegmentList]:
     return [each for each in found if not is_of_segment(each.slug)]
 
 
-def history_of(*, workspace_id: int, slug: str, most: int = MOST_SHOWN) -> Sequence[ListEntry]:
+def history_of(*, workspace_id: int, slug: str, most: int = MOST_SHOWN, with_past: bool = True) -> Sequence[ListEntry]:
     """Who was put on when, by whom and why, and taken off again: newest first. For the staff: it names them."""
     with workspace_scope(workspace_id):
         entries = ListEntry.objects.filter(list__workspace_id=workspace_id, list__slug=slug)
+        entries = entries if with_past else entries.filter(removed_at=None)
         return list(entries.select_related("identifier", "author", "remover").order_by("-added_at", "-pk")[:most])
 
 
@@ -212,5 +218,5 @@ RETURNING named.profile_id
 
 
 def _check_slug(slug: str) -> None:
-    if not _SLUG.fullmatch(slug):
+    if not is_slug(slug):
         raise ListSlugError(slug=slug)
