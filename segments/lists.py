@@ -4,14 +4,14 @@ Whoever is put on or taken off is handed to the evaluation of segments in the sa
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, texts
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, User
@@ -141,6 +141,19 @@ def profiles_on(*, workspace_id: int, slug: str, after: int = 0, most: int = MOS
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit, connection.cursor() as cursor:
         cursor.execute(_ON_LIST, [_list_of(permit, slug).slug, after, most])
         return [profile for (profile,) in cursor.fetchall()]
+
+
+_SIZES = """
+SELECT list_slug, count(DISTINCT profile_id) FROM list_entry
+WHERE removed_at IS NULL AND list_slug = ANY(%s::text[]) GROUP BY list_slug
+"""
+
+
+def sizes_of(*, workspace_id: int, slugs: Iterable[str]) -> Mapping[str, int]:
+    """How many are on each of these lists now; one on which nobody is is left out."""
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id), connection.cursor() as cursor:
+        cursor.execute(_SIZES, [texts(slugs)])
+        return dict(cursor.fetchall())
 
 
 # -- within a permit ------------------------------------------------------------------------------------------------

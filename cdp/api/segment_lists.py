@@ -41,8 +41,12 @@ class ListBody(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
+class ListedListBody(ListBody):
+    size = serializers.IntegerField(help_text="how many are on it now")
+
+
 class ListsBody(serializers.Serializer[Any]):
-    lists = ListBody(many=True)
+    lists = ListedListBody(many=True)
 
 
 class ListWithPeople(ListBody):
@@ -96,7 +100,10 @@ class ListsView(KeyedView):
 
     @extend_schema(operation_id="lists", summary="All lists, in order of slug", responses={200: ListsBody, **REFUSALS})
     def get(self, request: Request) -> Response:
-        return Response(ListsBody({"lists": lists.lists_of(workspace_of(request))}).data)
+        workspace_id = workspace_of(request)
+        rows = lists.lists_of(workspace_id)
+        sizes = lists.sizes_of(workspace_id=workspace_id, slugs=[row.slug for row in rows])
+        return Response({"lists": [{**ListBody(row).data, "size": sizes.get(row.slug, 0)} for row in rows]})
 
     @extend_schema(
         operation_id="make_list",

@@ -56,7 +56,7 @@ def test_list__made_twice__is_there_once(workspace, writer):
 
     assert (made.status_code, made.json()["slug"], made.json()["name"]) == (201, "vip", "Very important")
     assert (again.status_code, again.json()["code"]) == (409, "list_exists")
-    assert writer.get("lists").json() == {"lists": [made.json()]}
+    assert writer.get("lists").json() == {"lists": [{**made.json(), "size": 0}]}
 
 
 def test_list__with_a_slug_that_a_segment_has_for_itself__is_refused(workspace, writer):
@@ -75,6 +75,7 @@ def test_people__put_on_and_taken_off__change_the_list_and_tell_segments(workspa
     off = take_off(writer, {"profiles": [str(ada.pk), "4711"]}).json()
 
     assert put == {"changed": 3, "refused": []}
+    assert [each["size"] for each in writer.get("lists").json()["lists"]] == [2]
     assert off == {"changed": 1, "refused": [{"asked": "4711", "code": "unknown_profile"}]}
     assert [(row.reason, row.removed_at is None) for row in ListEntry.objects.order_by("identifier_id")] == [
         ("asked for", False),

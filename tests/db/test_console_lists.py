@@ -99,7 +99,7 @@ def test_people__typed_and_in_a_file__are_put_on_with_who_and_why(them, vip, cli
         (ada.pk, "asked for"),
         (grace.pk, "asked for"),
     }
-    assert answer.context["list"].number == 2
+    assert answer.context["size"] == 2
 
 
 def test_person__taken_off__stays_in_the_history_with_who_did_it(them, vip, client, steward):
@@ -108,7 +108,7 @@ def test_person__taken_off__stays_in_the_history_with_who_did_it(them, vip, clie
     answer = client.post(page_of(vip, "take_off"), {"people": str(them[0].pk)}, follow=True)
 
     [row] = answer.context["entries"]
-    assert (row.entry.remover, row.entry.removed_at is not None, answer.context["list"].number) == (steward, True, 0)
+    assert (row.entry.remover, row.entry.removed_at is not None, answer.context["size"]) == (steward, True, 0)
     assert told(answer) == ["1 person was taken off."]
 
 
@@ -124,9 +124,11 @@ def test_file__that_is_too_large__is_refused_whole(them, vip, client, monkeypatc
 
 def test_lists__of_segments_and_of_other_workspaces__are_not_among_them(them, vip, buyers, client):
     SegmentList.objects.create(workspace=vip.workspace, slug="-buyers", name="no")
-    with_others = client.get(reverse("admin:segments_segmentlist_changelist"))
+    client.post(page_of(vip, "put_on"), {"people": str(them[0].pk)})
 
-    assert [row.slug for row in with_others.context["cl"].result_list] == ["vip"]
+    shown = client.get(reverse("admin:segments_segmentlist_changelist"))
+
+    assert [(row.slug, row.size) for row in shown.context["cl"].result_list] == [("vip", 1)]
 
 
 @pytest.mark.parametrize(("permission", "status"), [("view_segmentlist", 403), ("change_segmentlist", 302)])
