@@ -16,6 +16,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 from django.db.models import Max
 
+from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
 from cdp.models.tenancy import workspace_scope
@@ -146,7 +147,7 @@ _EVENTS = """
 SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FROM event
 WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s)
 """
-_SEEN = "SELECT id FROM profile WHERE id = ANY(%(profiles)s::bigint[])"
+_SEEN = "SELECT id FROM profile WHERE id = ANY(%s::bigint[])"
 _ZONES = (
     "SELECT profile_id, value #>> '{}' FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
 )
@@ -170,12 +171,12 @@ def _values(measured: Mapping[str, Measured], facts: Facts, now: datetime) -> Ma
 
 
 def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
-    """Of those who may be seen."""
+    """Of those who may be seen: somebody may not, and a device of theirs with its events may."""
     zone = zone_of(permit.workspace_id)
-    given: dict[str, Any] = {**of_profiles(profiles), "names": sorted(names)}
     with connection.cursor() as cursor:
-        cursor.execute(_SEEN, given)
+        cursor.execute(_SEEN, [bigints(profiles)])
         found = {profile: Facts(profile_id=profile, workspace_zone=zone) for (profile,) in cursor.fetchall()}
+        given: dict[str, Any] = {**of_profiles(list(found)), "names": sorted(names)}
         cursor.execute(_ZONES, given)
         for profile, value in cursor.fetchall():
             found[profile].traits["timezone"] = value

@@ -146,7 +146,9 @@ class SegmentListAdmin(KeptAdmin):
         """Lines that name nobody are told by number: what they hold may be personal."""
         row, asked, refused = row_to_change(self, request, pk), PeopleForm(request.POST, request.FILES), []
         if not asked.is_valid():
-            self.message_user(request, "; ".join(chain(*asked.errors.values())), messages.ERROR)
+            self.message_user(
+                request, "; ".join(str(one) for errors in asked.errors.values() for one in errors), messages.ERROR
+            )
             return HttpResponseRedirect(page_of_list(pk))
         done = list_files.load(
             workspace_id=row.workspace_id, slug=row.slug, lines=asked.lines(), is_removal=is_removal,
