@@ -98,7 +98,9 @@ class ByHandBody(serializers.Serializer[Any]):
 class ListsView(KeyedView):
     scopes = {"GET": Scope.SEGMENTS_READ, "POST": Scope.SEGMENTS_WRITE}
 
-    @extend_schema(operation_id="lists", summary="All lists, in order of slug", responses={200: ListsBody, **REFUSALS})
+    @extend_schema(
+        operation_id="lists_of_people", summary="All lists, in order of slug", responses={200: ListsBody, **REFUSALS}
+    )
     def get(self, request: Request) -> Response:
         workspace_id = workspace_of(request)
         rows = lists.lists_of(workspace_id)
@@ -122,7 +124,7 @@ class ListView(KeyedView):
     scopes = {"GET": Scope.SEGMENTS_READ}
 
     @extend_schema(
-        operation_id="list",
+        operation_id="list_of_people",
         summary="A list, and who is on it now",
         parameters=[PageParameters],
         responses={200: ListWithPeople, **REFUSALS},
