@@ -215,6 +215,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "cdp.api.openapi.describe_bodies_of_deletes",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "PurposeEnum": "cdp.api.consents.PURPOSES",
         "GatedPurposeEnum": "cdp.api.restrictions.GATED",

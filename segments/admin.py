@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from django import forms
@@ -24,14 +25,15 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 from cdp.admin import KeptAdmin, LedgerAdmin, WorkspaceForm, column, number_in, people_named, preformatted, workspace_of
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
-from segments import ranks, services, versions
+from segments import lists, ranks, services, versions
 from segments.language import LanguageError, parse_json, parse_text, to_json
-from segments.models import LearnedModel, Membership, Segment
+from segments.models import LearnedModel, ListEntry, Membership, Segment
 from segments.queries import sizes_of
 from segments.versions import VersionRow
 from segments.wording import sentence_of, text_of
 
 SHOWN_MEMBERS = 20
+SHOWN_ENTRIES = 200
 
 
 class SegmentForm(WorkspaceForm):
@@ -245,6 +247,7 @@ def facts_about(request: HttpRequest, object_id: str) -> dict[str, Any]:
         "sentence": sentence_of(parse_json(found.live_version.definition)) if found.live_version else "",
         "segment": found,
         "ends": ranks.ends_of(found),
+        "by_hand": by_hand_in(found),
         **progress_of(found),
     }
 
@@ -270,6 +273,30 @@ def seconds_of(segment: Segment, rows: Sequence[VersionRow]) -> float | None:
     """How long the version that serves took to compute."""
     run = next((row.run for row in rows if row.version.pk == segment.live_version_id), None)
     return (run.finished_at - run.started_at).total_seconds() if run and run.finished_at else None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEntry:
+    """An entry of a list, who it is now, and their name as far as it is known."""
+
+    entry: ListEntry
+    profile_id: int
+    name: str
+    is_out: bool
+
+
+def shown_entries(workspace_id: int, slug: str, *, with_past: bool = True) -> Sequence[ShownEntry]:
+    """The newest first."""
+    entries = lists.history_of(workspace_id=workspace_id, slug=slug, most=SHOWN_ENTRIES, with_past=with_past)
+    names = people_named({entry.identifier.profile_id for entry in entries})
+    is_out = slug.startswith(lists.NEVER_IN)
+    return [ShownEntry(each, who := each.identifier.profile_id, names.get(who, ""), is_out) for each in entries]
+
+
+def by_hand_in(segment: Segment) -> Sequence[ShownEntry]:
+    """Who is always in it, and who never, whatever its rule says."""
+    sides = [side + segment.slug for side in (lists.ALWAYS_IN, lists.NEVER_IN)]
+    return [each for side in sides for each in shown_entries(segment.workspace_id, side, with_past=False)]
 
 
 def told_of(done: services.Publication) -> str:

@@ -5,7 +5,9 @@ segment keeps how its computed traits were measured. Who changes a computed trai
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +16,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 from django.db.models import Max
 
+from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
 from cdp.models.tenancy import workspace_scope
@@ -144,7 +147,7 @@ _EVENTS = """
 SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FROM event
 WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s)
 """
-_SEEN = "SELECT id FROM profile WHERE id = ANY(%(profiles)s::bigint[])"
+_SEEN = "SELECT id FROM profile WHERE id = ANY(%s::bigint[])"
 _ZONES = (
     "SELECT profile_id, value #>> '{}' FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
 )
@@ -168,12 +171,12 @@ def _values(measured: Mapping[str, Measured], facts: Facts, now: datetime) -> Ma
 
 
 def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
-    """Of those who may be seen."""
+    """Of those who may be seen: somebody may not, and a device of theirs with its events may."""
     zone = zone_of(permit.workspace_id)
-    given: dict[str, Any] = {**of_profiles(profiles), "names": sorted(names)}
     with connection.cursor() as cursor:
-        cursor.execute(_SEEN, given)
+        cursor.execute(_SEEN, [bigints(profiles)])
         found = {profile: Facts(profile_id=profile, workspace_zone=zone) for (profile,) in cursor.fetchall()}
+        given: dict[str, Any] = {**of_profiles(list(found)), "names": sorted(names)}
         cursor.execute(_ZONES, given)
         for profile, value in cursor.fetchall():
             found[profile].traits["timezone"] = value
@@ -196,6 +199,44 @@ def _shown(value: object) -> object:
 
 
 # -- what they are --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """A computed trait, how it is measured now, and the slugs of the segments that use it."""
+
+    trait: ComputedTrait
+    version: ComputedTraitVersion
+    users: Sequence[str]
+
+    @property
+    def measured(self) -> Measured:
+        return measured_from_json(self.version.definition)
+
+
+def defined_in(workspace_id: int) -> Sequence[Defined]:
+    """All of a workspace, with those that are archived, in order of slug."""
+    with workspace_scope(workspace_id):
+        versions = ComputedTraitVersion.objects.filter(workspace_id=workspace_id).select_related("trait", "author")
+        newest = list(versions.order_by("trait__slug", "trait_id", "-number").distinct("trait__slug", "trait_id"))
+        users = _users_by_slug(workspace_id)
+    return [Defined(each.trait, each, users.get(each.trait.slug, [])) for each in newest]
+
+
+def defined_as(*, workspace_id: int, slug: str) -> Defined:
+    """Raises `UnknownComputedTraitError`; one that is archived is found."""
+    found = [each for each in defined_in(workspace_id) if each.trait.slug == slug]
+    if not found:
+        raise UnknownComputedTraitError(slug=slug)
+    return found[0]
+
+
+def _users_by_slug(workspace_id: int) -> Mapping[str, Sequence[str]]:
+    users = defaultdict(list)
+    for version in live_versions(workspace_id).values():
+        for slug in needs_of_stored(version.definition).computed:
+            users[slug].append(version.slug)
+    return {slug: sorted(them) for slug, them in users.items()}
 
 
 def computed_traits_of(workspace_id: int) -> Mapping[str, Measured]:

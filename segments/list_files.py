@@ -1,10 +1,10 @@
 """Lists of people are loaded from files, a thousand lines at a time, however many there are."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -15,7 +15,9 @@ from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from consent import gate
+from consent.gate import Permit
 from segments.lists import By, list_named, put_each_on, take_each_off
+from segments.services import UnknownProfileError
 
 LINES: Final = 1_000
 LONGEST_LINE: Final = 1_000
@@ -51,9 +53,9 @@ def load(
     act = take_each_off if is_removal else put_each_on
     total = Loaded(0, 0, 0)
     for chunk in _chunks(lines):
-        named = _read(workspace, chunk, refuse)
+        named = read_people(workspace, chunk, refuse)
         with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-            found = _profiles_of(workspace_id, set(named.values()))
+            found = profiles_of(permit, set(named.values()))
             changed = act(permit, slug, sorted(set(found.values())), by=by, now=now)
         unknown = [number for number, one in named.items() if one not in found]
         for number in unknown:
@@ -69,9 +71,10 @@ def _chunks(lines: Iterable[str]) -> Iterator[Sequence[tuple[int, str]]]:
         yield chunk
 
 
-def _read(workspace: Workspace, chunk: Sequence[tuple[int, str]], refuse: Refuse) -> Mapping[int, Identifier]:
+def read_people(workspace: Workspace, lines: Iterable[tuple[int, str]], refuse: Refuse) -> Mapping[int, Identifier]:
+    """By number, whom the lines name, as `load` reads them."""
     named: dict[int, Identifier] = {}
-    for number, text in chunk:
+    for number, text in lines:
         try:
             named[number] = _identifier_in(workspace, text)
         except TesseraError as error:
@@ -94,6 +97,18 @@ def _identifier_in(workspace: Workspace, text: str) -> Identifier:
     return Identifier(PROFILE, str(int(named.value)))
 
 
+def person_named(*, workspace: Workspace, text: str) -> int:
+    """One person whom segmentation may see, named as in a line. Raises `UnreadableLineError`, `UnknownProfileError` and
+    what is wrong with an identifier.
+    """
+    named = _identifier_in(workspace, text.strip())
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
+        found = profiles_of(permit, [named])
+    if named not in found:
+        raise UnknownProfileError
+    return found[named]
+
+
 # A profile that went into another one is named by its founder, which leads to where it is now.
 _BY_VALUE = """
 SELECT i.type, i.value, i.profile_id FROM identifier i
@@ -102,13 +117,13 @@ JOIN unnest(%s::text[], %s::text[]) AS named (type, value) USING (type, value) W
 _BY_FOUNDER = "SELECT id::text, profile_id FROM identifier WHERE id = ANY(%s::bigint[])"
 
 
-def _profiles_of(workspace_id: int, named: Iterable[Identifier]) -> Mapping[Identifier, int]:
-    """Whom segmentation may see of them."""
+def profiles_of(permit: Permit[Any], named: Collection[Identifier]) -> Mapping[Identifier, int]:
+    """Whom the purpose of the permit may see of them."""
     numbers = [one.value for one in named if one.type == PROFILE]
     others = [one for one in named if one.type != PROFILE]
     with connection.cursor() as cursor:
         cursor.execute(_BY_FOUNDER, [texts(numbers)])
         found = {Identifier(PROFILE, number): profile for number, profile in cursor.fetchall()}
         kinds, values = texts(one.type for one in others), texts(one.value for one in others)
-        cursor.execute(_BY_VALUE, [kinds, values, workspace_id])
+        cursor.execute(_BY_VALUE, [kinds, values, permit.workspace_id])
         return {**found, **{Identifier(kind, value): profile for kind, value, profile in cursor.fetchall()}}

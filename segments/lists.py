@@ -4,14 +4,14 @@ Whoever is put on or taken off is handed to the evaluation of segments in the sa
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, texts
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, User
@@ -99,6 +99,16 @@ def leave_to_rule(*, segment: Segment, profiles: Iterable[int], by: By, now: dat
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
+def is_slug(text: str) -> bool:
+    """Whether a list can be called so."""
+    return _SLUG.fullmatch(text) is not None
+
+
+def is_of_segment(slug: str) -> bool:
+    """Of a segment itself: who is always in it, or never."""
+    return slug[:1] in {ALWAYS_IN, NEVER_IN}
+
+
 def list_named(*, workspace_id: int, slug: str) -> SegmentList:
     """Raises `UnknownListError`."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
@@ -109,14 +119,15 @@ def lists_of(workspace_id: int) -> Sequence[SegmentList]:
     """Those that people made, without those of the segments themselves."""
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id):
         found = list(SegmentList.objects.filter(workspace_id=workspace_id).order_by("slug"))
-    return [each for each in found if each.slug[:1] not in {ALWAYS_IN, NEVER_IN}]
+    return [each for each in found if not is_of_segment(each.slug)]
 
 
-def history_of(*, workspace_id: int, slug: str, most: int = MOST_SHOWN) -> Sequence[ListEntry]:
+def history_of(*, workspace_id: int, slug: str, most: int = MOST_SHOWN, with_past: bool = True) -> Sequence[ListEntry]:
     """Who was put on when, by whom and why, and taken off again: newest first. For the staff: it names them."""
     with workspace_scope(workspace_id):
         entries = ListEntry.objects.filter(list__workspace_id=workspace_id, list__slug=slug)
-        return list(entries.select_related("author", "remover").order_by("-added_at", "-pk")[:most])
+        entries = entries if with_past else entries.filter(removed_at=None)
+        return list(entries.select_related("identifier", "author", "remover").order_by("-added_at", "-pk")[:most])
 
 
 _ON_LIST = """
@@ -130,6 +141,19 @@ def profiles_on(*, workspace_id: int, slug: str, after: int = 0, most: int = MOS
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit, connection.cursor() as cursor:
         cursor.execute(_ON_LIST, [_list_of(permit, slug).slug, after, most])
         return [profile for (profile,) in cursor.fetchall()]
+
+
+_SIZES = """
+SELECT list_slug, count(DISTINCT profile_id) FROM list_entry
+WHERE removed_at IS NULL AND list_slug = ANY(%s::text[]) GROUP BY list_slug
+"""
+
+
+def sizes_of(*, workspace_id: int, slugs: Iterable[str]) -> Mapping[str, int]:
+    """How many are on each of these lists now; one on which nobody is is left out."""
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id), connection.cursor() as cursor:
+        cursor.execute(_SIZES, [texts(slugs)])
+        return dict(cursor.fetchall())
 
 
 # -- within a permit ------------------------------------------------------------------------------------------------
@@ -207,5 +231,5 @@ RETURNING named.profile_id
 
 
 def _check_slug(slug: str) -> None:
-    if not _SLUG.fullmatch(slug):
+    if not is_slug(slug):
         raise ListSlugError(slug=slug)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import get_language
 
-from segments.language import LanguageError, Node, explain, parse_json, to_text
+from segments.language import LanguageError, Measured, Node, explain, explain_measured, parse_json, to_text
 
 
 def text_of(definition: Any) -> str:  # noqa: ANN401  # JSON
@@ -14,6 +14,10 @@ def text_of(definition: Any) -> str:  # noqa: ANN401  # JSON
 
 def sentence_of(rule: Node) -> str:
     return explain(rule, get_language() or "en")
+
+
+def measure_in_words(measured: Measured) -> str:
+    return explain_measured(measured, get_language() or "en")
 
 
 def marked(text: str, error: LanguageError) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the OpenAPI file says of every path: the keys, and the errors."""
 
-from typing import Any
+from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiResponse
@@ -23,6 +23,18 @@ REFUSALS = {
     403: OpenApiResponse(Problem, "The key lacks the scope."),
     404: OpenApiResponse(Problem, "There is no such thing, or it is not for this key."),
 }
+
+
+DELETES_WITH_BODY: Final = ("/api/v1/lists/{slug}/entries",)
+"""Their bodies are those of POST on the same path."""
+
+
+def describe_bodies_of_deletes(result: dict[str, Any], **_: object) -> dict[str, Any]:
+    """The library describes no body of a DELETE: clients that are made of the file could not send one."""
+    for path in DELETES_WITH_BODY:
+        operations = result["paths"][path]
+        operations["delete"]["requestBody"] = operations["post"]["requestBody"]
+    return result
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library has no types

@@ -6,6 +6,7 @@ from rest_framework.views import APIView
 
 from cdp.api import (
     breaches,
+    computed_traits,
     confirmations,
     consents,
     data_requests,
@@ -27,6 +28,7 @@ from cdp.api import (
     review,
     segment_algebra,
     segment_changes,
+    segment_lists,
     segment_members,
     segment_schema,
     segment_versions,
@@ -73,7 +75,15 @@ SEGMENTS: dict[str, type[APIView]] = {
     "segments/<slug:slug>/changes": segment_changes.ChangesView,
     "segments/<slug:slug>/members": segment_members.MembersView,
     "segments/<slug:slug>/export": segment_members.ExportView,
+    "segments/<slug:slug>/by-hand": segment_lists.ByHandView,
     "segments/<slug:slug>/why/<path:profile>": segment_why.WhyView,
+}
+LISTS: dict[str, type[APIView]] = {
+    "lists": segment_lists.ListsView,
+    "lists/<slug:slug>": segment_lists.ListView,
+    "lists/<slug:slug>/entries": segment_lists.EntriesView,
+    "computed-traits": computed_traits.ComputedTraitsView,
+    "computed-traits/<slug:slug>": computed_traits.ComputedTraitView,
 }
 KPIS: dict[str, type[APIView]] = {
     "kpis": kpis.KpisView,
@@ -170,6 +180,7 @@ urlpatterns = [
         for routes in (
             PROFILES,
             SEGMENTS,
+            LISTS,
             KPIS,
             CONSENT,
             ACCOUNTABILITY,

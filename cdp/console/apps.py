@@ -4,8 +4,8 @@ from django.contrib.admin import autodiscover
 from django.contrib.admin.apps import SimpleAdminConfig
 
 PAGES = (
-    "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "kpis", "linkage_models", "plans", "profiles", "quality",
-    "quarantine", "restrictions", "review", "runs", "segment_webhooks", "signals", "suppressions", "uploads", "users",
+    "computed_traits", "controllers", "corrections", "sources", "connections", "data_requests", "identity_rules", "keys", "kpis", "linkage_models", "plans", "profiles", "quality",
+    "quarantine", "restrictions", "review", "runs", "segment_lists", "segment_webhooks", "signals", "suppressions", "uploads", "users",
 )  # fmt: skip
 
 

@@ -90,6 +90,8 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item(_("Segments"), "group_work", "segments_segment"),
+                    _item(_("Lists of people"), "list_alt", "segments_segmentlist"),
+                    _item(_("Computed traits"), "function", "segments_computedtrait"),
                     _item(_("Figures"), "query_stats", "segments_kpi"),
                     _item(_("Watches over figures"), "visibility", "segments_kpiwatch"),
                     _item(_("Alerts on figures"), "notifications", "segments_kpialert"),

@@ -6,7 +6,7 @@ from segments.language.json_form import canonical, measured_to_json, to_json
 from segments.language.json_reader import measured_from_json, parse_json, parse_json_with_places
 from segments.language.places import Places
 from segments.language.schema import RULE_SCHEMA
-from segments.language.sentences import explain
+from segments.language.sentences import explain, explain_measured
 from segments.language.text_form import measured_to_text, to_text
 from segments.language.text_reader import parse_measured_text, parse_text, parse_text_with_places
 from segments.language.tree import (
@@ -111,6 +111,7 @@ __all__ = [
     "check",
     "check_made",
     "explain",
+    "explain_measured",
     "leaves_of",
     "measured_from_json",
     "measured_to_json",

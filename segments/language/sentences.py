@@ -43,10 +43,22 @@ MOST_CHOICES = 10
 
 def explain(tree: Node, locale: str) -> str:
     """One sentence in `en` or `fr` (regions such as `fr-BE` are understood)."""
+    return _as_sentence(_said(tree, _words_in(locale)))
+
+
+def explain_measured(measured: Measured, locale: str) -> str:
+    """What is measured, as a sentence."""
+    return _as_sentence(_measured(measured, _words_in(locale)))
+
+
+def _words_in(locale: str) -> Words:
     words = LOCALES.get(locale.lower().replace("_", "-").split("-")[0])
     if words is None:
         raise LanguageError("unknown_locale", f"There are sentences in {', '.join(LOCALES)}")
-    sentence = _said(tree, words)
+    return words
+
+
+def _as_sentence(sentence: str) -> str:
     first = len(sentence) - len(sentence.lstrip("("))
     return f"{sentence[:first]}{sentence[first : first + 1].upper()}{sentence[first + 1 :]}."
 

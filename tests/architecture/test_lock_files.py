@@ -57,7 +57,13 @@ def test_locks__hold_what_pyproject_asks_for():
         "requirements-extras.lock": [*project["dependencies"], *of_connections(extras)],
         "requirements-spark.lock": [*project["dependencies"], *extras["spark"]],
         "requirements-demo.lock": [*project["dependencies"], *extras["demo"]],
-        "requirements-dev.lock": [*project["dependencies"], *of_connections(extras), *extras["spark"], *extras["demo"], *extras["dev"]],
+        "requirements-dev.lock": [
+            *project["dependencies"],
+            *of_connections(extras),
+            *extras["spark"],
+            *extras["demo"],
+            *extras["dev"],
+        ],
     }.items():
         plain = {re.split(r"[\[=<>~! ]", name)[0].lower().replace("_", "-") for name in wanted}
         assert plain <= names_in(CHECKOUT / lock), f"run `make lock`: {lock} lacks {plain - names_in(CHECKOUT / lock)}"

@@ -53,6 +53,7 @@ from consent.opendsr import controllers
 from consent.rights import Right
 from enrichment.models import Lookup
 from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
+from segments.computed import create_computed_trait
 from segments.kpis import editing as kpis
 from segments.language import parse_text, to_json
 from segments.models import (
@@ -215,6 +216,9 @@ def _segment(workspace: Workspace, persons: list[Identifier], user: User, now: d
     listed = SegmentList.objects.create(workspace=workspace, slug="vip", name="Very important")
     ListEntry.objects.create(
         workspace=workspace, list=listed, identifier=persons[0], author=user, reason="asked for", added_at=now
+    )
+    create_computed_trait(
+        workspace_id=workspace.pk, slug="orders", name="Orders", definition='count of "Order Completed"', author=user
     )
     SegmentWebhook.objects.create(
         workspace=workspace, url="https://example.com/hooks", purpose="analytics", segments=[segment.slug],
