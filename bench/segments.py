@@ -117,38 +117,50 @@ def _batches(workspace_id: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     from cdp.kernel.purposes import Purpose
     from cdp.models import Cause
     from consent import gate
-    from segments import membership, services
+    from segments import membership
 
-    with harness.stopwatch() as backfill:
-        for slug, (name, days, number) in CONDITIONS.items():
-            rule = f'count of "{name}" in last {days} days >= {number}'
-            services.create_segment(
-                workspace_id=workspace_id, slug=slug, name=slug, definition=rule, author=None, now=harness.NOW
-            )
-        services.finish_versions(workspace_id=workspace_id, clock=lambda: harness.NOW)
+    _serve(workspace_id)
     first = _first_profile(workspace_id)
-    ours, hands = [], []
+    seconds: dict[str, list[float]] = {"known": [], "new": [], "by hand": []}
     for batch in range(BATCHES):
-        profiles = [first + (batch + place * 97) % PROFILES for place in range(BATCH)]
-        with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit:
-            with harness.stopwatch() as watch:
+        profiles = [first + batch + place * 97 for place in range(BATCH)]
+        for kind in ("new", "known"):
+            with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit, harness.stopwatch() as watch:
                 membership.evaluate(permit, dict.fromkeys(profiles, Cause.EVENT), now=harness.NOW)
-            ours.append(watch.seconds)
-            with harness.stopwatch() as watch:
-                _counted_by_hand(profiles)
-            hands.append(watch.seconds)
+            seconds[kind].append(watch.seconds)
+        with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id), harness.stopwatch() as watch:
+            _counted_by_hand(profiles)
+        seconds["by hand"].append(watch.seconds)
     evaluations = BATCH * len(CONDITIONS)
+    typical = {kind: median(each) for kind, each in seconds.items()}
     told = {
-        "backfill_of_a_hundred_seconds": round(backfill.seconds, 1),
-        "batch_of_1000_profiles_seconds": round(median(ours), 4),
-        "evaluations_per_second": round(evaluations / median(ours)),
-        "gib_for_a_million_profiles_in_50_segments": _gib_kept(50 * 1_000_000 / (PROFILES * len(CONDITIONS))),
+        "batch_of_1000_profiles_seconds": round(typical["known"], 4),
+        "batch_of_1000_new_profiles_seconds": round(typical["new"], 4),
+        "evaluations_per_second": round(evaluations / typical["known"]),
+        "gib_for_a_million_profiles_in_50_segments": _gib_kept(50 * 1_000_000 / (BATCHES * evaluations)),
     }
     by_hand = {
-        "batch_of_1000_profiles_seconds": round(median(hands), 4),
-        "evaluations_per_second": round(evaluations / median(hands)),
+        "batch_of_1000_profiles_seconds": round(typical["by hand"], 4),
+        "evaluations_per_second": round(evaluations / typical["by hand"]),
     }
     return told, by_hand
+
+
+def _serve(workspace_id: int) -> None:
+    """A hundred segments that serve, and of which nothing is computed yet."""
+    from cdp.kernel.purposes import Purpose
+    from consent import gate
+    from segments.language import parse_text, to_json
+    from segments.models import Segment, SegmentVersion
+
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id):
+        for slug, (name, days, number) in CONDITIONS.items():
+            rule = to_json(parse_text(f'count of "{name}" in last {days} days >= {number}'))
+            segment = Segment.objects.create(workspace_id=workspace_id, slug=slug, name=slug)
+            segment.live_version = SegmentVersion.objects.create(
+                workspace_id=workspace_id, segment=segment, number=1, definition=rule
+            )
+            segment.save()
 
 
 def _gib_kept(scale: float) -> float:
