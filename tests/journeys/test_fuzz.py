@@ -164,7 +164,7 @@ INSERT INTO core.api_key (workspace_id, name, digest, hint, scopes, purpose, cre
 VALUES (%s, 'fuzz', %s, 'ak', %s, 'analytics', now())
 """
 SECRET = "ak_of_the_fuzz_journey"
-CASES_PER_OPERATION = 20
+CASES_PER_OPERATION = 10
 
 
 def test_described_api__asked_for_anything__answers_as_described(tmp_path):

@@ -4,6 +4,8 @@ Engines are slow to begin, so many rules are asked of them at once. Part of the 
 and part went stale in it: whoever asks sees no difference.
 """
 
+import gc
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,7 +46,8 @@ from tests.factories.engines import ClickHouse
 from tests.factories.populations import Person, Population, is_there
 from tests.factories.rules import leaves, leaves_about, offsets_from, persons_about, starts, trees
 
-pytestmark = pytest.mark.slow
+# Spark leaves sockets open that it talked to Java by.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +146,18 @@ def spark() -> Iterator[Any]:
         session.conf.set(name, value)
     yield session
     session.stop()
+    _let_go()
+
+
+def _let_go() -> None:
+    """Ends Java. The library leaves sockets open, of which else a later test would be told."""
+    from pyspark import SparkContext
+
+    SparkContext._gateway.shutdown()
+    SparkContext._gateway = SparkContext._jvm = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @given(world=worlds(rules=12))
