@@ -20,7 +20,7 @@ ID = OpenApiParameter("webhook", int, OpenApiParameter.PATH, description="the id
 
 
 class NewWebhook(serializers.Serializer[Any]):
-    url = serializers.CharField(max_length=2_000, help_text="begins with https; never an address inside the house")
+    url = serializers.CharField(max_length=2_000, help_text="an address with TLS, never one inside the house")
     segments = serializers.ListField(
         child=serializers.SlugField(), required=False, default=list, max_length=1_000, help_text="none: all of them"
     )
