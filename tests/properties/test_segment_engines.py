@@ -153,8 +153,11 @@ def _let_go() -> None:
     """Ends Java. The library leaves sockets open, of which else a later test would be told."""
     from pyspark import SparkContext
 
-    SparkContext._gateway.shutdown()
+    gateway = SparkContext._gateway
     SparkContext._gateway = SparkContext._jvm = None
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # which Java takes for the end
+    gateway.proc.wait(timeout=30)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
