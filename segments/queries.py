@@ -105,13 +105,16 @@ def count_and_sample(
     return count, sample
 
 
-_IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])"
+_IDENTIFIERS = """
+SELECT COALESCE(array_agg(id), '{}')::text FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])
+"""
 
 
 def of_profiles(profiles: Iterable[int]) -> Mapping[str, str]:
     """What a query about some profiles takes of them."""
     given = {"profiles": bigints(profiles)}
-    return {**given, "identifiers": bigints(one for (one,) in _rows(_IDENTIFIERS, given))}
+    [(identifiers,)] = _rows(_IDENTIFIERS, given)
+    return {**given, "identifiers": identifiers}
 
 
 def _rows(sql: str, parameters: Mapping[str, Any]) -> list[Any]:

@@ -110,8 +110,8 @@ class LiveView(KeyedView):
     def post(self, request: Request, slug: str, number: int) -> Response:
         with scope_of(request):
             segment = _segment(request, slug)
-            definition = _version(segment, number).definition
-        published = segments.publish(segment=segment, definition=definition, author=None, now=timezone.now())
+            _version(segment, number)
+        published = segments.go_back(segment=segment, number=number, author=None, now=timezone.now())
         if not published.is_serving:
             return Response(SegmentRunBody(published).data, status=computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))

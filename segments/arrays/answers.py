@@ -8,18 +8,18 @@ import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from cdp.kernel.arrays import bigints, texts
+from cdp.kernel.arrays import texts
 from segments.arrays import counting
 from segments.arrays.algebra import Until, until
 from segments.arrays.counting import Answer
 from segments.arrays.plan import Counting, Plan, longest_of
-from segments.arrays.streams import NEVER, Batch, Events, Stream, events_of, moment
+from segments.arrays.streams import NEVER, Batch, Events, Stream, events_of, moment, numbers
 from segments.language.compile import Asked, Query
+from segments.queries import of_profiles
 
 BEFORE_ALL: Final = "-infinity"
 
 _SEEN = "SELECT string_agg(int8send(id), '') FROM profile WHERE id = ANY(%(profiles)s::bigint[])"
-_IDENTIFIERS = "SELECT array_agg(id)::text FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])"
 _OTHERS = """
 SELECT rule, string_agg(int8send(profile_id), ''), string_agg(int4send(is_in::integer), ''),
        string_agg(timestamptz_send(COALESCE(next_change_at, 'infinity')), '')
@@ -52,10 +52,8 @@ def answers_of(plan: Plan, batch: Batch) -> Answers:
 
 def _given(batch: Batch) -> Mapping[str, Any]:
     """The instants travel with each profile unless they are all the same, when they bound what is read."""
-    given: dict[str, Any] = {"profiles": bigints(batch.profiles.tolist())}
-    given["identifiers"] = _row(_IDENTIFIERS, given)[0] or "{}"
     instants = [moment(at).isoformat() for at in batch.at.tolist()]
-    return {**given, "now": instants[0], "instants": texts(instants)}
+    return {**of_profiles(batch.profiles.tolist()), "now": instants[0], "instants": texts(instants)}
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -113,7 +111,3 @@ def _row(sql: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # columns 
     with connection.cursor() as cursor:
         cursor.execute(sql, given)
         return cursor.fetchone()
-
-
-def numbers(column: Any, kind: str = ">i8") -> NDArray[np.int64]:  # noqa: ANN401  # bytes of whichever kind
-    return np.frombuffer(column or b"", dtype=kind).astype(np.int64)

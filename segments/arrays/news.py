@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments import serving
-from segments.arrays.answers import Answers, answers_of, numbers
-from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, UncountableError, micros
+from segments.arrays.answers import Answers, answers_of
+from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, UncountableError, micros, numbers
 from segments.queries import LiveVersion
 
 News = Mapping[str, Any]

@@ -125,7 +125,7 @@ KINDS_A_COLUMN: Final = 62
 
 def events_of(batch: Batch, columns: Sequence[bytes | None], kind_columns: int) -> Events:
     """From columns as Postgres sends them: profiles, times, kinds, values. Raises where a time does not fit."""
-    profiles, times, *others = (_numbers(column) for column in columns)
+    profiles, times, *others = (numbers(column) for column in columns)
     if len(times) and (times.min() <= -_SHIFT or times.max() >= _SHIFT):
         raise UncountableError
     keys = (np.searchsorted(batch.profiles, profiles) << _BITS) + times + _SHIFT
@@ -135,5 +135,6 @@ def events_of(batch: Batch, columns: Sequence[bytes | None], kind_columns: int) 
     return Events(keys[order], sorted_ones[:kind_columns], values, batch.at)
 
 
-def _numbers(column: Any) -> NDArray[np.int64]:  # noqa: ANN401  # bytes of whichever kind the driver gives
-    return np.frombuffer(column or b"", dtype=">i8").astype(np.int64)
+def numbers(column: Any, kind: str = ">i8") -> NDArray[np.int64]:  # noqa: ANN401  # bytes of whichever kind the driver gives
+    """Of a column as Postgres sends it; nothing where it is null."""
+    return np.frombuffer(column or b"", dtype=kind).astype(np.int64)
