@@ -86,7 +86,7 @@ def _stream(of: Counting, events: Events, known: dict[tuple[int, int | None], St
 
 def _others(plan: Plan, batch: Batch, given: Mapping[str, Any]) -> Iterator[tuple[int, Answer]]:
     asked = Asked.SOME if (batch.at == batch.at[0]).all() else Asked.EACH_AT_ITS_INSTANT
-    for query in plan.others[asked]:
+    for query in plan.others(asked):
         for place, profiles, truths, changes in _rows(query, given):
             yield place, _scattered(batch, numbers(profiles), numbers(truths, ">i4"), numbers(changes))
 

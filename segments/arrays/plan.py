@@ -1,7 +1,8 @@
 """What a set of rules asks of the events, made once: one query for all that is counted, and one for all other conditions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from sqlglot import exp
@@ -55,8 +56,8 @@ class Plan:
     kind_columns: int
     events: Query | None
     """Of `profiles`, `identifiers` and `since`, one row: profiles, times, kinds, values."""
-    others: Mapping[Asked, Sequence[Query]]
-    """The conditions that are not counted, each as a rule of its place."""
+    others: Callable[[Asked], Sequence[Query]]
+    """The conditions that are not counted, each as a rule of its place. Compiled when first asked for, and kept."""
 
 
 def plan_of(rules: Mapping[int, Node], frozen: Mapping[str, Threshold], *, counts_events: bool = True) -> Plan:
@@ -78,7 +79,7 @@ def plan_of(rules: Mapping[int, Node], frozen: Mapping[str, Threshold], *, count
         counted=counted,
         kind_columns=-(-len(kinds) // KINDS_A_COLUMN),
         events=_events(kinds, values) if counted else None,
-        others={asked: _others(others, asked, frozen) for asked in (Asked.SOME, Asked.EACH_AT_ITS_INSTANT)},
+        others=cache(lambda asked: _others(others, asked, frozen)),
     )
 
 
