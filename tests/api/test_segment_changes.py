@@ -175,7 +175,7 @@ def test_consent__given_and_withdrawn_while_inside__is_an_entry_and_an_exit_with
         {"segment": "parisians", "profile": ada.pk, "change": "left", "at": None, "cause": None}
     ]
     assert told(reader.get(CHANGES, after=after).json()) == []  # in the segment itself nothing changed
-    assert not PermissionChange.objects.exists()
+    assert not PermissionChange.objects.filter(workspace=workspace).exists()
 
 
 def test_entry__evaluated_before_a_new_consent_is__is_told_once(workspace, source, advertiser, now):

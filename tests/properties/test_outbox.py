@@ -10,7 +10,9 @@ from cdp.models import Cause, OutboxRow, Stage, outbox
 from tests.outbox import waiting
 
 STAGE = Stage.SEGMENTS
-LIGHTEST_FIRST = ["EVENT", "LEARNT", "DEADLINE", "DEFINITION", "CONSENT", "MERGE", "SPLIT"]
+LIGHTEST_FIRST = [
+    "EVENT", "LEARNT", "DEADLINE", "REFERENCE", "RANK", "LIST", "DEFINITION", "CONSENT", "MERGE", "SPLIT",
+]  # fmt: skip
 SUBJECTS = st.integers(1, 12)
 CAUSES = st.sampled_from(Cause)
 HANDED_OVER = st.lists(

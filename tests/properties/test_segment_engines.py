@@ -4,8 +4,6 @@ Engines are slow to begin, so many rules are asked of them at once. Part of the 
 and part went stale in it: whoever asks sees no difference.
 """
 
-import gc
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,8 +44,7 @@ from tests.factories.engines import ClickHouse
 from tests.factories.populations import Person, Population, is_there
 from tests.factories.rules import leaves, leaves_about, offsets_from, persons_about, starts, trees
 
-# Spark leaves sockets open that it talked to Java by.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +147,7 @@ def spark() -> Iterator[Any]:
 
 
 def _let_go() -> None:
-    """Ends Java. The library leaves sockets open, of which else a later test would be told."""
+    """Ends Java, which the library leaves running."""
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
@@ -158,9 +155,6 @@ def _let_go() -> None:
     gateway.shutdown()
     gateway.proc.stdin.close()  # which Java takes for the end
     gateway.proc.wait(timeout=30)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @given(world=worlds(rules=12))
