@@ -10,7 +10,7 @@ so looked at again in those that refer to it, and in no others.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -30,10 +30,14 @@ from segments.references import Order
 Subjects = Mapping[int, Cause]
 Live = Mapping[int, LiveVersion]
 Given = dict[str, Any]
+Instants = Mapping[int, datetime]
+"""Of profiles."""
 Change = tuple[int, int]
 """A segment, and the profile whose membership of it changed."""
 
 DUE_AT_ONCE: Final = 1_000
+MOST_ALONE: Final = 8
+"""From more segments on, one evaluation of all costs less than one of each."""
 SLICE: Final = 50_000
 """So many are looked at again at once, when a segment that others refer to is computed anew."""
 
@@ -108,9 +112,11 @@ def end_segment(permit: Permit[Segmentation], *, segment_id: int, now: datetime)
         return int(cursor.fetchone()[0])
 
 
-_TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('segments'), %s)"
-_TAKE_TURN_TOGETHER = "SELECT pg_advisory_xact_lock_shared(hashtext('segments'), %s)"
-_TAKE_TURN_OF_FEED = "SELECT pg_advisory_xact_lock(hashtext('membership_change'), %s)"
+_TAKE_TURN = """
+SELECT pg_advisory_xact_lock(hashtext('segments'), %(workspace)s),
+       pg_advisory_xact_lock(hashtext('membership_change'), %(workspace)s)
+"""
+_TAKE_TURN_TOGETHER = _TAKE_TURN.replace("lock(", "lock_shared(", 1)
 _TELL_PERMISSIONS = "SELECT core.tell_permissions(%s, %s)"
 
 
@@ -120,8 +126,7 @@ def take_turn(permit: Permit[Segmentation], *, is_alone: bool) -> None:
     The turn of the feed of changes is taken here too, and not by the first row that is locked: see migration 0011.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_TURN if is_alone else _TAKE_TURN_TOGETHER, [permit.workspace_id])
-        cursor.execute(_TAKE_TURN_OF_FEED, [permit.workspace_id])
+        cursor.execute(_TAKE_TURN if is_alone else _TAKE_TURN_TOGETHER, {"workspace": permit.workspace_id})
 
 
 _WHOSE = "SELECT id, profile_id FROM identifier WHERE id = ANY(%s::bigint[])"
@@ -172,25 +177,36 @@ def _touch(permit: Permit[Segmentation], profiles: Iterable[int]) -> None:
 def _catch_up_these(permit: Permit[Segmentation], order: Order, profiles: list[int], now: datetime) -> set[Change]:
     """Every deadline up to `now` in its order: a profile goes from one to the next, many profiles at a time."""
     changes: set[Change] = set()
-    segments = [segment for level in order.levels for segment in level]
-    while overdue := _overdue(segments, profiles, now):
-        profiles = list(overdue)
-        changes |= _at_deadlines(permit, order, overdue)
+    live = {segment for level in order.levels for segment in level}
+    while waiting := _first_overdue(permit, live, profiles, now):
+        profiles = list({profile for instants in waiting.values() for profile in instants})
+        changes |= _at_deadlines(permit, order, waiting)
     return changes
 
 
-def _at_deadlines(permit: Permit[Segmentation], order: Order, overdue: Mapping[int, datetime]) -> set[Change]:
+def _at_deadlines(permit: Permit[Segmentation], order: Order, waiting: Mapping[int, Instants]) -> set[Change]:
     """Each profile as of its instant: in the segments that wait for it, and in those that refer to what changed."""
     changes: set[Change] = set()
-    profiles, instants = list(overdue), list(overdue.values())
+    at = {profile: instant for instants in waiting.values() for profile, instant in instants.items()}
     for level in order.levels:
-        waited = _write(permit, level, profiles, Cause.DEADLINE, instants)
-        changes |= waited | _follow(permit, order, level, changes, overdue)
+        waited: set[Change] = set()
+        for live, instants in _portions(level, waiting, at):
+            waited |= _write(permit, live, list(instants), Cause.DEADLINE, list(instants.values()))
+        changes |= waited | _follow(permit, order, level, changes, at)
     return changes
+
+
+def _portions(level: Live, waiting: Mapping[int, Instants], at: Instants) -> Iterator[tuple[Live, Instants]]:
+    """What of a level is computed at once: each segment alone for those who are due in it, or all for all, where many are."""
+    ones = level.keys() & waiting.keys()
+    if len(ones) > MOST_ALONE:
+        yield level, at
+    else:
+        yield from (({one: level[one]}, waiting[one]) for one in sorted(ones))
 
 
 def _follow(
-    permit: Permit[Segmentation], order: Order, level: Live, changes: Iterable[Change], at: Mapping[int, datetime]
+    permit: Permit[Segmentation], order: Order, level: Live, changes: Iterable[Change], at: Instants
 ) -> set[Change]:
     """Who changed in a segment is looked at, as of that instant, in those of this level that refer to it.
 
@@ -241,10 +257,21 @@ def _tell(permit: Permit[Segmentation], cause: Cause, profiles: set[int]) -> Non
         cursor.execute(_TELL, [permit.workspace_id, cause, sorted(profiles)])
 
 
-def _overdue(segments: list[int], profiles: list[int], now: datetime) -> Mapping[int, datetime]:
+def _first_overdue(
+    permit: Permit[Segmentation], live: Container[int], profiles: list[int], now: datetime
+) -> Mapping[int, Instants]:
+    """Of each profile its earliest instant that has come, by the segments that wait for it."""
     with connection.cursor() as cursor:
-        cursor.execute(_OVERDUE, [segments, bigints(profiles), now])
-        return dict(cursor.fetchall())
+        cursor.execute(_OVERDUE, {"workspace": permit.workspace_id, "profiles": bigints(profiles), "now": now})
+        overdue = [row for row in cursor.fetchall() if row[0] in live]
+    first: dict[int, datetime] = {}
+    for _, profile, due_at in overdue:
+        first[profile] = min(due_at, first.get(profile, due_at))
+    waiting: dict[int, dict[int, datetime]] = defaultdict(dict)
+    for segment, profile, due_at in overdue:
+        if due_at == first[profile]:
+            waiting[segment][profile] = due_at
+    return waiting
 
 
 def _by_cause(subjects: Subjects) -> Mapping[Cause, list[int]]:
@@ -297,13 +324,15 @@ SELECT profile_id FROM (
 """
 
 # Deadlines of profiles that are not seen any more are left to _END_OF_UNSEEN: nothing would ever move them on. Found
-# before it is asked who is seen: else the long array may be gone through again for each profile.
+# before it is asked who is seen: else the long array may be gone through again for each profile. Mostly nothing at all
+# is due, which one look at the times tells.
 _OVERDUE = """
 WITH overdue AS MATERIALIZED (
-    SELECT profile_id, min(due_at) AS due_at FROM deadline
-    WHERE segment_id = ANY(%s) AND profile_id = ANY(%s::bigint[]) AND due_at <= %s GROUP BY profile_id
+    SELECT segment_id, profile_id, due_at FROM deadline
+    WHERE EXISTS (SELECT FROM deadline WHERE workspace_id = %(workspace)s AND due_at <= %(now)s)
+      AND profile_id = ANY(%(profiles)s::bigint[]) AND due_at <= %(now)s
 )
-SELECT o.profile_id, o.due_at FROM overdue o JOIN profile p ON p.id = o.profile_id
+SELECT o.segment_id, o.profile_id, o.due_at FROM overdue o JOIN profile p ON p.id = o.profile_id
 """
 
 _WAITING_FOR = "SELECT DISTINCT profile_id FROM deadline WHERE segment_id = ANY(%s) AND due_at <= %s"
@@ -370,12 +399,12 @@ settled AS (
 SELECT * FROM leaving UNION ALL SELECT * FROM entering UNION ALL SELECT * FROM returning_after_split
 """
 
+# Those who are seen are looked up by their ids: asked the other way round, everybody would be gone through.
 _END_OF_UNSEEN = """
-WITH unseen AS MATERIALIZED (
-    SELECT * FROM (
-        SELECT unnest(%(profiles)s::bigint[]) AS profile_id, unnest(%(causes)s::text[]) AS cause
-    ) AS subject
-    WHERE NOT EXISTS (SELECT 1 FROM profile p WHERE p.id = subject.profile_id)
+WITH seen AS MATERIALIZED (SELECT id FROM profile WHERE id = ANY(%(profiles)s::bigint[])),
+unseen AS MATERIALIZED (
+    SELECT * FROM unnest(%(profiles)s::bigint[], %(causes)s::text[]) AS subject (profile_id, cause)
+    WHERE NOT EXISTS (SELECT FROM seen WHERE seen.id = subject.profile_id)
 ),
 settled AS (
     DELETE FROM deadline d USING unseen u WHERE d.profile_id = u.profile_id AND d.workspace_id = %(workspace)s

@@ -118,7 +118,16 @@ class Membership(models.Model):
                 name="membership_ends_after_it_begins",
             ),
         ]
-        indexes = [models.Index(fields=["profile"], name="membership_by_profile")]
+        indexes = [
+            models.Index(fields=["profile"], name="membership_by_profile"),
+            # What is known of people in one look: without it each segment would be searched for each of them.
+            models.Index(
+                fields=["profile"],
+                include=["segment", "id", "workspace"],
+                condition=models.Q(left_at=None),
+                name="membership_open_by_profile",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.profile_id} in {self.segment_id}"
@@ -130,12 +139,15 @@ class Deadline(models.Model):
     pk = models.CompositePrimaryKey("segment_id", "profile_id")
     workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
     segment = models.ForeignKey(Segment, models.CASCADE, db_constraint=False, db_index=False)
-    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False)
+    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False, db_index=False)
     due_at = models.DateTimeField()
 
     class Meta:
         db_table = "deadline"
-        indexes = [models.Index(fields=["workspace", "due_at"], name="deadline_by_time")]
+        indexes = [
+            models.Index(fields=["workspace", "due_at"], name="deadline_by_time"),
+            models.Index(fields=["profile"], include=["segment", "due_at", "workspace"], name="deadline_by_profile"),
+        ]
 
     def __str__(self) -> str:
         return str(self.due_at)
