@@ -8,7 +8,7 @@ MANAGE := $(RUN) manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=  # the tests start some hundred processes: each would compile the project anew
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # the tests of a file share what it sets up
-INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps
+INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps --no-compile  # Python compiles what is used when it is used
 
 help:                 ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
@@ -54,32 +54,32 @@ check: lint           ## lint, then the fast tests
 lint: $(VENV)/.dev    ## format, lint, spelling, types, import contracts, dependencies, migrations, OpenAPI file
 	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(LINTS)
 
-LINTS := lint-types lint-openapi lint-migrations lint-dependencies lint-imports lint-dead lint-style lint-spelling  # the longest first
+LINTS := lint/types lint/openapi lint/migrations lint/dependencies lint/imports lint/dead lint/style lint/spelling  # the longest first
 
-lint-types:
+lint/types:
 	@$(VENV)/bin/mypy
 
-lint-openapi:
+lint/openapi:
 	@mkdir -p -m 700 .data && $(MANAGE) spectacular --file .data/openapi.yaml --validate --fail-on-warn
 	@diff -u docs/openapi.yaml .data/openapi.yaml || { echo "docs/openapi.yaml is out of date: run 'make openapi'"; exit 1; }
 
-lint-migrations:
+lint/migrations:
 	@$(MANAGE) makemigrations --check --dry-run >/dev/null || { echo "Models changed without a migration: 'manage.py makemigrations APP --name SAY_WHAT'"; exit 1; }
 
-lint-dependencies:
+lint/dependencies:
 	@$(VENV)/bin/deptry . --no-ansi
 
-lint-imports:
+lint/imports:
 	@$(VENV)/bin/lint-imports --no-logo
 
-lint-dead:
+lint/dead:
 	@$(VENV)/bin/vulture
 
-lint-style:
+lint/style:
 	@$(VENV)/bin/ruff format --check --quiet --output-format concise . || { echo "Run '$(VENV)/bin/ruff format .'"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 
-lint-spelling:
+lint/spelling:
 	@$(VENV)/bin/typos
 
 sdks: $(VENV)/.dev    ## put the SDKs of the conformance suite in their places, so that later runs need no registry
