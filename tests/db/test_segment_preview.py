@@ -1,5 +1,6 @@
 """How many would be in: exactly where there are few, else estimated and marked so, and never late."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,8 @@ from activation import services as activation
 from activation.models import Destination
 from cdp.kernel.purposes import Purpose
 from consent.models import ConsentState
+from segments import checking, services
 from segments import preview as previewing
-from segments import services
 from segments.models import Membership, Segment
 from tests.factories import IdentifierFactory, SourceFactory, say
 from tests.factories.segments import happen, know, people
@@ -33,6 +34,7 @@ def many(monkeypatch):
     monkeypatch.setattr(previewing, "FIRST_SAMPLE", 12)
     monkeypatch.setattr(previewing, "LARGEST_SAMPLE", 6)
     monkeypatch.setattr(previewing, "SECONDS", 0)
+    monkeypatch.setattr(previewing, "_KEPT", {})
 
 
 def preview(workspace, rule, now, **more):
@@ -93,9 +95,45 @@ def test_rule__that_takes_too_long__is_stopped_and_told(workspace, source, now, 
 
 
 def test_statement__past_its_time__ends_and_the_transaction_goes_on(workspace):
-    assert previewing._rows_within(0.05, "SELECT pg_sleep(20)", {}) is None
-    assert previewing._rows_within(20, "SELECT current_setting('statement_timeout')", {}) == [("20s",)]
-    assert previewing._rows("SELECT current_setting('statement_timeout')", []) == [("0",)]
+    def asked(sql):
+        return previewing._rows(sql, [])
+
+    assert previewing._within(time.monotonic() + 0.05, lambda: asked("SELECT pg_sleep(20)")) is None
+    [(timeout,)] = previewing._within(
+        time.monotonic() + 20, lambda: asked("SELECT current_setting('statement_timeout')")
+    )
+    assert 0 < int(timeout.removesuffix("ms").removesuffix("s")) < 20_000
+    assert asked("SELECT current_setting('statement_timeout')") == [("0",)]
+
+
+def test_names__that_take_too_long_to_read__are_not_doubted_and_the_count_is_given(
+    workspace, source, now, many, monkeypatch
+):
+    people(30, workspace)
+    monkeypatch.setattr(checking, "_KEPT", {})
+
+    found = preview(workspace, 'done "Nothing of the kind"', now)
+
+    assert (found.doubts, found.people, found.is_exact) == ([], 30, False)
+
+
+def test_many__are_counted_anew_after_a_while(workspace, now, many, monkeypatch):
+    people(30, workspace)
+    preview(workspace, RULE, now)
+    people(1, workspace)
+
+    kept = preview(workspace, RULE, now).people
+    monkeypatch.setattr(previewing, "KEPT_SECONDS", 0)
+
+    assert (kept, preview(workspace, RULE, now).people) == (30, 31)
+
+
+def test_few__are_counted_each_time(workspace, now):
+    people(1, workspace)
+    preview(workspace, RULE, now)
+    people(1, workspace)
+
+    assert preview(workspace, RULE, now).people == 2
 
 
 def test_time_in_the_past__counts_its_events_and_memberships(workspace, source, now):
