@@ -16,7 +16,7 @@ from segments.checking import Definition
 from segments.preview import Preview
 
 MOST_DESTINATIONS: Final = 20
-MOST_LOOKED_UP: Final = 10_000
+MOST_LOOKED_UP: Final = 5_000
 """People, over all destinations: more would keep whoever asks waiting."""
 
 
