@@ -75,6 +75,19 @@ def test_many__are_estimated_from_a_sample_that_is_the_same_each_time(workspace,
     assert (found.count, found.sample) == (again.count, again.sample)
 
 
+def test_matching__more_than_are_kept__are_drawn_by_chance_and_are_not_those_who_came_first(
+    workspace, source, now, many, monkeypatch
+):
+    monkeypatch.setattr(previewing, "MOST_MATCHING", 3)
+    for person in people(30, workspace):
+        know(person, source, city="Lille")
+
+    found = preview(workspace, RULE, now)
+
+    assert len(found.matching) == 3
+    assert sorted(found.matching) != found.sample[:3]
+
+
 def test_many__when_the_time_does__are_counted_exactly(workspace, source, now, many, monkeypatch):
     monkeypatch.setattr(previewing, "SECONDS", 30)
     for person in people(30, workspace)[:7]:
@@ -177,6 +190,19 @@ def test_destinations__reach_who_permits_them_and_has_what_they_take(workspace, 
     _, reached = reaching.preview(workspace_id=workspace.pk, definition=RULE, now=now)
 
     assert reached == [reaching.Reach("hook", "webhook", 1, is_exact=True)]
+
+
+def test_destinations__too_many_for_everybody_who_matches__are_estimated_from_some(workspace, source, now, monkeypatch):
+    monkeypatch.setattr(reaching, "MOST_LOOKED_UP", 4)
+    for person in people(3, workspace):
+        know(person, source, city="Lille")
+        say(person, Purpose.ADVERTISING, ConsentState.GIVEN)
+    for slug in ("one", "two"):
+        Destination.objects.create(workspace=workspace, slug=slug, kind="webhook", secrets=b"")
+
+    _, reached = reaching.preview(workspace_id=workspace.pk, definition=RULE, now=now)
+
+    assert [(each.count, each.is_exact) for each in reached] == [(3, False), (3, False)]
 
 
 def test_destination__with_audiences__takes_what_they_are_sent(workspace, source, now):
