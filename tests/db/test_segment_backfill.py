@@ -37,6 +37,7 @@ def large(monkeypatch):
     monkeypatch.setattr(backfill, "LARGEST_SLICE", 2)
     monkeypatch.setattr(backfill, "SMALLEST_SLICE", 1)
     monkeypatch.setattr(backfill, "LEFT_FOR_THE_SWAP", 1)
+    monkeypatch.setattr(backfill, "DEADLINES_AT_ONCE", 1)
 
 
 class Clock:
@@ -146,6 +147,21 @@ def test_answer__that_time_changes_before_the_swap__is_that_of_the_swap(workspac
     finish(workspace, now + SECOND)
 
     assert not Membership.objects.exists()
+    assert not Deadline.objects.exists()
+
+
+def test_deadlines__are_written_before_the_swap_and_go_with_a_version_that_is_given_up(workspace, source, now, large):
+    for person in people(3, workspace):
+        happen(person, source, "Order", now)
+    segment = create(workspace, RULE, now)
+    while not Deadline.objects.exists():
+        assert turn(workspace, now) == 1
+    assert (Deadline.objects.count(), Membership.objects.exists()) == (1, False)
+    turn(workspace, now)
+    assert (Deadline.objects.count(), Membership.objects.exists()) == (2, False)
+
+    publishing.cancel_publication(segment=segment, now=now)
+
     assert not Deadline.objects.exists()
 
 
