@@ -25,6 +25,7 @@ from segments import checking, ranks, serving
 from segments.checking import Definition, Doubt
 from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
+from segments.language.compile.members import compile_members
 from segments.queries import of_profiles
 
 SECONDS: Final = 0.85
@@ -129,7 +130,9 @@ def _compiled(permit: Permit[Segmentation], rule: Node, at: datetime) -> Compile
         if getattr(error.__cause__, "sqlstate", "") != QUERY_CANCELED:
             raise
         raise PreviewTooSlowError from error
-    return lambda asked: compile_rules({0: rule}, asked, ends)
+    return lambda asked: (
+        compile_members(rule, ends) if asked is Asked.EVERYBODY else compile_rules({0: rule}, asked, ends)
+    )
 
 
 def _counted(compiled: Compiled, everybody: _Everybody, at: datetime, *, until: float) -> _Counted:
@@ -147,7 +150,7 @@ def _counted(compiled: Compiled, everybody: _Everybody, at: datetime, *, until: 
 
 # Ids are drawn by their hash: of people who came one after the other, every n-th may be of one kind.
 _EXACTLY = """
-WITH matching AS MATERIALIZED (SELECT profile_id FROM ({answers}) AS answers WHERE is_in)
+WITH matching AS MATERIALIZED ({members})
 SELECT (SELECT count(*) FROM matching),
        ARRAY(SELECT profile_id FROM matching ORDER BY profile_id LIMIT %(shown)s),
        ARRAY(SELECT profile_id FROM matching ORDER BY hashint8(profile_id), profile_id LIMIT %(most)s)
@@ -158,7 +161,7 @@ def _exactly(compiled: Compiled, at: datetime, *, seconds: float) -> _Counted | 
     """None when the time does not do."""
     query = compiled(Asked.EVERYBODY)
     given = {**query.parameters, "now": at, "shown": SHOWN, "most": MOST_MATCHING}
-    rows = _rows_within(seconds, _EXACTLY.format(answers=query.sql), given)
+    rows = _rows_within(seconds, _EXACTLY.format(members=query.sql), given)
     if rows is None:
         return None
     [(count, shown, matching)] = rows
