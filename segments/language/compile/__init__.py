@@ -16,6 +16,7 @@ Columns of the result: rule (the key given), profile_id, is_in, next_change_at (
     expressions, values, times     the words: SQL, comparisons of JSON, periods
     measures, ranked, sequences, people    the leaves
     passes      one query over each table of facts
+    members     who is in, without deadlines, in another way: for those who ask for nothing else
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -139,6 +140,7 @@ Until = tuple[exp.Expr, exp.Expr]
 
 
 def put_together(node: Node, of_leaf: Callable[[Leaf], exp.Expr]) -> exp.Expr:
+    """Whether the rule is true, of leaves that are never null."""
     match node:
         case Not(child):
             return negated(put_together(child, of_leaf))
