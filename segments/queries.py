@@ -84,10 +84,6 @@ class Found:
 
 
 _MATCHING = "SELECT profile_id FROM ({members}) AS members ORDER BY profile_id"
-_SAMPLE = """
-WITH matching AS MATERIALIZED ({members})
-SELECT (SELECT count(*) FROM matching), ARRAY(SELECT profile_id FROM matching ORDER BY profile_id LIMIT %(most)s)
-"""
 
 
 def matching(_: Permit[Segmentation], tree: Node, *, now: datetime, frozen: Mapping[str, Threshold] = NO_ENDS) -> Found:
@@ -95,14 +91,6 @@ def matching(_: Permit[Segmentation], tree: Node, *, now: datetime, frozen: Mapp
     query = compile_members(tree, frozen)
     rows = _rows(_MATCHING.format(members=query.sql), {**query.parameters, "now": now})
     return Found([row[0] for row in rows])
-
-
-def count_and_sample(
-    _: Permit[Segmentation], tree: Node, *, now: datetime, most: int, frozen: Mapping[str, Threshold] = NO_ENDS
-) -> tuple[int, list[int]]:
-    query = compile_members(tree, frozen)
-    [(count, sample)] = _rows(_SAMPLE.format(members=query.sql), {**query.parameters, "now": now, "most": most})
-    return count, sample
 
 
 _IDENTIFIERS = """
