@@ -25,6 +25,7 @@ from segments import checking, ranks, serving
 from segments.checking import Definition, Doubt
 from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
+from segments.language.compile.members import compile_members
 from segments.queries import of_profiles
 
 SECONDS: Final = 0.75
@@ -136,14 +137,16 @@ def _compiled(permit: Permit[Segmentation], rule: Node, at: datetime) -> Compile
     ends = _within(time.monotonic() + FOR_THE_RANKINGS, lambda: ranks.ends_as_of(permit, [rule], now=at))
     if ends is None:
         raise PreviewTooSlowError
-    return lambda asked: compile_rules({0: rule}, asked, ends)
+    return lambda asked: (
+        compile_members(rule, ends) if asked is Asked.EVERYBODY else compile_rules({0: rule}, asked, ends)
+    )
 
 
 # -- exactly --------------------------------------------------------------------------------------------------------
 
 # Ids are drawn by their hash: of people who came one after the other, every n-th may be of one kind.
 _EXACTLY = """
-WITH matching AS MATERIALIZED (SELECT profile_id FROM ({answers}) AS answers WHERE is_in)
+WITH matching AS MATERIALIZED ({members})
 SELECT (SELECT count(*) FROM matching),
        ARRAY(SELECT profile_id FROM matching ORDER BY profile_id LIMIT %(shown)s),
        ARRAY(SELECT profile_id FROM matching ORDER BY hashint8(profile_id), profile_id LIMIT %(most)s)
@@ -154,7 +157,7 @@ def _exactly(compiled: Compiled, at: datetime, until: float) -> _Counted | None:
     """None when the time does not do."""
     query = compiled(Asked.EVERYBODY)
     given = {**query.parameters, "now": at, "shown": SHOWN, "most": MOST_MATCHING}
-    rows = _within(until, lambda: _rows(_EXACTLY.format(answers=query.sql), given))
+    rows = _within(until, lambda: _rows(_EXACTLY.format(members=query.sql), given))
     if rows is None:
         return None
     [(count, shown, matching)] = rows

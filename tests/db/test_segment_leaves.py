@@ -81,7 +81,7 @@ def ask(workspace, ada) -> Ask:
     """Whether ada is in at an instant, and when that could change: the same, however it is asked."""
 
     def asked(rule: Node, at: datetime, frozen: dict[str, Threshold] | None = None) -> Answer:
-        with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk):
+        with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
             of_ada = queries.of_profiles([ada.pk])
             given = {
                 Asked.EVERYBODY: {"now": at},
@@ -89,6 +89,7 @@ def ask(workspace, ada) -> Ask:
                 Asked.EACH_AT_ITS_INSTANT: {**of_ada, "instants": [at]},
             }
             [answer] = {answered(rule, kind, ada.pk, parameters, frozen or {}) for kind, parameters in given.items()}
+            assert queries.matching(permit, rule, now=at, frozen=frozen or {}).members == [ada.pk] * answer[0]
         return answer
 
     return asked

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from segments.language import canonical
 from segments.language.compile import Asked, Query, compile_rules
+from segments.language.compile.members import compile_members
 from segments.language.ranks import Threshold
 from segments.language.tree import (
     LISTS,
@@ -94,11 +95,18 @@ def ranked(text: str) -> Rank:
     return Rank(Measured(text, Aggregate(Of.SUM, Property(text))), Top(ONE), among=text)
 
 
+END = Threshold(ONE, 1, datetime(2026, 1, 1, tzinfo=UTC))
+
+
 def compiled(text: str, asked: Asked) -> Query:
-    frozen = {canonical(ranked(text)): Threshold(ONE, 1, datetime(2026, 1, 1, tzinfo=UTC))}
-    return compile_rules({1: everything(text)}, asked, frozen)
+    return compile_rules({1: everything(text)}, asked, {canonical(ranked(text)): END})
 
 
+def of_members(text: str) -> Query:
+    return compile_members(everything(text), {canonical(ranked(text)): END})
+
+
+PLAIN_MEMBERS = of_members(BEGINNING).sql
 PLAIN = {asked: compiled(BEGINNING, asked).sql for asked in Asked}
 
 
@@ -109,6 +117,15 @@ def test_query__of_any_text_in_every_place__is_the_same(asked, text):
     query = compiled(text, asked)
 
     assert query.sql == PLAIN[asked]
+    assert text in query.parameters.values()
+
+
+@given(texts)
+@settings(max_examples=3, deadline=None)  # of leaves compiled as above
+def test_query_of_members__of_any_text_in_every_place__is_the_same(text):
+    query = of_members(text)
+
+    assert query.sql == PLAIN_MEMBERS
     assert text in query.parameters.values()
 
 

@@ -12,6 +12,7 @@ from segments.language.compile.expressions import (
     column,
     constant,
     eq,
+    filtered,
     given,
     gt,
     is_one_of,
@@ -113,11 +114,20 @@ def _is_asked(table: str, name: str = "profile_id") -> exp.Expr:
 
 def facts(draft: Draft, chains: Sequence[Chain]) -> Iterator[tuple[str, exp.Query]]:
     """Of each table that a leaf needs."""
+    yield from facts_of_events(draft, chains)
+    yield from other_facts(draft)
+
+
+def facts_of_events(draft: Draft, chains: Sequence[Chain]) -> Iterator[tuple[str, exp.Query]]:
     if draft.events.columns:
-        yield "of_event", _aggregated(_events(draft.events, draft), draft.events)
+        events = _events(draft.events, draft)
+        yield "of_event", _aggregated(events, draft.events) if draft.tells_changes else _counted(events, draft.events)
     for place in range(0, len(chains), MOST_TOGETHER):
         together = chains[place : place + MOST_TOGETHER]
         yield f"of_sequence{place}", followed(_events(draft.chained, draft), together, draft)
+
+
+def other_facts(draft: Draft) -> Iterator[tuple[str, exp.Query]]:
     if draft.traits.columns:
         yield "of_trait", _aggregated(_narrowed(_table("trait", "t"), "name", draft.traits, draft), draft.traits)
     if draft.scores.columns:
@@ -142,12 +152,7 @@ def _narrowed(rows: exp.Select, name: str, of: Facts, draft: Draft) -> exp.Selec
 
 def _periods(table: str, name: str, of: Facts, draft: Draft) -> exp.Select:
     """Of memberships and entries, which are compared with the instant of each profile."""
-    alias = of.alias
-    rows = exp.select(f"{alias}.*", exp.alias_(given("now", "timestamptz"), "at")).from_(
-        exp.to_table(table, alias=alias)
-    )
-    if table == "membership":
-        rows = rows.select("g.slug").join("segment AS g", on=f"g.id = {alias}.segment_id")
+    alias, rows = of.alias, _compared_with_now(table, of.alias)
     named = exp.In(this=column(name, "g" if table == "membership" else alias), expressions=list(of.names.values()))
     rows = rows.where(named)
     if draft.asked is not Asked.EVERYBODY:
@@ -159,10 +164,48 @@ def _periods(table: str, name: str, of: Facts, draft: Draft) -> exp.Select:
     return _aggregated(rows, of)
 
 
+def _compared_with_now(table: str, alias: str) -> exp.Select:
+    rows = _table(table, alias).select(exp.alias_(given("now", "timestamptz"), "at"))
+    if table == "membership":
+        rows = rows.select("g.slug").join("segment AS g", on=f"g.id = {alias}.segment_id")
+    return rows
+
+
+def whose_row(is_true: exp.Expr, draft: Draft) -> exp.Select | None:
+    """The profiles that have a row by which a leaf is true, if that is all that it asks: none need be grouped."""
+    of, rows = {
+        "t": (draft.traits, _table("trait", "t")),
+        "s": (draft.scores, _table("score", "s")),
+        "m": (draft.members, _compared_with_now("membership", "m")),
+        "i": (draft.lists, _compared_with_now("list_entry", "i")),
+    }.get(is_true.name[:1], (draft.events, None))
+    made = of.columns.get(is_true.name)
+    if rows is None or not isinstance(made, exp.LogicalOr):
+        return None
+    return exp.select(f"{of.alias}.profile_id").from_(rows.subquery(of.alias)).where(made.this.copy())
+
+
 def _aggregated(rows: exp.Select, of: Facts) -> exp.Select:
     columns = [exp.alias_(made, name, copy=False) for name, made in of.columns.items()]
     query = exp.select(f"{of.alias}.profile_id").select(*columns, copy=False)
     return query.from_(rows.subquery(of.alias, copy=False), copy=False).group_by(f"{of.alias}.profile_id", copy=False)
+
+
+def _counted(rows: exp.Select, of: Facts) -> exp.Select:
+    """What is asked of the rows of every column is asked before they are grouped. Whoever has none left has no row."""
+    query = _aggregated(rows, of)
+    filters = list(query.find_all(exp.Filter))
+    asked = [set(_conditions(each)) for each in filters]
+    shared = [condition for condition in _conditions(filters[0]) if all(condition in each for each in asked)]
+    for each in filters:
+        own = [condition for condition in _conditions(each) if condition not in shared]
+        each.replace(filtered(each.this, own) if own else each.this)
+    return query.where(*shared, copy=False)
+
+
+def _conditions(of: exp.Filter) -> list[exp.Expr]:
+    asked = of.expression.this
+    return list(asked.flatten()) if isinstance(asked, exp.And) else [asked]
 
 
 def _named(name: str, of: Facts) -> exp.Expr:
@@ -181,7 +224,7 @@ def _events(of: Facts, draft: Draft) -> exp.Select:
     A message that came twice is one event: the table `message`, which storing goes through, refuses the second.
     """
     query = exp.select(*(column(name, "e") for name in EVENT_COLUMNS)).from_("event AS e")
-    query = query.where(_named("name", of), copy=False)
+    query = query.where(_named("name", of), *draft.of_event, copy=False)
     if draft.asked is not Asked.EVERYBODY:
         of_theirs = is_one_of(column("identifier_id", "e"), given("identifiers", "bigint[]"))
         query = query.where(_is_asked("e"), of_theirs)
