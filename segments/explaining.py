@@ -161,6 +161,8 @@ def _shown(value: object) -> Any:  # noqa: ANN401  # any JSON value
     """As JSON writes it: a fraction that no decimal equals is rounded to twelve digits."""
     if isinstance(value, Fraction | Decimal):
         return int(value) if value == int(value) else round(float(value), 12)
+    if isinstance(value, dict):
+        return {name: _shown(each) for name, each in value.items()}
     return [_shown(each) for each in value] if isinstance(value, list) else value
 
 
