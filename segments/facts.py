@@ -86,6 +86,10 @@ SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FR
 WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[])
 AND name = ANY(%(events)s::text[]) LIMIT %(most)s
 """
+_SOURCE_ZONES = """
+SELECT DISTINCT ON (t.profile_id) t.profile_id, s.time_zone FROM trait t JOIN source s ON s.id = t.source_id
+WHERE t.profile_id = ANY(%(profiles)s::bigint[]) AND s.time_zone <> '' ORDER BY t.profile_id, s.id
+"""
 
 
 def facts_of(permit: Permit[Any], profiles: Sequence[int], names: Names, *, most: int | None = None) -> Page:
@@ -94,9 +98,14 @@ def facts_of(permit: Permit[Any], profiles: Sequence[int], names: Names, *, most
     `most` bounds the events: of more than these some are left out.
     """
     zone = zone_of(permit.workspace_id)
-    page = {profile: Facts(profile_id=profile, workspace_zone=zone) for (profile,) in _rows(_SEEN, [bigints(profiles)])}
+    seen = [profile for (profile,) in _rows(_SEEN, [bigints(profiles)])]
     asked = {"traits": texts(names.traits | {ZONE}), "events": texts(names.events), "most": most}
-    given = {**of_profiles(page), **asked}
+    given = {**of_profiles(seen), **asked}
+    source_zones = dict(_rows(_SOURCE_ZONES, given))
+    page = {
+        profile: Facts(profile_id=profile, source_zone=zone_named(source_zones.get(profile, "")), workspace_zone=zone)
+        for profile in seen
+    }
     for profile, name, value in _rows(_TRAITS, given):
         page[profile].traits[name] = _decoded(value)
     for profile, name, at, properties, source, message in _rows(_EVENTS, given) if names.events else ():

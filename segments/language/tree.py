@@ -96,7 +96,7 @@ class CalendarUnit(StrEnum):
 
 
 class Zone(StrEnum):
-    """Whose time zone: that of the profile's trait `timezone`, and of the workspace where there is none."""
+    """Whose time zone: that of the profile's trait `timezone`, else of its source, else of the workspace."""
 
     PROFILE = "profile"
     WORKSPACE = "workspace"
