@@ -55,6 +55,9 @@ def conditions(text: str) -> Iterator[Condition]:
         if comparison is Comparison.EXISTS:
             yield Condition(text, comparison, None, (text,))
             continue
+        if comparison is Comparison.HAS:
+            yield Condition(text, comparison, None, (text,), has=(Condition(text, Comparison.EQUALS, text, (text,)),))
+            continue
         is_list = comparison in LISTS or comparison is Comparison.BETWEEN
         value = (text, text) if is_list else text
         for ignores_case in (False, True):

@@ -8,7 +8,6 @@ from sqlglot import exp
 from segments.language.compile.draft import Asked, Draft, Facts, Reach
 from segments.language.compile.expressions import (
     call,
-    coalesce,
     column,
     constant,
     eq,
@@ -60,13 +59,26 @@ def _person(draft: Draft) -> exp.Select:
 
 
 def _with_zone(query: exp.Select, profile: str, draft: Draft) -> exp.Select:
-    """That of the trait where it names one, and of the workspace for everybody else."""
-    own = exp.select("profile_id", exp.alias_(call("core.zone_of", column("value")), "zone")).from_("trait")
-    own = own.where(eq(column("name"), constant(_ZONE_TRAIT)))
+    """That of the trait where it names one, else of the source, else of the workspace."""
+    own = exp.select("t.profile_id", exp.alias_(call("core.zone_of", column("value", "t")), "zone")).from_("trait AS t")
+    own, of_source = own.where(eq(column("name", "t"), constant(_ZONE_TRAIT))), _source_zones()
     if draft.asked is not Asked.EVERYBODY:
-        own = own.where(is_one_of(column("profile_id"), given("profiles", "bigint[]")))
-    zone = exp.alias_(coalesce(column("zone", "z"), draft.shared_zone(Zone.WORKSPACE)), "zone")
-    return query.select(zone).join(own.subquery("z"), on=f"z.profile_id = {profile}", join_type="left")
+        own, of_source = own.where(_is_asked("t")), of_source.where(_is_asked("t"))
+    zones = [column("zone", "z"), column("zone", "s"), draft.shared_zone(Zone.WORKSPACE)]
+    zone = exp.alias_(exp.Coalesce(this=zones[0], expressions=zones[1:]), "zone")
+    for name, found in (("z", own), ("s", of_source)):
+        query = query.join(found.subquery(name), on=f"{name}.profile_id = {profile}", join_type="left")
+    return query.select(zone)
+
+
+def _source_zones() -> exp.Select:
+    """Of each profile that of the first source that has one, of those that a trait of it comes from."""
+    zone = call("core.zone_of", call("to_jsonb", column("time_zone", "s")))
+    rows = exp.select("t.profile_id", exp.alias_(zone, "zone")).distinct("t.profile_id").from_("source AS s")
+    rows = rows.join("trait AS t", on="t.source_id = s.id").where(
+        exp.NEQ(this=column("time_zone", "s"), expression=constant(""))
+    )
+    return rows.order_by("t.profile_id", "s.id")
 
 
 def _local(draft: Draft) -> exp.Select:
