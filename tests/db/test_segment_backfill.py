@@ -376,6 +376,7 @@ class Meanwhile:
         return any(each.profile_id == person.pk for each in self.people if each is not person)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(RULES), st.sampled_from(RULES), st.lists(steps, max_size=12))
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -109,28 +110,36 @@ def of_members(text: str) -> Query:
     return compile_members(everything(text), {canonical(ranked(text)): END})
 
 
-PLAIN_MEMBERS = of_members(BEGINNING).sql
-PLAIN = {asked: compiled(BEGINNING, asked).sql for asked in Asked}
+@cache
+def plain(asked: Asked) -> str:
+    return compiled(BEGINNING, asked).sql
 
 
+@cache
+def plain_members() -> str:
+    return of_members(BEGINNING).sql
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", list(Asked))
 @given(texts)
 @settings(max_examples=10, deadline=None)  # each compiles hundreds of conditions
 def test_query__of_any_text_in_every_place__is_the_same(asked, text):
     query = compiled(text, asked)
 
-    assert query.sql == PLAIN[asked]
+    assert query.sql == plain(asked)
     assert text in query.parameters.values()
 
 
+@pytest.mark.slow
 @given(texts)
 @settings(max_examples=3, deadline=None)  # of leaves compiled as above
 def test_query_of_members__of_any_text_in_every_place__is_the_same(text):
     query = of_members(text)
 
-    assert query.sql == PLAIN_MEMBERS
+    assert query.sql == plain_members()
     assert text in query.parameters.values()
 
 
 def test_query__shows_no_text__of_any_node():
-    assert "Ab" not in PLAIN[Asked.SOME]
+    assert "Ab" not in plain(Asked.SOME)
