@@ -25,11 +25,9 @@ from cdp.models import Run, RunState, User
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments import membership, ranks, serving
-from segments.language import parse_json
 from segments.language.compile import Asked
 from segments.models import Backfill, Segment, SegmentVersion
 from segments.queries import of_profiles
-from segments.references import needs_of
 
 log = structlog.get_logger()
 
@@ -220,12 +218,12 @@ WITH slice AS MATERIALIZED (
     ORDER BY profile_id LIMIT %(most)s
 ),
 waiting AS (
-    INSERT INTO deadline (segment_id, profile_id, workspace_id, due_at)
-    SELECT %(segment)s, profile_id, %(workspace)s, next_change_at FROM slice
-    ON CONFLICT (segment_id, profile_id) DO UPDATE SET due_at = excluded.due_at WHERE deadline.due_at > excluded.due_at
+    INSERT INTO deadline (profile_id, workspace_id, due_at, segments)
+    SELECT profile_id, %(workspace)s, next_change_at, ARRAY[%(segment)s::bigint] FROM slice
+    {sooner}
 )
 SELECT max(profile_id) FROM slice
-"""
+""".replace("{sooner}", membership.SOONER)
 
 
 def _write_deadlines(permit: Permit[Segmentation], under_way: Backfill, run: Run, now: datetime) -> bool:
@@ -246,8 +244,7 @@ def _write_deadlines(permit: Permit[Segmentation], under_way: Backfill, run: Run
 def _swap(permit: Permit[Segmentation], under_way: Backfill, run: Run, clock: Clock) -> None:
     """The new version serves. Nobody evaluates meanwhile, so nothing is added to what is left."""
     now, version = clock(), under_way.version
-    # What is due in segments that it refers to touches whom it concerns.
-    membership.catch_up(permit, {version.segment.slug, *needs_of(parse_json(version.definition)).segments}, now)
+    membership.catch_up(permit, now)  # what is due in segments that it refers to touches whom it concerns
     while _look_again(permit, under_way, run, now):
         pass
     counts = membership.replace_by_staged(permit, segment_id=version.segment_id, version_id=version.pk, now=now)
@@ -314,18 +311,9 @@ def _save_progress(run: Run, now: datetime) -> None:
     run.save(update_fields=["position", "counts", "bookmark", "error", "heartbeat_at"])
 
 
-# Where no other version serves, nothing would ever move them on.
-_FORGET_DEADLINES = """
-DELETE FROM deadline d USING segment s
-WHERE d.segment_id = %s AND s.id = d.segment_id AND (s.live_version_id IS NULL OR s.archived_at IS NOT NULL)
-"""
-
-
 def _end(under_way: Backfill, state: RunState, now: datetime, *, run: Run, error: str = "") -> None:
     run.state, run.error, run.heartbeat_at, run.finished_at = state, error, now, now
     run.save(update_fields=["state", "counts", "error", "heartbeat_at", "finished_at"])
-    with connection.cursor() as cursor:
-        cursor.execute(_FORGET_DEADLINES, [under_way.segment_id])
     under_way.delete()
 
 

@@ -359,7 +359,7 @@ def test_row__that_names_nobody_or_twice__is_refused(shop, named):
     assert not OutboxRow.objects.exists()
 
 
-def test_next_due__of_segments__is_the_first_deadline_of_those_that_serve(shop):
+def test_next_due__of_segments__is_the_first_deadline_and_then_that_of_those_that_serve(shop):
     shop.hear("Buy", userId="ada")
     shop.settle()
     for slug, days in (("soon", 1), ("later", 2)):
@@ -370,6 +370,7 @@ def test_next_due__of_segments__is_the_first_deadline_of_those_that_serve(shop):
 
     first = pipeline.next_due(Stage.SEGMENTS, workspace_id=shop.workspace.pk)
     segments.archive(segment=Segment.objects.get(slug="soon"), now=shop.now)
+    pipeline.advance(Stage.SEGMENTS, workspace_id=shop.workspace.pk, now=first)
 
     assert first == shop.now + timedelta(days=1)
     assert pipeline.next_due(Stage.SEGMENTS, workspace_id=shop.workspace.pk) == shop.now + timedelta(days=2)

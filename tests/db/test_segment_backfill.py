@@ -150,8 +150,9 @@ def test_answer__that_time_changes_before_the_swap__is_that_of_the_swap(workspac
     assert not Deadline.objects.exists()
 
 
-def test_deadlines__are_written_before_the_swap_and_go_with_a_version_that_is_given_up(workspace, source, now, large):
-    for person in people(3, workspace):
+def test_deadlines__written_before_the_swap_of_a_version_that_is_given_up__end_nothing(workspace, source, now, large):
+    persons = people(3, workspace)
+    for person in persons:
         happen(person, source, "Order", now)
     segment = create(workspace, RULE, now)
     while not Deadline.objects.exists():
@@ -161,8 +162,10 @@ def test_deadlines__are_written_before_the_swap_and_go_with_a_version_that_is_gi
     assert (Deadline.objects.count(), Membership.objects.exists()) == (2, False)
 
     publishing.cancel_publication(segment=segment, now=now)
+    evaluate(workspace, {person.pk: Cause.DEADLINE for person in persons}, now + 2 * DAY)
 
     assert not Deadline.objects.exists()
+    assert not Membership.objects.exists()
 
 
 def test_person__who_withdraws_before_the_swap__does_not_enter(workspace, source, now, large):
