@@ -2,25 +2,31 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import UTC
+from typing import Any
 
 import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
 from cdp.kernel.arrays import bigints, texts
-from segments.arrays import counting
+from segments.arrays import counting, sequences
 from segments.arrays.algebra import Until, until
+from segments.arrays.calendars import Clocks
 from segments.arrays.counting import Answer
-from segments.arrays.plan import Counting, Plan, longest_of
-from segments.arrays.streams import NEVER, Batch, Events, Stream, events_of, moment, numbers
-from segments.language.compile import Asked, Query
-
-BEFORE_ALL: Final = "-infinity"
+from segments.arrays.periods import Counts
+from segments.arrays.plan import Counting, Plan, earliest_of
+from segments.arrays.streams import NEVER, Batch, events_of, moment, numbers
+from segments.language.compile import Asked
+from segments.language.periods import zone_named
+from segments.language.tree import Event
 
 _WHO = """
 SELECT (SELECT string_agg(int8send(id), '') FROM profile WHERE id = ANY(%(profiles)s::bigint[])),
        (SELECT COALESCE(array_agg(id), '{}')::text FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[]))
+"""
+_ZONES = """
+SELECT zone, workspace_zone, string_agg(int8send(profile_id), '') FROM ({zones}) AS zones GROUP BY zone, workspace_zone
 """
 _OTHERS = """
 SELECT rule, string_agg(int8send(profile_id), ''), string_agg(int4send(is_in::integer), ''),
@@ -68,23 +74,29 @@ def _who(batch: Batch) -> tuple[NDArray[np.bool_], Mapping[str, Any]]:
 def _counted(plan: Plan, batch: Batch, given: Mapping[str, Any]) -> Iterator[tuple[int, Answer]]:
     if plan.events is None:
         return
-    row = _row(plan.events.sql, {**plan.events.parameters, **given, "since": _since(plan, batch)})
-    events = events_of(batch, row, plan.kind_columns)
-    streams: dict[tuple[int, int | None], Stream] = {}
+    since = earliest_of(plan, moment(int(batch.at.min())))
+    row = _row(plan.events.sql, {**plan.events.parameters, **given, "since": since})
+    counts = Counts(events_of(batch, row, plan.kind_columns), _clocks(plan, batch, given))
     for each in plan.counted:
-        yield each.place, counting.answer(each.leaf, _stream(each, events, streams))
+        yield each.place, _answer(each, counts)
 
 
-def _since(plan: Plan, batch: Batch) -> str:
-    longest = longest_of(plan)
-    return BEFORE_ALL if longest is None else moment(int(batch.at.min()) - longest * 10**6).isoformat()
+def _answer(of: Counting, counts: Counts) -> Answer:
+    if isinstance(of.leaf, Event):
+        return counting.answer(of.leaf, of.kinds[0], counts)
+    return sequences.answer(of.leaf, of.kinds, counts)
 
 
-def _stream(of: Counting, events: Events, known: dict[tuple[int, int | None], Stream]) -> Stream:
-    key = (of.kind, of.value)
-    if key not in known:
-        known[key] = events.stream(*key)
-    return known[key]
+def _clocks(plan: Plan, batch: Batch, given: Mapping[str, Any]) -> Clocks:
+    if plan.zones is None:
+        return Clocks(batch, [], UTC)
+    rows = _rows(_ZONES.format(zones=plan.zones.sql), {**plan.zones.parameters, **given})
+    workspace = next((zone_named(zone) for _, zone, _ in rows), None) or UTC
+    zones = [
+        (zone_named(zone) or workspace, np.searchsorted(batch.profiles, numbers(profiles)))
+        for zone, _, profiles in rows
+    ]
+    return Clocks(batch, zones, workspace)
 
 
 # -- everything else ------------------------------------------------------------------------------------------------
@@ -93,7 +105,8 @@ def _stream(of: Counting, events: Events, known: dict[tuple[int, int | None], St
 def _others(plan: Plan, batch: Batch, given: Mapping[str, Any]) -> Iterator[tuple[int, Answer]]:
     asked = Asked.SOME if (batch.at == batch.at[0]).all() else Asked.EACH_AT_ITS_INSTANT
     for query in plan.others(asked):
-        for place, profiles, truths, changes in _rows(query, given):
+        rows = _rows(_OTHERS.format(answers=query.sql), {**query.parameters, **given})
+        for place, profiles, truths, changes in rows:
             yield place, _scattered(batch, numbers(profiles), numbers(truths, ">i4"), numbers(changes))
 
 
@@ -107,9 +120,9 @@ def _scattered(
     return Answer(is_true, change)
 
 
-def _rows(query: Query, given: Mapping[str, Any]) -> list[Any]:
+def _rows(sql: str, given: Mapping[str, Any]) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute(_OTHERS.format(answers=query.sql), {**query.parameters, **given})
+        cursor.execute(sql, given)
         return list(cursor.fetchall())
 
 

@@ -4,28 +4,35 @@ Times are whole microseconds since 2000, as Postgres keeps them. A key joins the
 the time, so one array holds the events of all profiles in their order, and one search answers for all of them.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from decimal import Decimal
+from functools import cached_property, reduce
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdp.kernel.errors import TesseraError
+from segments.language.tree import Of
 
 Instants = NDArray[np.int64]
 """Microseconds since 2000, one for each profile."""
 Places = NDArray[np.int64]
+Kind = tuple[int, int | None]
+"""Of events: which of those that rules ask for, and which of their values."""
 
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+SECOND: Final = 10**6
 NEVER: Final = 2**62
 MOST_PROFILES: Final = 1_000
 DECIMALS: Final = 6
 MISSING, INEXACT = -(2**63), -(2**63) + 1  # in place of a value: there is none, or it does not fit in here
 _BITS, _SHIFT = 53, 2**52  # times from 1858 to 2142 in the lower bits, the place of the profile above them
+_END = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # what would change later does not
 
 
 class UncountableError(TesseraError):
@@ -42,6 +49,20 @@ def moment(instant: int) -> datetime:
     return EPOCH + instant * MICROSECOND
 
 
+def instants_of(keys: NDArray[np.int64]) -> Instants:
+    instants: Instants = (keys & (2**_BITS - 1)) - _SHIFT
+    return instants
+
+
+def profiles_of(keys: NDArray[np.int64]) -> Places:
+    return keys >> _BITS
+
+
+def first_of(changes: Iterable[Instants]) -> Instants:
+    first: Instants = reduce(np.minimum, changes)
+    return np.where(first < _END, first, NEVER)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Whom it is about, in order of id and each once, and as of when for each."""
@@ -52,11 +73,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Stream:
-    """Events of one kind, in the order of profiles and times. `values` are millionths, where one is measured."""
+    """Events of one kind, in the order of profiles and times. `values` are millionths, or numbers of equal values."""
 
     keys: NDArray[np.int64]
     at: Instants
-    values: NDArray[np.int64] | None = None
+    values: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     _later: dict[int, Places] = field(default_factory=dict)
 
     @cached_property
@@ -74,25 +95,44 @@ class Stream:
             self._later[lag] = np.searchsorted(self.keys, self._base + (self.at - lag + _SHIFT), side="right")
         return self._later[lag]
 
-    def not_before(self, instant: int) -> Places:
+    def not_before(self, instant: int | Instants) -> Places:
         """For each profile the place of the first event that is not earlier."""
-        within = min(max(instant, -_SHIFT), _SHIFT - 1)  # a time before all events, or after them, is as good as any
+        within = np.clip(instant, -_SHIFT, _SHIFT - 1)  # a time before all events, or after them, is as good as any
         places: Places = np.searchsorted(self.keys, self._base + (within + _SHIFT))
         return places
 
     def times(self, places: Places, is_one: NDArray[np.bool_], later: int = 0) -> Instants:
         """When the events at these places happened, so much later; never, where there is none."""
-        times = np.full(len(self.at), NEVER)
-        times[is_one] = (self.keys[places[is_one]] & (2**_BITS - 1)) - _SHIFT + later
-        return times
+        return np.where(is_one, self._instants.take(places, mode="clip") + later, NEVER)
+
+    @cached_property
+    def _instants(self) -> Instants:
+        """Of all events, and never at the end."""
+        return np.append(instants_of(self.keys), NEVER)
 
     @cached_property
     def sums(self) -> NDArray[np.int64]:
         """Of the values before each place."""
-        values = np.empty(0, np.int64) if self.values is None else self.values
-        if float(np.abs(values.astype(np.float64)).sum()) > 2**62:
+        if float(np.abs(self.values.astype(np.float64)).sum()) > 2**62:
             raise UncountableError
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.values)])
+
+    def extremes(self, of: Of, since: Places, until: Places) -> NDArray[np.int64]:
+        """For each profile the least or greatest value from one place to before another: any number where there is none."""
+        smallest = np.minimum if of is Of.MINIMUM else np.maximum
+        slices = np.stack([since, until], axis=1).ravel()
+        found: NDArray[np.int64] = smallest.reduceat(np.append(self.values, 0), slices)[::2]
+        return found
+
+    @cached_property
+    def next_equal(self) -> Places:
+        """For each event the place of the next one of the same profile with the same value; beyond all where there is none."""
+        profiles = profiles_of(self.keys)
+        order = np.lexsort((self.values, profiles))
+        is_equal = (np.diff(profiles[order]) == 0) & (np.diff(self.values[order]) == 0)
+        following = np.full(len(order), len(order))
+        following[order[:-1][is_equal]] = order[1:][is_equal]
+        return following
 
     @cached_property
     def _base(self) -> NDArray[np.int64]:
@@ -123,9 +163,11 @@ class Events:
 KINDS_A_COLUMN: Final = 62
 
 
-def events_of(batch: Batch, columns: Sequence[bytes | None], kind_columns: int) -> Events:
-    """From columns as Postgres sends them: profiles, times, kinds, values. Raises where a time does not fit."""
-    profiles, times, *others = (numbers(column) for column in columns)
+def events_of(batch: Batch, columns: Sequence[bytes | str | None], kind_columns: int) -> Events:
+    """From columns as Postgres sends them: profiles, times, kinds, values, which are numbers or a text of JSON. Raises where
+    a time does not fit.
+    """
+    profiles, times, *others = (_decoded(column) for column in columns)
     if len(times) and (times.min() <= -_SHIFT or times.max() >= _SHIFT):
         raise UncountableError
     keys = (np.searchsorted(batch.profiles, profiles) << _BITS) + times + _SHIFT
@@ -133,6 +175,17 @@ def events_of(batch: Batch, columns: Sequence[bytes | None], kind_columns: int) 
     sorted_ones = [column[order] for column in others]
     values = dict(enumerate(sorted_ones[kind_columns:]))
     return Events(keys[order], sorted_ones[:kind_columns], values, batch.at)
+
+
+def _decoded(column: bytes | str | None) -> NDArray[np.int64]:
+    return _numbered(column) if isinstance(column, str) else numbers(column)
+
+
+def _numbered(values: str) -> NDArray[np.int64]:
+    """Equal numbers for equal values: 1 is 1.0, but neither "1" nor true. Null is missing."""
+    known: dict[tuple[bool, Any], int] = {(False, None): MISSING}
+    decoded = json.loads(f"[{values}]", parse_int=Decimal, parse_float=Decimal)
+    return np.array([known.setdefault((isinstance(each, bool), each), len(known)) for each in decoded], np.int64)
 
 
 def numbers(column: Any, kind: str = ">i8") -> NDArray[np.int64]:  # noqa: ANN401  # bytes of whichever kind the driver gives

@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cdp.kernel.purposes import Purpose
 from consent import gate
@@ -40,7 +41,7 @@ def told(rules, frozen, instants, *, counts_events=True):
 
 
 @pytest.mark.slow
-@given(laws.worlds())
+@given(st.one_of(laws.worlds(), laws.worlds("event", "sequence")))
 @on_a_database
 def test_arrays__of_any_rules__say_what_the_evaluator_says(workspace, world):
     with laws.taken_back(workspace):
