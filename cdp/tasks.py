@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 1.0
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
+TOGETHER_SECONDS = 0.2  # what is handed over meanwhile is told to destinations in one go; a withdrawal does not wait
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
 UPLOAD_SECONDS = 2.0  # likewise
@@ -38,6 +39,7 @@ KPI_SECONDS = 2.0  # likewise: the figures of other workspaces
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}
+_will_be_woken: dict[tuple[Stage, int], float] = {}
 _expected: dict[tuple[Stage, int], datetime] = {}
 
 
@@ -50,6 +52,18 @@ def wake(stage: Stage, *, workspace_id: int) -> None:
     advance.apply_async(
         kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60, retry=False
     )
+
+
+def wake_later(stage: Stage, *, workspace_id: int) -> None:
+    """Once for all that is handed over from now until then."""
+    moment = time.monotonic()
+    if moment < _will_be_woken.get((stage, workspace_id), 0):
+        return
+    _will_be_woken[stage, workspace_id] = moment + TOGETHER_SECONDS
+    advance.apply_async(
+        kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60, retry=False,
+        countdown=TOGETHER_SECONDS,
+    )  # fmt: skip
 
 
 def broker_answers() -> bool:
@@ -336,7 +350,7 @@ def _run(stage: Stage, workspace_id: int) -> None:
 
     def wake_heirs() -> None:
         for heir in pipeline.heirs(stage):
-            wake(heir, workspace_id=workspace_id)
+            (wake_later if heir is Stage.ACTIVATION else wake)(heir, workspace_id=workspace_id)
 
     pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, after_each=wake_heirs)
     _expect(stage, workspace_id)
