@@ -6,8 +6,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE :=  # the tests start some hundred processes: each would compile the project anew
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # the tests of a file share what it sets up
-INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps
+INSTALL := $(RUN) -m pip install --quiet --require-hashes --no-deps --no-compile  # Python compiles what is used when it is used
 
 help:                 ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
@@ -51,16 +52,35 @@ check: lint           ## lint, then the fast tests
 	@$(PYTEST) -q -m "not slow and not browser" $(ARGS)
 
 lint: $(VENV)/.dev    ## format, lint, spelling, types, import contracts, dependencies, migrations, OpenAPI file
-	@$(VENV)/bin/ruff format --check --quiet --output-format concise . || { echo "Run '$(VENV)/bin/ruff format .'"; exit 1; }
-	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/typos
-	@$(VENV)/bin/lint-imports --no-logo
+	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(LINTS)
+
+LINTS := lint/types lint/openapi lint/migrations lint/dependencies lint/imports lint/dead lint/style lint/spelling  # the longest first
+
+lint/types:
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/vulture
-	@$(VENV)/bin/deptry . --no-ansi
-	@$(MANAGE) makemigrations --check --dry-run >/dev/null || { echo "Models changed without a migration: 'manage.py makemigrations APP --name SAY_WHAT'"; exit 1; }
+
+lint/openapi:
 	@mkdir -p -m 700 .data && $(MANAGE) spectacular --file .data/openapi.yaml --validate --fail-on-warn
 	@diff -u docs/openapi.yaml .data/openapi.yaml || { echo "docs/openapi.yaml is out of date: run 'make openapi'"; exit 1; }
+
+lint/migrations:
+	@$(MANAGE) makemigrations --check --dry-run >/dev/null || { echo "Models changed without a migration: 'manage.py makemigrations APP --name SAY_WHAT'"; exit 1; }
+
+lint/dependencies:
+	@$(VENV)/bin/deptry . --no-ansi
+
+lint/imports:
+	@$(VENV)/bin/lint-imports --no-logo
+
+lint/dead:
+	@$(VENV)/bin/vulture
+
+lint/style:
+	@$(VENV)/bin/ruff format --check --quiet --output-format concise . || { echo "Run '$(VENV)/bin/ruff format .'"; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+
+lint/spelling:
+	@$(VENV)/bin/typos
 
 sdks: $(VENV)/.dev    ## put the SDKs of the conformance suite in their places, so that later runs need no registry
 	@$(RUN) -m tests.conformance install
@@ -88,4 +108,4 @@ lock:                 ## compile the lock files anew (needs uv and npm)
 clean: stop           ## stop everything and remove what was made
 	rm -rf $(VENV) .data
 
-.PHONY: help demo serve stop extras spark test check lint sdks conformance openapi bench lock clean
+.PHONY: help demo serve stop extras spark test check lint $(LINTS) sdks conformance openapi bench lock clean

@@ -11,6 +11,8 @@ from cdp.kernel.errors import TesseraError
 def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else None
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
+    if command in COMMANDS_WITHOUT_SCHEMA:
+        os.environ.setdefault(embedded.SCHEMA_IN_MAKING, "1")
     try:
         if command not in COMMANDS_WITHOUT_DATABASE:
             embedded.adopt(embedded.command_login(sys.argv[1:]))
@@ -23,6 +25,7 @@ def main() -> None:
 
 # `stack` starts or stops by itself what it needs.
 COMMANDS_WITHOUT_DATABASE = {None, "help", "compilemessages", "makemessages", "spectacular", "stack", "provision"}
+COMMANDS_WITHOUT_SCHEMA = {"makemigrations", "migrate"}  # they make it
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,8 @@ from segments.checking import Definition
 from segments.preview import Preview
 
 MOST_DESTINATIONS: Final = 20
+MOST_LOOKED_UP: Final = 5_000
+"""People, over all destinations: more would keep whoever asks waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,14 @@ WHERE destination_id = %(destination)s AND profile_id = ANY(%(profiles)s) AND ty
 
 
 def reach(*, workspace_id: int, preview: Preview) -> list[Reach]:
-    known = preview.matching
-    is_exact = preview.is_exact and len(known) == preview.count
     with gate.permit(Purpose.ADVERTISING, workspace_id=workspace_id):
-        destinations = Destination.objects.filter(workspace_id=workspace_id, is_enabled=True).order_by("slug")
+        enabled = Destination.objects.filter(workspace_id=workspace_id, is_enabled=True).order_by("slug")
+        destinations = list(enabled.only("slug", "kind")[:MOST_DESTINATIONS])
+        known = preview.matching[: MOST_LOOKED_UP // max(len(destinations), 1)]
+        is_exact = preview.is_exact and len(known) == preview.count
         return [
             Reach(each.slug, each.kind, previewing.scaled(_reached(each, known), len(known), preview.count), is_exact)
-            for each in destinations.only("slug", "kind")[:MOST_DESTINATIONS]
+            for each in destinations
         ]
 
 

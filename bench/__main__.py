@@ -27,6 +27,7 @@ NAMES = (
     "stream",
     "linkage",
     "live",
+    "migrations",
     "normalise",
     "plans",
     "preview",

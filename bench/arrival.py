@@ -31,7 +31,7 @@ QUIET_SECONDS = 15
 FRESH = "fresh"
 PLOT = Path("docs/images/segment-latency.svg")
 
-DAYS, NUMBERS = (7, 14, 30, 60, 90), (1, 2, 3, 5, 8)
+DAYS, NUMBERS = (7, 14, 21, 30, 45, 60, 90), (1, 2, 3, 4, 5, 6, 8)
 HISTORY_SECONDS = 60 * 86_400
 KINDS = (
     'count of "Product Viewed" in last {days} days >= {number}',

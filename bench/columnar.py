@@ -223,11 +223,11 @@ def _last(frozen: Mapping[str, Any]) -> Decimal:
 
 
 def _by_postgres(tree: "Node", frozen: Mapping[str, Any]) -> list[int]:
-    from segments.language.compile import Asked, compile_rules
+    from segments.language.compile.members import compile_members
     from segments.queries import _rows
 
-    query = compile_rules({0: tree}, Asked.EVERYBODY, frozen)
-    sql = f"SELECT profile_id FROM ({query.sql}) AS answers WHERE is_in ORDER BY profile_id"
+    query = compile_members(tree, frozen)
+    sql = f"SELECT profile_id FROM ({query.sql}) AS members ORDER BY profile_id"
     return [profile for (profile,) in _rows(sql, {**query.parameters, "now": harness.NOW})]
 
 

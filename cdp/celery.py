@@ -9,7 +9,7 @@ from django.db import close_old_connections
 
 from cdp.kernel import garbage
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.logins import RIGHTS_QUEUE, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
+from cdp.kernel.logins import FIGURES_QUEUE, RIGHTS_QUEUE, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
 
@@ -79,7 +79,7 @@ app.conf.beat_schedule = {
     "refresh-ranks": {
         "task": "cdp.refresh_ranks",
         "schedule": 15.0,
-        "options": {"queue": "segments", "expires": 15.0},
+        "options": {"queue": FIGURES_QUEUE, "expires": 15.0},
     },
     "copy-events": {
         "task": "cdp.copy_events",
@@ -114,12 +114,12 @@ app.conf.beat_schedule = {
     "compute-kpis": {
         "task": "cdp.compute_kpis",
         "schedule": 60.0,
-        "options": {"queue": "segments", "expires": 60.0},
+        "options": {"queue": FIGURES_QUEUE, "expires": 60.0},
     },
     "tell-kpi-alerts": {
         "task": "cdp.tell_kpi_alerts",
         "schedule": 60.0,
-        "options": {"queue": "segments", "expires": 60.0},
+        "options": {"queue": FIGURES_QUEUE, "expires": 60.0},
     },
     "build-packages": {
         "task": "cdp.build_packages",

@@ -61,12 +61,13 @@ class Step:
 # is also that of the profile it founded, goes on to the segments, where it is followed to whom it belongs by then.
 NO_NEWS = frozenset({Cause.EVENT})
 
+# Who arrives waits for the batch before his: that of the segments is no larger than makes each profile cheap.
 STEPS: Mapping[Stage, Step] = {
     Stage.INGESTION: Step(Purpose.COLLECTION, ingestion.store, batch=400),
     Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000, passes=NO_NEWS),
     Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000, passes=NO_NEWS),
     Stage.SEGMENTS: Step(
-        Purpose.SEGMENTATION, segments.evaluate, batch=50_000, due=segments.due, next_due=segments.next_due
+        Purpose.SEGMENTATION, segments.evaluate, batch=2_000, due=segments.due, next_due=segments.next_due
     ),
     Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
 }

@@ -26,7 +26,7 @@ from django.conf import settings
 
 from cdp.embedded import CHECKOUT, EMBEDDED_MARK, EmbeddedError, Stack, environment_for
 from cdp.kernel.errors import TesseraError
-from cdp.kernel.logins import OPERATOR, RIGHTS, RIGHTS_QUEUE, WEB, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
+from cdp.kernel.logins import FIGURES_QUEUE, OPERATOR, RIGHTS, RIGHTS_QUEUE, WEB, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
 
 HOST = "127.0.0.1"
 FIRST_PORT, PORTS_TRIED = 8000, 100
@@ -94,7 +94,8 @@ def programs(port: int, data: Path) -> Iterator[Program]:
     celery = (str(scripts / "celery"), "--app", "cdp.celery")
     quiet = ("--loglevel", "INFO")  # what Celery says itself is quieted by LOGGING
     yield Program("web", (str(scripts / "granian"), *web), WEB)
-    for queue, login in {**WORKER_BY_QUEUE, RIGHTS_QUEUE: RIGHTS}.items():
+    others = {RIGHTS_QUEUE: RIGHTS, FIGURES_QUEUE: WORKER_BY_QUEUE["segments"]}
+    for queue, login in {**WORKER_BY_QUEUE, **others}.items():
         worker = (
             "worker", "--queues", queue, "--pool", "solo", "--hostname", f"{queue}@%h",
             "--without-gossip", "--without-mingle", "--without-heartbeat",

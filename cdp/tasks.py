@@ -34,7 +34,7 @@ UPLOAD_SECONDS = 2.0  # likewise
 VERSION_SECONDS = 0.2  # likewise: whoever does something is in his segments within as much
 COPY_SECONDS = 2.0  # likewise
 WEBHOOK_SECONDS = 5.0  # likewise
-KPI_SECONDS = 2.0  # likewise: entries and exits
+KPI_SECONDS = 2.0  # likewise: the figures of other workspaces
 FELT_BY = (Stage.IDENTITY, Stage.SEGMENTS, Stage.ACTIVATION)  # where it is felt what was done for a person
 
 _last_woken: dict[tuple[Stage, int], float] = {}

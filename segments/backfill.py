@@ -2,8 +2,9 @@
 
 Of each profile the answer of the new version is staged. Whoever is evaluated meanwhile is noted in `backfill_touch`, in
 the transaction that evaluates him, and the new version looks at him again; likewise at those whose staged answer time
-has changed. When few are left the version is swapped in: while nobody evaluates, those few are looked at, and what the
-answers differ by from the open memberships is written. So the result is what a computation at that instant would give.
+has changed. When few are left their deadlines are written, slice by slice: an early one does no harm to the version that
+serves. Then the new one is swapped in: while nobody evaluates, those few are looked at, and what the answers differ by
+from the open memberships is written. So the result is what a computation at that instant would give.
 
 Every turn is one transaction: its work, and how far it came. A worker that is killed leaves the turn before as it was,
 and the next one goes on from there. What fails is tried again with half of the profiles, and after some times the run
@@ -24,11 +25,9 @@ from cdp.models import Run, RunState, User
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments import membership, ranks, serving
-from segments.language import parse_json
 from segments.language.compile import Asked
 from segments.models import Backfill, Segment, SegmentVersion
 from segments.queries import of_profiles
-from segments.references import needs_of
 
 log = structlog.get_logger()
 
@@ -44,6 +43,8 @@ LARGEST_SLICE: Final = 50_000
 TURN_SECONDS: Final = 0.15
 LEFT_FOR_THE_SWAP: Final = 1_000
 """So many may be looked at while everybody else waits."""
+DEADLINES_AT_ONCE: Final = 10_000
+"""Likewise, of deadlines that are written before."""
 MOST_FAILURES: Final = 6
 LONGEST_STATEMENT: Final = "60s"
 CLEANED: Final = 20_000
@@ -69,7 +70,7 @@ def begin(permit: Permit[Segmentation], *, version: SegmentVersion, author: User
     run = Run.objects.create(
         workspace_id=permit.workspace_id, kind=KIND, subject=version.segment.slug, asked_by=author, started_at=now,
         heartbeat_at=now, position=first - 1, counts={"looked_at": 0, "people": people},
-        bookmark={"version": version.pk, "last": last, "slice": SLICE, "failures": 0, "is_sliced": False},
+        bookmark={"version": version.pk, "last": last, "slice": SLICE, "failures": 0, "is_sliced": False, "waiting_to": 0},
     )  # fmt: skip
     Backfill.objects.create(version=version, workspace_id=permit.workspace_id, segment=version.segment, run=run)
     return run
@@ -147,7 +148,9 @@ def _advance(permit: Permit[Segmentation], under_way: Backfill, clock: Clock) ->
     elif _are_many_left(under_way, clock()):
         _look_again(permit, under_way, run, clock())
     else:
-        _swap(permit, under_way, run, clock)
+        membership.take_turn(permit, is_alone=True)
+        if not _write_deadlines(permit, under_way, run, clock()):
+            _swap(permit, under_way, run, clock)
 
 
 # By the ends of a range: a view gives no order of its index on, so the first so many ids would be sought among all.
@@ -206,12 +209,42 @@ def _look_again(permit: Permit[Segmentation], under_way: Backfill, run: Run, now
     return len(profiles)
 
 
+# Nobody evaluates meanwhile: who does writes the same rows, in an order of his own. Of whom is looked at again later, the
+# deadline is written at the swap.
+_WRITE_DEADLINES = """
+WITH slice AS MATERIALIZED (
+    SELECT profile_id, next_change_at FROM staged_answer
+    WHERE version_id = %(version)s AND next_change_at IS NOT NULL AND profile_id > %(after)s
+    ORDER BY profile_id LIMIT %(most)s
+),
+waiting AS (
+    INSERT INTO deadline (profile_id, workspace_id, due_at, segments)
+    SELECT profile_id, %(workspace)s, next_change_at, ARRAY[%(segment)s::bigint] FROM slice
+    {sooner}
+)
+SELECT max(profile_id) FROM slice
+""".replace("{sooner}", membership.SOONER)
+
+
+def _write_deadlines(permit: Permit[Segmentation], under_way: Backfill, run: Run, now: datetime) -> bool:
+    """The next of them; False when all are. What is written at the swap itself keeps everybody waiting."""
+    given = {
+        "workspace": permit.workspace_id, "segment": under_way.segment_id, "version": under_way.pk,
+        "after": run.bookmark.get("waiting_to", 0), "most": DEADLINES_AT_ONCE,
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE_DEADLINES, given)
+        [last] = cursor.fetchone()
+    if last is not None:
+        run.bookmark["waiting_to"] = last
+        _save_progress(run, now)
+    return last is not None
+
+
 def _swap(permit: Permit[Segmentation], under_way: Backfill, run: Run, clock: Clock) -> None:
     """The new version serves. Nobody evaluates meanwhile, so nothing is added to what is left."""
-    membership.take_turn(permit, is_alone=True)
     now, version = clock(), under_way.version
-    # What is due in segments that it refers to touches whom it concerns.
-    membership.catch_up(permit, {version.segment.slug, *needs_of(parse_json(version.definition)).segments}, now)
+    membership.catch_up(permit, now)  # what is due in segments that it refers to touches whom it concerns
     while _look_again(permit, under_way, run, now):
         pass
     counts = membership.replace_by_staged(permit, segment_id=version.segment_id, version_id=version.pk, now=now)

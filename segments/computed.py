@@ -13,16 +13,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max
 
-from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.models import User
 from cdp.models.tenancy import workspace_scope
 from consent.gate import Permit
 from segments import services
-from segments.facts import zone_of
+from segments.facts import Names, facts_of
 from segments.language import (
     Aggregate,
     Count,
@@ -39,9 +38,9 @@ from segments.language import (
     reference,
 )  # fmt: skip
 from segments.language.ranks import rounded
-from segments.language.reference import Fact, Facts
+from segments.language.reference import Facts
 from segments.models import ComputedTrait, ComputedTraitVersion, Segment
-from segments.queries import live_versions, of_profiles
+from segments.queries import live_versions
 from segments.references import needs_of_stored
 
 Definition = object
@@ -143,15 +142,6 @@ def make_rfm(*, workspace_id: int, event: str, amount: str, author: User | None)
 MOST_PEOPLE: Final = 1_000
 """At once: all their events of the names that are measured are read."""
 
-_EVENTS = """
-SELECT profile_id, name, occurred_at, properties::text, source_id, message_id FROM event
-WHERE profile_id = ANY(%(profiles)s::bigint[]) AND identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s)
-"""
-_SEEN = "SELECT id FROM profile WHERE id = ANY(%s::bigint[])"
-_ZONES = (
-    "SELECT profile_id, value #>> '{}' FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = 'timezone'"
-)
-
 
 def values_of(permit: Permit[Any], profiles: Sequence[int], *, now: datetime) -> Mapping[int, Mapping[str, Any]]:
     """The computed traits of these people as of now, by slug, as JSON values: what is missing is left out.
@@ -161,30 +151,14 @@ def values_of(permit: Permit[Any], profiles: Sequence[int], *, now: datetime) ->
     if len(profiles) > MOST_PEOPLE:
         raise TooManyPeopleError(most=MOST_PEOPLE)
     measured = computed_traits_of(permit.workspace_id)
-    facts = _facts_of(permit, profiles, {each.event for each in measured.values()}) if measured else {}
+    names = Names(events=frozenset(each.event for each in measured.values()))
+    facts = facts_of(permit, profiles, names) if measured else {}
     return {profile: _values(measured, facts[profile], now) if profile in facts else {} for profile in profiles}
 
 
 def _values(measured: Mapping[str, Measured], facts: Facts, now: datetime) -> Mapping[str, Any]:
     found = {slug: reference.measured(each, facts, now) for slug, each in measured.items()}
     return {slug: _shown(value) for slug, value in found.items() if value is not None}
-
-
-def _facts_of(permit: Permit[Any], profiles: Sequence[int], names: set[str]) -> Mapping[int, Facts]:
-    """Of those who may be seen: somebody may not, and a device of theirs with its events may."""
-    zone = zone_of(permit.workspace_id)
-    with connection.cursor() as cursor:
-        cursor.execute(_SEEN, [bigints(profiles)])
-        found = {profile: Facts(profile_id=profile, workspace_zone=zone) for (profile,) in cursor.fetchall()}
-        given: dict[str, Any] = {**of_profiles(list(found)), "names": sorted(names)}
-        cursor.execute(_ZONES, given)
-        for profile, value in cursor.fetchall():
-            found[profile].traits["timezone"] = value
-        cursor.execute(_EVENTS, given)
-        for profile, name, at, properties, source, message in cursor.fetchall():
-            decoded = json.loads(properties, parse_float=Decimal)
-            found[profile].events.append(Fact(name, at, decoded, source, message))
-    return found
 
 
 def _shown(value: object) -> object:

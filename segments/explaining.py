@@ -1,6 +1,5 @@
 """Why somebody is in a segment or not, what is known of each condition, and when the answer changes if nothing happens."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +10,11 @@ from typing import Any, Final
 from django.db import connection
 
 from consent.gate import Permit, Segmentation
+from segments.facts import facts_of, names_in
 from segments.language import And, Event, Node, Not, Or, Trait, explain, leaves_of, to_text
 from segments.language.compile import Asked, chunks_of, compile_rules
 from segments.language.ranks import Threshold
-from segments.language.reference import Fact, Facts, value_of
+from segments.language.reference import Facts, value_of
 from segments.language.tree import children_of
 from segments.queries import NO_ENDS, of_profiles
 
@@ -22,8 +22,6 @@ MOST_STEPS: Final = 200
 """From one deadline to the next: a rule that could change so often and does not is looked no further into."""
 MOST_EVENTS: Final = 100_000
 """Of one person: with more of them it is not said what was measured. The answers themselves are exact all the same."""
-
-ZONE: Final = "timezone"  # the trait by which the calendar of a person is told
 
 Answer = tuple[bool, datetime | None]
 Ends = Mapping[str, Threshold]
@@ -151,36 +149,20 @@ def _next(tree: Node, profile_id: int, answer: Answer, frozen: Ends) -> Next:
 
 # -- what is known ------------------------------------------------------------------------------------------------------
 
-_TRAITS: Final = "SELECT name, value::text FROM trait WHERE profile_id = %s AND name = ANY(%s)"
-_EVENTS: Final = """
-SELECT name, occurred_at, properties::text, source_id, message_id FROM event
-WHERE identifier_id = ANY(%(identifiers)s::bigint[]) AND name = ANY(%(names)s) LIMIT %(most)s
-"""
 
-
-def _facts(_: Permit[Segmentation], tree: Node, profile_id: int) -> Facts | None:
-    """The traits and events that the rule asks for."""
-    leaves = list(leaves_of(tree))
-    traits = [ZONE, *(leaf.condition.name for leaf in leaves if isinstance(leaf, Trait))]
-    names = [leaf.measured.event for leaf in leaves if isinstance(leaf, Event)]
-    given = {**of_profiles([profile_id]), "names": names, "most": MOST_EVENTS + 1}
-    events = [
-        Fact(name, at, _decoded(properties), source, message)
-        for name, at, properties, source, message in _rows(_EVENTS, given)
-    ]
-    if len(events) > MOST_EVENTS:
-        return None
-    return Facts({name: _decoded(value) for name, value in _rows(_TRAITS, [profile_id, traits])}, events)
-
-
-def _decoded(text: str) -> Any:  # noqa: ANN401  # any JSON value
-    return json.loads(text, parse_float=Decimal)
+def _facts(permit: Permit[Segmentation], tree: Node, profile_id: int) -> Facts | None:
+    """The traits and events that are compared."""
+    compared = [leaf for leaf in leaves_of(tree) if isinstance(leaf, Trait | Event)]
+    facts = facts_of(permit, [profile_id], names_in(compared), most=MOST_EVENTS + 1).get(profile_id)
+    return None if facts is None or len(facts.events) > MOST_EVENTS else facts
 
 
 def _shown(value: object) -> Any:  # noqa: ANN401  # any JSON value
     """As JSON writes it: a fraction that no decimal equals is rounded to twelve digits."""
     if isinstance(value, Fraction | Decimal):
         return int(value) if value == int(value) else round(float(value), 12)
+    if isinstance(value, dict):
+        return {name: _shown(each) for name, each in value.items()}
     return [_shown(each) for each in value] if isinstance(value, list) else value
 
 

@@ -1,5 +1,6 @@
 """Segments, their immutable versions, who is in them since when, and groups that are learned."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -118,20 +119,30 @@ class Membership(models.Model):
                 name="membership_ends_after_it_begins",
             ),
         ]
-        indexes = [models.Index(fields=["profile"], name="membership_by_profile")]
+        indexes = [
+            models.Index(fields=["profile"], name="membership_by_profile"),
+            # What is known of people in one look: without it each segment would be searched for each of them.
+            models.Index(
+                fields=["profile"],
+                include=["segment", "id", "workspace"],
+                condition=models.Q(left_at=None),
+                name="membership_open_by_profile",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.profile_id} in {self.segment_id}"
 
 
 class Deadline(models.Model):
-    """When the answer for a profile could next change if nothing happens. Early is allowed, late is not."""
+    """When the answers for a profile could next change if nothing happens. Early is allowed, late is not."""
 
-    pk = models.CompositePrimaryKey("segment_id", "profile_id")
+    profile = models.OneToOneField(Profile, models.CASCADE, primary_key=True, db_constraint=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
-    segment = models.ForeignKey(Segment, models.CASCADE, db_constraint=False, db_index=False)
-    profile = models.ForeignKey(Profile, models.CASCADE, db_constraint=False)
     due_at = models.DateTimeField()
+    segments = ArrayField(
+        models.BigIntegerField(), help_text="those that wait for it; what waits longer is found again then"
+    )
 
     class Meta:
         db_table = "deadline"

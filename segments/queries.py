@@ -14,7 +14,7 @@ from django.db.models.functions import Cast
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments.language import Node, parse_json
-from segments.language.compile import Asked, compile_rules
+from segments.language.compile.members import compile_members
 from segments.language.ranks import Threshold
 from segments.models import Membership, Segment, SegmentList, SegmentVersion
 
@@ -83,26 +83,14 @@ class Found:
         return hashlib.sha256(b"".join(b"%d\n" % member for member in self.members)).hexdigest()
 
 
-_MATCHING = "SELECT profile_id FROM ({answers}) AS answers WHERE is_in ORDER BY profile_id"
-_SAMPLE = """
-WITH matching AS MATERIALIZED (SELECT profile_id FROM ({answers}) AS answers WHERE is_in)
-SELECT (SELECT count(*) FROM matching), ARRAY(SELECT profile_id FROM matching ORDER BY profile_id LIMIT %(most)s)
-"""
+_MATCHING = "SELECT profile_id FROM ({members}) AS members ORDER BY profile_id"
 
 
 def matching(_: Permit[Segmentation], tree: Node, *, now: datetime, frozen: Mapping[str, Threshold] = NO_ENDS) -> Found:
     """Who matches at `now`, computed over everybody whom the purpose may see. `frozen` says where rankings end."""
-    query = compile_rules({0: tree}, Asked.EVERYBODY, frozen)
-    rows = _rows(_MATCHING.format(answers=query.sql), {**query.parameters, "now": now})
+    query = compile_members(tree, frozen)
+    rows = _rows(_MATCHING.format(members=query.sql), {**query.parameters, "now": now})
     return Found([row[0] for row in rows])
-
-
-def count_and_sample(
-    _: Permit[Segmentation], tree: Node, *, now: datetime, most: int, frozen: Mapping[str, Threshold] = NO_ENDS
-) -> tuple[int, list[int]]:
-    query = compile_rules({0: tree}, Asked.EVERYBODY, frozen)
-    [(count, sample)] = _rows(_SAMPLE.format(answers=query.sql), {**query.parameters, "now": now, "most": most})
-    return count, sample
 
 
 _IDENTIFIERS = """

@@ -5,7 +5,7 @@ and so is the farewell of a segment that another one needs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,19 +95,6 @@ def _followers(live: Live, graph: Mapping[str, frozenset[str]]) -> Mapping[int, 
         for other in named:
             found[ids[other]].add(ids[slug])
     return {segment: frozenset(them) for segment, them in found.items()}
-
-
-def kin_of(live: Live, slugs: Iterable[str]) -> Live:
-    """The segments of these names, all that they refer to, all that refer to them, and so on."""
-    graph, kin = _graph_of(live), set(slugs)
-    while (
-        more := {
-            name for slug, named in graph.items() for name in (slug, *named) if slug in kin or not kin.isdisjoint(named)
-        }
-        - kin
-    ):
-        kin |= more
-    return {segment: version for segment, version in live.items() if version.slug in kin}
 
 
 def _referred_to_by(version: LiveVersion) -> frozenset[str]:

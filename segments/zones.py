@@ -1,12 +1,15 @@
-"""The time zone of a workspace is changed: today begins at another moment, for whoever has no zone of his own."""
+"""The time zone of a workspace or of a source is changed: today begins at another moment, for whoever has no zone of his
+own.
+"""
 
 from collections.abc import Iterator
 
 from django.db import connection, transaction
 
+from cdp.ingestion.sources import find_source
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Stage, Workspace
+from cdp.models import Cause, Source, Stage, Workspace
 from cdp.models.outbox import PACK
 from consent import gate
 from segments.language import (
@@ -44,13 +47,32 @@ def change_time_zone(*, workspace_id: int, time_zone: str) -> int:
         return _hand_over_whom_it_concerns(workspace_id) if is_new else 0
 
 
+def change_time_zone_of_source(*, workspace_id: int, name: str, time_zone: str) -> int:
+    """Empty: it has none. Likewise. Raises `UnknownSourceError`."""
+    if time_zone and zone_named(time_zone) is None:
+        raise UnknownTimeZoneError(time_zone=time_zone)
+    source = find_source(name, workspace_id=workspace_id)
+    with transaction.atomic():
+        is_new = Source.objects.filter(pk=source.pk).exclude(time_zone=time_zone).update(time_zone=time_zone)
+        return evaluate_people_of_source(source) if is_new else 0
+
+
+def evaluate_people_of_source(source: Source) -> int:
+    """Whoever has a value of this source and no zone of their own is evaluated again, as far as segments ask the clocks."""
+    return _hand_over_whom_it_concerns(source.workspace_id, source.pk)
+
+
 # In packs, by one statement, however many they are.
 _HAND_OVER = """
 WITH concerned AS (
     SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM profile p
     WHERE %(is_everybody)s OR NOT EXISTS (
         SELECT 1 FROM trait t WHERE t.profile_id = p.id AND t.name = 'timezone' AND core.zone_of(t.value) IS NOT NULL
-    )
+    ) AND CASE WHEN %(source)s::bigint IS NULL THEN NOT EXISTS (
+        SELECT 1 FROM trait t JOIN source s ON s.id = t.source_id WHERE t.profile_id = p.id AND s.time_zone <> ''
+    ) ELSE EXISTS (
+        SELECT 1 FROM trait t WHERE t.profile_id = p.id AND t.source_id = %(source)s::bigint
+    ) END
 ),
 handed_over AS (
     INSERT INTO outbox (workspace_id, stage, cause, subjects)
@@ -60,18 +82,19 @@ SELECT count(*) FROM concerned
 """
 
 
-def _hand_over_whom_it_concerns(workspace_id: int) -> int:
+def _hand_over_whom_it_concerns(workspace_id: int, source: int | None = None) -> int:
     with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace_id) as permit, connection.cursor() as cursor:
         zones = {
             zone for version in live_versions(permit.workspace_id).values() for zone in zones_of(whole_of_live(version))
         }
-        if not zones & {Zone.WORKSPACE, Zone.PROFILE}:
+        concern = {Zone.PROFILE} if source else {Zone.WORKSPACE, Zone.PROFILE}
+        if not zones & concern:
             return 0
         cursor.execute(
             _HAND_OVER,
             {
-                "is_everybody": Zone.WORKSPACE in zones, "workspace": workspace_id, "stage": Stage.SEGMENTS,
-                "cause": Cause.LEARNT, "pack": PACK,
+                "is_everybody": Zone.WORKSPACE in zones & concern, "source": source, "workspace": workspace_id,
+                "stage": Stage.SEGMENTS, "cause": Cause.LEARNT, "pack": PACK,
             },
         )  # fmt: skip
         return int(cursor.fetchone()[0])

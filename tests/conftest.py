@@ -1,5 +1,6 @@
 """Every test gets real Postgres. A test that touches it names `workspace`, or asks for a login with `as_login`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +12,22 @@ from django.db import connection
 from django.utils import timezone
 
 from cdp.kernel.purposes import Purpose
-from cdp.models import Workspace
+from cdp.models import User, Workspace
 from cdp.models.closing import close_workspace
+from consent.models import ErasureMark
 from tests import databases
 from tests.factories import WorkspaceFactory
+
+MANY = 70  # tests of a file that takes long although each of them is short
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: with two workers, none has to wait long for the last file of the other."""
-    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Long files come first, and journeys before all: with two workers, none waits long for the last file of the other."""
+    of_file = Counter(item.path for item in items)
+    long = {path for path, number in of_file.items() if number >= MANY}
+    long |= {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: (item.path not in long, item.path.parent.name != "journeys"))
 
 
 @pytest.fixture(scope="session")
@@ -59,11 +65,15 @@ def workspace(db: None) -> Workspace:
 
 @pytest.fixture
 def committed(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Workspace]:
-    """A workspace whose rows other connections see. Afterwards it is closed, so nothing of it stays."""
+    """A workspace whose rows other connections see. Afterwards it is closed, and of the test no row is left anywhere."""
     with django_db_blocker.unblock():
+        before = databases.row_counts()
         made = WorkspaceFactory(slug="committed")
         yield made
         close_workspace(slug=made.slug, now=timezone.now())
+        for beside in (User, ErasureMark):
+            beside.objects.all().delete()
+        assert databases.row_counts() == before
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The versions of a segment, which are never changed: looked at, and published again; and what may change, its name."""
+"""The versions of a segment, which are never changed: published, looked at, and published again."""
 
 from typing import Any
 
@@ -11,17 +11,9 @@ from rest_framework.response import Response
 from cdp.api.keys import KeyedView, scope_of, workspace_of
 from cdp.api.openapi import REFUSALS
 from cdp.api.problems import NotFoundError
-from cdp.api.segments import (
-    PublicationBody,
-    SegmentRunBody,
-    SegmentView,
-    SegmentWithDefinition,
-    VersionsView,
-    computed_later,
-)
+from cdp.api.segments import ALLOW_UNKNOWN, Definition, computed_later, segment_of
 from cdp.api.wakeups import wake_on_commit
 from cdp.models import Scope, Stage
-from segments import naming
 from segments import services as segments
 from segments.language import parse_json, to_text
 from segments.models import Segment, SegmentVersion
@@ -29,9 +21,23 @@ from segments.models import Segment, SegmentVersion
 NUMBER = OpenApiParameter("number", int, OpenApiParameter.PATH, description="of the version, from 1")
 
 
-class NewName(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=200, required=False)
-    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+class NewSegmentVersion(Definition):
+    allow_unknown = serializers.BooleanField(required=False, default=False, help_text=ALLOW_UNKNOWN)
+
+
+class PublicationBody(serializers.Serializer[Any]):
+    version = serializers.IntegerField(source="version.number")
+    entered = serializers.IntegerField()
+    left = serializers.IntegerField()
+    members = serializers.IntegerField()
+
+
+class SegmentRunBody(serializers.Serializer[Any]):
+    """A version that is computed beside the one that serves."""
+
+    version = serializers.IntegerField(source="version.number")
+    run = serializers.IntegerField(source="run.pk", help_text="the run that computes it")
+    people = serializers.IntegerField(source="run.counts.people", help_text="how many it looks at")
 
 
 class SegmentVersionBody(serializers.Serializer[Any]):
@@ -50,25 +56,8 @@ class SegmentVersionsBody(serializers.Serializer[Any]):
     versions = SegmentVersionBody(many=True, help_text="the newest first")
 
 
-class NamedSegmentView(SegmentView):
-    scopes = {**SegmentView.scopes, "PATCH": Scope.SEGMENTS_WRITE}
-
-    @extend_schema(
-        operation_id="rename_segment",
-        summary="Another name or description; the definition stays",
-        request=NewName,
-        responses={200: SegmentWithDefinition, **REFUSALS},
-    )
-    def patch(self, request: Request, slug: str) -> Response:
-        asked = NewName(data=request.data)
-        asked.is_valid(raise_exception=True)
-        with scope_of(request):
-            segment = naming.rename_segment(segment=_segment(request, slug), **asked.validated_data)
-            return Response(SegmentWithDefinition(segment).data)
-
-
-class AllVersionsView(VersionsView):
-    scopes = {**VersionsView.scopes, "GET": Scope.SEGMENTS_READ}
+class VersionsView(KeyedView):
+    scopes = {"GET": Scope.SEGMENTS_READ, "POST": Scope.SEGMENTS_WRITE}
 
     @extend_schema(
         operation_id="segment_versions",
@@ -77,9 +66,27 @@ class AllVersionsView(VersionsView):
     )
     def get(self, request: Request, slug: str) -> Response:
         with scope_of(request):
-            segment = _segment(request, slug)
+            segment = segment_of(request, slug)
             versions = [_with_live(segment, version) for version in _versions(segment).order_by("-number")]
             return Response(SegmentVersionsBody({"versions": versions}).data)
+
+    @extend_schema(
+        operation_id="publish_segment",
+        summary="Publish a new version of the definition. Where there are few people it serves before the answer (200), else"
+        " it is computed beside the one that serves, and takes its place later (202)",
+        request=NewSegmentVersion,
+        responses={200: PublicationBody, 202: SegmentRunBody, **REFUSALS},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        asked = NewSegmentVersion(data=request.data)
+        asked.is_valid(raise_exception=True)
+        with scope_of(request):
+            segment = segment_of(request, slug)
+        published = segments.publish(segment=segment, author=None, now=timezone.now(), **asked.validated_data)
+        if not published.is_serving:
+            return Response(SegmentRunBody(published).data, status=computed_later(request))
+        wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
+        return Response(PublicationBody(published).data)
 
 
 class VersionView(KeyedView):
@@ -93,7 +100,7 @@ class VersionView(KeyedView):
     )
     def get(self, request: Request, slug: str, number: int) -> Response:
         with scope_of(request):
-            segment = _segment(request, slug)
+            segment = segment_of(request, slug)
             return Response(SegmentVersionBody(_with_live(segment, _version(segment, number))).data)
 
 
@@ -109,20 +116,13 @@ class LiveView(KeyedView):
     )
     def post(self, request: Request, slug: str, number: int) -> Response:
         with scope_of(request):
-            segment = _segment(request, slug)
+            segment = segment_of(request, slug)
             _version(segment, number)
         published = segments.go_back(segment=segment, number=number, author=None, now=timezone.now())
         if not published.is_serving:
             return Response(SegmentRunBody(published).data, status=computed_later(request))
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(PublicationBody(published).data)
-
-
-def _segment(request: Request, slug: str) -> Segment:
-    found = Segment.objects.filter(workspace=workspace_of(request), slug=slug).select_related("live_version").first()
-    if found is None:
-        raise NotFoundError
-    return found
 
 
 def _versions(segment: Segment) -> Any:  # noqa: ANN401  # a queryset of versions

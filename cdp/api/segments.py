@@ -18,7 +18,7 @@ from cdp.api.paging import PageParameters, next_cursor, page_of
 from cdp.api.problems import NotFoundError
 from cdp.api.wakeups import wake_on_commit, wake_versions_on_commit
 from cdp.models import Scope, Stage
-from segments import ranks
+from segments import naming, ranks
 from segments import services as segments
 from segments.models import Backfill, Segment
 from segments.queries import sizes_of
@@ -69,12 +69,13 @@ class NewSegment(serializers.Serializer[Any]):
     allow_unknown = serializers.BooleanField(required=False, default=False, help_text=ALLOW_UNKNOWN)
 
 
+class NewName(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200, required=False)
+    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+
+
 class Definition(serializers.Serializer[Any]):
     definition = serializers.JSONField(help_text=DEFINITION)
-
-
-class NewSegmentVersion(Definition):
-    allow_unknown = serializers.BooleanField(required=False, default=False, help_text=ALLOW_UNKNOWN)
 
 
 class PreviewAsked(Definition):
@@ -82,21 +83,6 @@ class PreviewAsked(Definition):
         required=False,
         help_text="as of this time: its events and memberships; traits and permissions are always those of now",
     )
-
-
-class PublicationBody(serializers.Serializer[Any]):
-    version = serializers.IntegerField(source="version.number")
-    entered = serializers.IntegerField()
-    left = serializers.IntegerField()
-    members = serializers.IntegerField()
-
-
-class SegmentRunBody(serializers.Serializer[Any]):
-    """A version that is computed beside the one that serves."""
-
-    version = serializers.IntegerField(source="version.number")
-    run = serializers.IntegerField(source="run.pk", help_text="the run that computes it")
-    people = serializers.IntegerField(source="run.counts.people", help_text="how many it looks at")
 
 
 class ProgressBody(serializers.Serializer[Any]):
@@ -185,7 +171,7 @@ class SegmentsView(KeyedView):
 
 
 class SegmentView(KeyedView):
-    scopes = {"GET": Scope.SEGMENTS_READ, "DELETE": Scope.SEGMENTS_WRITE}
+    scopes = {"GET": Scope.SEGMENTS_READ, "PATCH": Scope.SEGMENTS_WRITE, "DELETE": Scope.SEGMENTS_WRITE}
 
     @extend_schema(
         operation_id="segment",
@@ -194,9 +180,22 @@ class SegmentView(KeyedView):
     )
     def get(self, request: Request, slug: str) -> Response:
         with scope_of(request):
-            segment = _segment(request, slug)
+            segment = segment_of(request, slug)
             segment.ends = ranks.ends_of(segment)  # type: ignore[attr-defined]  # for the answer alone
             return Response(SegmentWithRankings(segment).data)
+
+    @extend_schema(
+        operation_id="rename_segment",
+        summary="Another name or description; the definition stays",
+        request=NewName,
+        responses={200: SegmentWithDefinition, **REFUSALS},
+    )
+    def patch(self, request: Request, slug: str) -> Response:
+        asked = NewName(data=request.data)
+        asked.is_valid(raise_exception=True)
+        with scope_of(request):
+            segment = naming.rename_segment(segment=segment_of(request, slug), **asked.validated_data)
+            return Response(SegmentWithDefinition(segment).data)
 
     @extend_schema(
         operation_id="archive_segment",
@@ -205,32 +204,10 @@ class SegmentView(KeyedView):
     )
     def delete(self, request: Request, slug: str) -> Response:
         with scope_of(request):
-            segment = _segment(request, slug)
+            segment = segment_of(request, slug)
         segments.archive(segment=segment, now=timezone.now())
         wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
         return Response(status=204)
-
-
-class VersionsView(KeyedView):
-    scopes = {"POST": Scope.SEGMENTS_WRITE}
-
-    @extend_schema(
-        operation_id="publish_segment",
-        summary="Publish a new version of the definition. Where there are few people it serves before the answer (200), else"
-        " it is computed beside the one that serves, and takes its place later (202)",
-        request=NewSegmentVersion,
-        responses={200: PublicationBody, 202: SegmentRunBody, **REFUSALS},
-    )
-    def post(self, request: Request, slug: str) -> Response:
-        asked = NewSegmentVersion(data=request.data)
-        asked.is_valid(raise_exception=True)
-        with scope_of(request):
-            segment = _segment(request, slug)
-        published = segments.publish(segment=segment, author=None, now=timezone.now(), **asked.validated_data)
-        if not published.is_serving:
-            return Response(SegmentRunBody(published).data, status=computed_later(request))
-        wake_on_commit(Stage.ACTIVATION, workspace_id=workspace_of(request))
-        return Response(PublicationBody(published).data)
 
 
 class PreviewView(KeyedView):
@@ -272,7 +249,7 @@ class ProgressView(KeyedView):
     )
     def delete(self, request: Request, slug: str) -> Response:
         with scope_of(request):
-            segment = _segment(request, slug)
+            segment = segment_of(request, slug)
         if not segments.cancel_publication(segment=segment, now=timezone.now()):
             raise NotFoundError
         return Response(status=204)
@@ -282,7 +259,7 @@ def _segments(request: Request) -> QuerySet[Segment]:
     return Segment.objects.filter(workspace=workspace_of(request)).select_related("live_version")
 
 
-def _segment(request: Request, slug: str) -> Segment:
+def segment_of(request: Request, slug: str) -> Segment:
     found = _segments(request).filter(slug=slug).first()
     if found is None:
         raise NotFoundError

@@ -17,6 +17,7 @@ from cdp.console.keys import show_secret
 from cdp.models import Source, WriteKey
 from cdp.models.keys import digest_of, new_secret
 from identity import services as identity
+from segments import zones
 
 
 @admin.register(Source)
@@ -26,7 +27,7 @@ class SourceAdmin(KeptAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     fields = (
-        "name", "kind", "default_region", "trust", "has_unique_people", "events_per_second", "burst", "public_keys",
+        "name", "kind", "default_region", "time_zone", "trust", "has_unique_people", "events_per_second", "burst", "public_keys",
         "is_enabled",
     )  # fmt: skip
     fixed_fields = ("name", "kind")
@@ -39,6 +40,8 @@ class SourceAdmin(KeptAdmin):
         super().save_model(request, obj, form, change)
         if change and "has_unique_people" in form.changed_data:  # one of the rules by which people are told apart
             identity.resolve_all_anew(workspace_id=obj.workspace_id)
+        if change and "time_zone" in form.changed_data:
+            zones.evaluate_people_of_source(obj)
 
     @column(description=_("write keys"))
     def live_keys(self, source: Any) -> int:

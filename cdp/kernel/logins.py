@@ -19,6 +19,9 @@ RIGHTS_QUEUE: Final = "rights"  # what is done for people: worked by RIGHTS, whi
 WEBHOOKS_QUEUE: Final = (
     "webhooks"  # tells other systems who enters and leaves segments: worked by WEB, for its purposes
 )
+FIGURES_QUEUE: Final = (
+    "figures"  # what is computed over everybody and nobody waits for: worked by the login of the segments
+)
 
 WORKER_BY_QUEUE: Final[Mapping[str, str]] = MappingProxyType(
     {

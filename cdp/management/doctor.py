@@ -20,6 +20,7 @@ from cdp.models.tenancy import workspace_scope
 from consent import breaches, catalogue, erasure, erasure_ledger
 from consent.catalogue import Check
 from consent.opendsr import processor, revocation
+from segments import clocks
 from segments.columnar import state as columnar
 
 LARGEST_CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
@@ -46,6 +47,7 @@ def _of_database(now: Callable[[], datetime]) -> Iterator[Check]:
     yield _pressure(now())
     yield _breaches(now())
     yield _columnar()
+    yield _time_zones(now())
     yield Check("opendsr", *processor.state(now()))
     yield Check("opendsr_revoked", *revocation.state(settings.OPENDSR_REVOKED, now()))
 
@@ -61,6 +63,13 @@ def _columnar() -> Check:
     stale = sum(one.stale for one in states.values())
     said = f"{sum(one.copied for one in states.values())} events copied, {waiting} wait, {stale} stale"
     return Check("columnar", not bad and waiting <= MOST_NOT_COPIED, _listed(bad) or said)
+
+
+def _time_zones(now: datetime) -> Check:
+    """Never bad: somebody may have the newer edition before the other one comes."""
+    differing = [f"{name} from {since:%Y-%m-%d}" for name, since in clocks.disagreements(now).items()]
+    warning = f"Python and Postgres differ about {_listed(differing)}: update the time zones of both together"
+    return Check("time_zones", ok=True, detail=warning if differing else "Python and Postgres show the same time")
 
 
 def _database() -> Check:

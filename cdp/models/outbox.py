@@ -87,23 +87,15 @@ SELECT %(workspace)s, %(stage)s, %(cause)s, ids[first : first + %(pack)s - 1]
 FROM (SELECT %(ids)s::bigint[] AS ids) AS given, generate_series(1, cardinality(ids), %(pack)s) AS first
 """
 
-# Few come as far as activation, and its worker of the release before packs would take one for nobody and drop it, where
-# those of the other stages fail and leave it. When no such worker can be running any more, this may go.
-_HAND_OVER_SINGLY = """
-INSERT INTO outbox (workspace_id, stage, cause, subject_id)
-SELECT %(workspace)s, %(stage)s, %(cause)s, unnest(%(ids)s::bigint[])
-"""
-
 
 def hand_over(subjects: Mapping[int, Cause], *, stage: Stage, workspace_id: int) -> None:
     """These subjects wait for this stage from now on: those of each cause in packs, in the order given."""
-    statement = _HAND_OVER_SINGLY if stage == Stage.ACTIVATION else _HAND_OVER
     by_cause: dict[Cause, list[int]] = {}
     for subject, cause in subjects.items():
         by_cause.setdefault(cause, []).append(subject)
     with connection.cursor() as cursor:
         for cause, ids in by_cause.items():
             cursor.execute(
-                statement,
+                _HAND_OVER,
                 {"workspace": workspace_id, "stage": stage, "cause": cause, "ids": bigints(ids), "pack": PACK},
             )

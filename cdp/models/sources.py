@@ -1,11 +1,18 @@
 """Where data comes from."""
 
+from zoneinfo import available_timezones
+
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from cdp.kernel.assertions import PublicKeyError, public_keys_in
 from cdp.models.workspaces import Workspace
+
+
+def check_time_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError(_("A time zone has a name such as Europe/Paris."), code="unknown_time_zone")
 
 
 def check_public_keys(pem: str) -> None:
@@ -35,6 +42,15 @@ class Source(models.Model):
     name = models.SlugField(_("name"))
     kind = models.CharField(_("kind"), max_length=20, choices=SourceKind)
     default_region = models.CharField(_("default region"), max_length=2, blank=True)
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[check_time_zone],
+        help_text=_("of people who gave none, where a value of theirs comes from here; empty: that of the workspace"),
+    )
     trust = models.PositiveSmallIntegerField(
         _("trust"), default=50, help_text=_("of two values of the same time, the more trusted source wins")
     )

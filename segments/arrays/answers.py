@@ -9,7 +9,7 @@ import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from cdp.kernel.arrays import texts
+from cdp.kernel.arrays import bigints, texts
 from segments.arrays import counting, sequences
 from segments.arrays.algebra import Until, until
 from segments.arrays.calendars import Clocks
@@ -20,9 +20,11 @@ from segments.arrays.streams import NEVER, Batch, events_of, moment, numbers
 from segments.language.compile import Asked
 from segments.language.periods import zone_named
 from segments.language.tree import Event
-from segments.queries import of_profiles
 
-_SEEN = "SELECT string_agg(int8send(id), '') FROM profile WHERE id = ANY(%(profiles)s::bigint[])"
+_WHO = """
+SELECT (SELECT string_agg(int8send(id), '') FROM profile WHERE id = ANY(%(profiles)s::bigint[])),
+       (SELECT COALESCE(array_agg(id), '{}')::text FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[]))
+"""
 _ZONES = """
 SELECT zone, workspace_zone, string_agg(int8send(profile_id), '') FROM ({zones}) AS zones GROUP BY zone, workspace_zone
 """
@@ -44,7 +46,7 @@ class Answers:
 
 def answers_of(plan: Plan, batch: Batch) -> Answers:
     """Raises `UncountableError` when an event does not fit into arrays."""
-    given = _given(batch)
+    seen, given = _who(batch)
     leaves: list[Until | None] = [None] * plan.size
     for place, answer in _counted(plan, batch, given):
         leaves[place] = until(answer)
@@ -52,14 +54,18 @@ def answers_of(plan: Plan, batch: Batch) -> Answers:
         leaves[place] = until(answer)
     nothing = until(Answer(np.zeros(len(batch.at), np.bool_), np.full(len(batch.at), NEVER)))
     known = [leaf or nothing for leaf in leaves]
-    seen = np.isin(batch.profiles, numbers(_row(_SEEN, given)[0]))
     return Answers([rule(known).answer for rule in plan.rules], seen)
 
 
-def _given(batch: Batch) -> Mapping[str, Any]:
-    """The instants travel with each profile unless they are all the same, when they bound what is read."""
+def _who(batch: Batch) -> tuple[NDArray[np.bool_], Mapping[str, Any]]:
+    """Who of them is seen, and what every query about them takes. The instants travel with each profile unless they are all
+    the same, when they bound what is read.
+    """
+    profiles = bigints(batch.profiles.tolist())
     instants = [moment(at).isoformat() for at in batch.at.tolist()]
-    return {**of_profiles(batch.profiles.tolist()), "now": instants[0], "instants": texts(instants)}
+    seen, identifiers = _row(_WHO, {"profiles": profiles})
+    given = {"profiles": profiles, "identifiers": identifiers, "now": instants[0], "instants": texts(instants)}
+    return np.isin(batch.profiles, numbers(seen)), given
 
 
 # -- events ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What is new of a batch: where the answers differ from the open memberships and the deadlines that are known."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +17,7 @@ from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, UncountableErro
 from segments.queries import LiveVersion
 
 News = Mapping[str, Any]
-"""Arrays of equal length, as the statement that writes them takes them."""
+"""Arrays as the statement that writes them takes them: of memberships, and of deadlines."""
 
 
 def news(
@@ -25,19 +25,24 @@ def news(
     live: Mapping[int, LiveVersion],
     profiles: Sequence[int],
     instants: Sequence[datetime],
-    *,
-    is_deadline: bool,
+    waiting: Mapping[int, Container[int]] | None = None,
 ) -> Iterator[News]:
-    """Of these segments and profiles, each as of its instant. Of those whose deadline came, only the segments that waited
-    for it are told: another one may have been computed as of a later instant already.
+    """Of these segments and profiles, each as of its instant. With `waiting` a profile's memberships are told of the
+    segments that waited for its deadline only, its next deadline of all.
     """
     if not live:
         return
-    versions = np.array([version.id for version in live.values()])
+    segments = np.array(list(live), np.int64)
+    versions = np.array([version.id for version in live.values()], np.int64)
     for batch in _batches(profiles, instants):
-        found = _compared(_answers(permit, live, batch), _known(list(live), batch), batch, is_deadline=is_deadline)
-        if len(found.rules):
-            yield _written(found, list(live), versions, batch)
+        answers, known = _answers(permit, live, batch), _known(segments, batch)
+        changed = _changed(answers, known, _told(segments, batch, waiting))
+        awaited = _awaited(answers, known)
+        if len(changed[0]) or len(awaited[0]):
+            yield {
+                **_memberships(changed, answers, known, segments, versions, batch),
+                **_deadlines(awaited, answers, segments, batch),
+            }
 
 
 def _answers(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], batch: Batch) -> Answers:
@@ -56,85 +61,104 @@ def _batches(profiles: Sequence[int], instants: Sequence[datetime]) -> Iterator[
 
 # -- what is known --------------------------------------------------------------------------------------------------
 
-_OPEN: Final = """
-SELECT string_agg(int8send(segment_id), ''), string_agg(int8send(profile_id), ''), string_agg(int8send(id), '')
-FROM membership
-WHERE left_at IS NULL AND profile_id = ANY(%(profiles)s::bigint[]) AND segment_id = ANY(%(segments)s::bigint[])
-"""
-_AWAITED: Final = """
-SELECT string_agg(int8send(segment_id), ''), string_agg(int8send(profile_id), ''),
-       string_agg(timestamptz_send(due_at), '')
-FROM deadline WHERE profile_id = ANY(%(profiles)s::bigint[]) AND segment_id = ANY(%(segments)s::bigint[])
+# By person alone, for which there are indexes: whoever is in a segment that is not asked about is passed over here.
+_KNOWN: Final = """
+SELECT * FROM (
+    SELECT string_agg(int8send(segment_id), ''), string_agg(int8send(profile_id), ''), string_agg(int8send(id), '')
+    FROM membership WHERE left_at IS NULL AND profile_id = ANY(%(profiles)s::bigint[])
+) AS open, (
+    SELECT string_agg(int8send(segment_id), ''), string_agg(int8send(profile_id), ''),
+           string_agg(timestamptz_send(due_at), '')
+    FROM deadline, unnest(segments) AS segment_id WHERE profile_id = ANY(%(profiles)s::bigint[])
+) AS awaited
 """
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A row for each segment, a column for each profile."""
+    """In the tables a row for each segment, a column for each profile."""
 
     memberships: NDArray[np.int64]
     """The id of the open one, or 0."""
     due: NDArray[np.int64]
-    """Or NEVER."""
+    """Where the segment waits for the deadline of the profile, that; or NEVER."""
+    first: NDArray[np.int64]
+    """The deadline of each profile, whoever waits for it; or NEVER."""
 
 
-def _known(segments: Sequence[int], batch: Batch) -> _Known:
-    given = {"profiles": bigints(batch.profiles.tolist()), "segments": bigints(segments)}
-    return _Known(_table(_OPEN, given, segments, batch, 0), _table(_AWAITED, given, segments, batch, NEVER))
+def _known(segments: NDArray[np.int64], batch: Batch) -> _Known:
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, {"profiles": bigints(batch.profiles.tolist())})
+        columns = [numbers(column) for column in cursor.fetchone()]
+    first = np.full(len(batch.profiles), NEVER)
+    first[np.searchsorted(batch.profiles, columns[4])] = columns[5]
+    return _Known(_table(columns[:3], segments, batch, 0), _table(columns[3:], segments, batch, NEVER), first)
 
 
 def _table(
-    sql: str, given: Mapping[str, str], segments: Sequence[int], batch: Batch, nothing: int
+    columns: Sequence[NDArray[np.int64]], segments: NDArray[np.int64], batch: Batch, nothing: int
 ) -> NDArray[np.int64]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, given)
-        rows, columns, values = (numbers(column) for column in cursor.fetchone())
-    order = np.argsort(np.array(segments, np.int64))
+    rows, profiles, values = columns
+    order = np.argsort(segments)
+    places = np.searchsorted(segments[order], rows)
+    is_asked = segments[order].take(places, mode="clip") == rows
     table = np.full((len(segments), len(batch.profiles)), nothing, np.int64)
-    places = order[np.searchsorted(np.array(segments, np.int64)[order], rows)]
-    table[places, np.searchsorted(batch.profiles, columns)] = values
+    table[order[places[is_asked]], np.searchsorted(batch.profiles, profiles[is_asked])] = values[is_asked]
     return table
 
 
 # -- what differs ---------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Each found by the places of its rule and its profile."""
-
-    rules: NDArray[np.int64]
-    profiles: NDArray[np.int64]
-    are_in: NDArray[np.bool_]
-    changes: NDArray[np.int64]
-    memberships: NDArray[np.int64]
-    due: NDArray[np.int64]
+_Pairs = tuple[NDArray[np.int64], ...]
+"""Places of segments, and of profiles."""
 
 
-def _compared(answers: Answers, known: _Known, batch: Batch, *, is_deadline: bool) -> _Found:
+def _told(segments: NDArray[np.int64], batch: Batch, waiting: Mapping[int, Container[int]] | None) -> NDArray[np.bool_]:
+    if waiting is None:
+        return np.ones((len(segments), len(batch.profiles)), np.bool_)
+    columns = [[segment in waiting[profile] for segment in segments.tolist()] for profile in batch.profiles.tolist()]
+    return np.array(columns, np.bool_).T
+
+
+def _changed(answers: Answers, known: _Known, told: NDArray[np.bool_]) -> _Pairs:
     are_in = np.stack([rule.is_true for rule in answers.rules])
+    return np.nonzero((are_in != (known.memberships != 0)) & answers.seen & told)
+
+
+def _awaited(answers: Answers, known: _Known) -> _Pairs:
+    """Those whose next change is the first of their profile, as far as that is not known."""
     changes = np.stack([rule.change for rule in answers.rules])
-    is_due = known.due <= batch.at
-    is_new = (are_in != (known.memberships != 0)) | ((changes == NEVER) != (known.due == NEVER))
-    is_new |= (changes < known.due) | is_due
-    is_new &= answers.seen & (is_due if is_deadline else True)
-    rules, profiles = np.nonzero(is_new)
-    of = (rules, profiles)
-    return _Found(rules, profiles, are_in[of], changes[of], known.memberships[of], known.due[of])
+    first = changes.min(axis=0)
+    is_sooner = (first < known.first) | ((first == known.first) & (known.due != first))
+    return np.nonzero((changes == first) & is_sooner & answers.seen & (first != NEVER))
 
 
-def _written(found: _Found, segments: Sequence[int], versions: NDArray[np.int64], batch: Batch) -> News:
+def _memberships(
+    pairs: _Pairs,
+    answers: Answers,
+    known: _Known,
+    segments: NDArray[np.int64],
+    versions: NDArray[np.int64],
+    batch: Batch,
+) -> News:
+    rules, profiles = pairs
+    are_in = np.stack([rule.is_true for rule in answers.rules])[pairs]
+    ids = known.memberships[pairs].tolist()
     return {
-        "segments": bigints(np.array(segments, np.int64)[found.rules].tolist()),
-        "profiles": bigints(batch.profiles[found.profiles].tolist()),
-        "versions": bigints(versions[found.rules].tolist()),
-        "memberships": _optional(found.memberships, 0),
-        "are_in": bigints(found.are_in.astype(np.int64).tolist()),
-        "at": bigints(batch.at[found.profiles].tolist()),
-        "changes": _optional(found.changes, NEVER),
-        "due": _optional(found.due, NEVER),
+        "segments": bigints(segments[rules].tolist()),
+        "profiles": bigints(batch.profiles[profiles].tolist()),
+        "versions": bigints(versions[rules].tolist()),
+        "memberships": "{" + ",".join("NULL" if each == 0 else str(each) for each in ids) + "}",
+        "are_in": bigints(are_in.astype(np.int64).tolist()),
+        "at": bigints(batch.at[profiles].tolist()),
     }
 
 
-def _optional(values: NDArray[np.int64], nothing: int) -> str:
-    return "{" + ",".join("NULL" if value == nothing else str(value) for value in values.tolist()) + "}"
+def _deadlines(pairs: _Pairs, answers: Answers, segments: NDArray[np.int64], batch: Batch) -> News:
+    rules, profiles = pairs
+    changes = np.stack([rule.change for rule in answers.rules])[pairs]
+    return {
+        "who_waits": bigints(batch.profiles[profiles].tolist()),
+        "where": bigints(segments[rules].tolist()),
+        "due": bigints(changes.tolist()),
+    }

@@ -3,14 +3,14 @@
 Each may be NULL, which counts as false.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
 from sqlglot import exp
 
-from segments.columnar.dialects import Dialect, allof, anyof, text, when
+from segments.columnar.dialects import Dialect, allof, anyof, is_true, text, when
 from segments.language.tree import Comparison, Condition, Scalar, Value
 from segments.language.written import FOLDED_FROM, FOLDED_TO, folded
 
@@ -53,16 +53,24 @@ class Conditions:
     dialect: Dialect
     values: Values
     ignores_case: bool = False
+    depth: int = 0
+    """In how many lists, each an element of the one about it, the value lies."""
 
     def found(self, column: exp.Expr, keys: tuple[str, ...]) -> exp.Expr:
         """What lies inside of the JSON of a column; without keys the value itself."""
-        value = self.dialect.parsed(column)
+        return self.inside(self.dialect.parsed(column), keys)
+
+    def inside(self, value: exp.Expr, keys: tuple[str, ...]) -> exp.Expr:
         for key in keys:
             value = self.dialect.inside(value, key, self.values.text)
         return value
 
     def holds(self, condition: Condition, column: exp.Expr, keys: tuple[str, ...]) -> exp.Expr:
-        value = self.found(column, keys)
+        return self.meets(condition, self.found(column, keys))
+
+    def meets(self, condition: Condition, value: exp.Expr) -> exp.Expr:
+        if condition.comparison is Comparison.HAS:
+            return self._has_object(value, condition.has)
         conditions = replace(self, ignores_case=condition.ignores_case)
         return conditions.compares(condition.comparison, value, condition.value)
 
@@ -137,8 +145,21 @@ class Conditions:
         return joined([self._contains(value.copy(), choice) for choice in choices])
 
     def _has_element(self, value: exp.Expr, choices: tuple[Scalar, ...]) -> exp.Expr:
+        return self._some_element(value, lambda element: self.is_among(element, choices))
+
+    def _has_object(self, value: exp.Expr, conditions: Iterable[Condition]) -> exp.Expr:
+        """Elements that are no objects have no fields."""
+        within = replace(self, depth=self.depth + 1)
+
+        def fits(element: exp.Expr) -> exp.Expr:
+            fields = [(each, within.inside(element.copy(), (each.name, *each.inside))) for each in conditions]
+            return allof([is_true(within.meets(each, field)) for each, field in fields])
+
+        return self._some_element(value, fits)
+
+    def _some_element(self, value: exp.Expr, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
         lists = when(self.dialect.is_list(value.copy()), value.copy())
-        some = self.dialect.some_element(lists, lambda element: self.is_among(element, choices))
+        some = self.dialect.some_element(lists, f"x{self.depth}", holds)
         return exp.Coalesce(this=some, expressions=[exp.false()])
 
     def _textual(self, comparison: Comparison, value: exp.Expr, asked: str) -> exp.Expr:

@@ -113,15 +113,14 @@ class Dialect:
     def truth_of(self, value: exp.Expr) -> exp.Expr:
         return when(self.is_truth(value), exp.EQ(this=value.copy(), expression=text("true")))
 
-    def some_element(self, value: exp.Expr, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-        """Of a value that is a list. Inside of it there is no other such question, so one name will do."""
+    def some_element(self, value: exp.Expr, name: str, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+        """Of a value that is a list; its elements go by the name, which no question about this one may have."""
         elements = exp.cast(call("json_extract", value, text("$[*]")), "text[]", copy=False)
-        fitting = call("list_filter", elements, self.function(holds))
+        fitting = call("list_filter", elements, self.function(name, holds))
         return exp.GT(this=call("len", fitting), expression=whole(0))
 
-    def function(self, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-        name = exp.to_identifier("x")
-        return exp.Lambda(this=holds(exp.column("x")), expressions=[name])
+    def function(self, name: str, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+        return exp.Lambda(this=holds(exp.column(name)), expressions=[exp.to_identifier(name)])
 
     # -- text
 
@@ -206,8 +205,8 @@ class SparkDialect(Dialect):
     def truth_of(self, value: exp.Expr) -> exp.Expr:
         return when(self.is_truth(value), _tried(value.copy(), "boolean"))
 
-    def some_element(self, value: exp.Expr, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-        return call("exists", _tried(value, "array<variant>"), self.function(holds))
+    def some_element(self, value: exp.Expr, name: str, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+        return call("exists", _tried(value, "array<variant>"), self.function(name, holds))
 
     def starts(self, value: exp.Expr, part: exp.Expr) -> exp.Expr:
         return call("startswith", value, part)
@@ -255,9 +254,9 @@ class ClickHouseDialect(Dialect):
     def text_of(self, value: exp.Expr) -> exp.Expr:
         return when(self.is_text(value), call("JSONExtractString", value.copy()))
 
-    def some_element(self, value: exp.Expr, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+    def some_element(self, value: exp.Expr, name: str, holds: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
         elements = call("JSONExtractArrayRaw", call("ifNull", value, text("[]")))
-        return call("arrayExists", self.function(lambda x: is_true(holds(x))), elements)
+        return call("arrayExists", self.function(name, lambda element: is_true(holds(element))), elements)
 
     def folded(self, value: exp.Expr, letters: exp.Expr, small: exp.Expr) -> exp.Expr:
         return call("translateUTF8", value, letters, small)

@@ -59,8 +59,12 @@ def gather(permit: Permit[Segmentation], needs: Needs, *, now: datetime, zone: t
 _WHO = "SELECT id, profile_id FROM identifier"
 _PEOPLE = "SELECT id, 0 FROM profile"
 _ZONES = """
-SELECT p.id, COALESCE(t.value #>> '{}', '') FROM profile p
+SELECT p.id, COALESCE(t.value #>> '{}', ''), COALESCE(z.time_zone, '') FROM profile p
 LEFT JOIN trait t ON t.profile_id = p.id AND t.name = 'timezone' AND jsonb_typeof(t.value) = 'string'
+LEFT JOIN (
+    SELECT DISTINCT ON (f.profile_id) f.profile_id, s.time_zone FROM source s JOIN trait f ON f.source_id = s.id
+    WHERE s.time_zone <> '' ORDER BY f.profile_id, s.id
+) z ON z.profile_id = p.id
 """
 _TRAITS = "SELECT profile_id, name, value::text FROM trait WHERE name = ANY(%(names)s::text[])"
 _DATES = """
@@ -111,12 +115,13 @@ class _Run:
             return self.written("person", PERSON, _PEOPLE, {})
         numbers = {self.workspace_zone: 0}
         place = self.directory / "person.parquet"
-        named = pa.schema([("profile_id", pa.int64()), ("name", pa.string())])
+        named = pa.schema([("profile_id", pa.int64()), ("own", pa.string()), ("of_source", pa.string())])
         with pq.ParquetWriter(place, PERSON, compression="lz4") as writer:
             for batch in batches_of(_ZONES, {}, named):
+                names = zip(batch["own"].to_pylist(), batch["of_source"].to_pylist(), strict=True)
                 zones = [
-                    numbers.setdefault(zone_named(name) or self.workspace_zone, len(numbers))
-                    for name in batch["name"].to_pylist()
+                    numbers.setdefault(zone_named(own) or zone_named(of_source) or self.workspace_zone, len(numbers))
+                    for own, of_source in names
                 ]
                 writer.write_batch(pa.record_batch([batch["profile_id"], pa.array(zones, pa.int64())], schema=PERSON))
         self.zones = tuple(numbers)

@@ -179,9 +179,9 @@ class _Checker:
 
     def _of_path(self, part: object, name: str, inside: tuple[str, ...], kinds: Kinds) -> Iterator[LanguageError]:
         if inside and kinds and Kind.OBJECT not in kinds:
-            yield LanguageError(
-                "not_an_object", f"{name!r} has been {_said(kinds)} only: nothing is inside", self.places.of_name(part)
-            )
+            instead = "ask what an object of the list `has`" if Kind.LIST in kinds else "nothing is inside"
+            message = f"{name!r} has been {_said(kinds)} only: {instead}"
+            yield LanguageError("not_an_object", message, self.places.of_name(part))
 
     def _clash(self, part: object, message: str) -> LanguageError:
         return LanguageError("kinds_clash", message, self.places.of_value(part))
@@ -248,6 +248,8 @@ def _can_be_met(comparison: Comparison, value: Value, kinds: Kinds) -> bool:
     """By a value of these kinds. Lists and objects equal nothing that a rule can say."""
     if comparison is Comparison.EXISTS:
         return True
+    if comparison is Comparison.HAS:
+        return Kind.LIST in kinds
     values = value if isinstance(value, tuple) else (value,)
     asked = {_kind_of(each) for each in values if each is not None}
     if comparison in _CONTAINS:

@@ -5,7 +5,7 @@ kind than the one it is compared with makes every comparison false.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -26,7 +26,13 @@ def found(values: Mapping[str, Any], name: str, inside: tuple[str, ...]) -> obje
 
 def holds(condition: Condition, values: Mapping[str, Any]) -> bool:
     value = found(values, condition.name, condition.inside)
+    if condition.comparison is Comparison.HAS:
+        return isinstance(value, list) and any(_meets(condition.has, element) for element in value)
     return compares(condition.comparison, value, condition.value, ignores_case=condition.ignores_case)
+
+
+def _meets(conditions: Iterable[Condition], element: object) -> bool:
+    return isinstance(element, Mapping) and all(holds(condition, element) for condition in conditions)
 
 
 def compares(comparison: Comparison, value: object, asked: Value, *, ignores_case: bool = False) -> bool:

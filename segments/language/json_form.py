@@ -152,7 +152,10 @@ def _rank_json(tree: Rank) -> dict[str, Any]:
 
 
 def _condition_json(kind: str, condition: Condition) -> dict[str, Any]:
-    written = {kind: condition.name, **_inside_json(condition.inside), **_tested(condition.comparison, condition.value)}
+    written: dict[str, Any] = {kind: condition.name, **_inside_json(condition.inside)}
+    if condition.has:
+        return {**written, "has": [_condition_json("property", each) for each in condition.has]}
+    written |= _tested(condition.comparison, condition.value)
     return {**written, "ignoring_case": True} if condition.ignores_case else written
 
 

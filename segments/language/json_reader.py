@@ -12,6 +12,8 @@ from segments.language.tree import (
     MAX_DEPTH,
     MAX_INSIDE,
     MAX_LEAVES,
+    MAX_OBJECTS,
+    MAX_OF_OBJECT,
     MAX_STEPS,
     Active,
     Aggregate,
@@ -56,6 +58,7 @@ from segments.language.tree import (
     Window,
     Zone,
     check_size,
+    objects_too_deep,
     too_deep,
     too_large,
 )  # fmt: skip
@@ -94,7 +97,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "and": ("and",),
     "or": ("or",),
     "not": ("not",),
-    "trait": ("trait", "inside", *_TESTED, "ignoring_case"),
+    "trait": ("trait", "inside", *_TESTED, "ignoring_case", "has"),
     "near": ("near", "latitude", "longitude", "metres"),
     "dated": ("dated", "within"),
     "anniversary": ("anniversary", "days_ahead", "zone"),
@@ -124,6 +127,7 @@ _MEASURES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _TOO_MANY_CHOICES: Final = LanguageError("too_many_choices", f"A list takes {MAX_CHOICES} values at most")
 _TOO_MANY_CONDITIONS: Final = LanguageError("too_many_conditions", f"An event may have {MAX_LEAVES} conditions at most")
+_TOO_MANY_OF_OBJECT: Final = LanguageError("too_many_conditions", f"`has` takes {MAX_OF_OBJECT} conditions at most")
 _TOO_MANY_STEPS: Final = LanguageError("steps_out_of_range", f"A sequence has {MAX_STEPS} steps at most")
 _PATH_TOO_DEEP: Final = LanguageError("path_too_deep", f"A path may lead {MAX_INSIDE} levels into an object at most")
 
@@ -299,18 +303,27 @@ class _Reader:
         found = rule.field("where", []).items(message, _TOO_MANY_CONDITIONS, MAX_LEAVES)
         return tuple(self._property_condition(each) for each in found)
 
-    def _property_condition(self, rule: Found) -> Condition:
-        rule.only_with("property", "inside", *_TESTED, "ignoring_case")
+    def _property_condition(self, rule: Found, depth: int = 0) -> Condition:
+        rule.only_with("property", "inside", *_TESTED, "ignoring_case", "has")
         with _placed(rule):
-            return self._condition("property", rule)
+            return self._condition("property", rule, depth)
 
-    def _condition(self, kind: str, rule: Found) -> Condition:
+    def _condition(self, kind: str, rule: Found, depth: int = 0) -> Condition:
         name, inside = _name(rule, kind), _inside(rule)
+        has = self._objects(rule, depth + 1)
         comparison, value = _test(rule)
         ignores_case = rule.field("ignoring_case", default=False).flag()
         with _placed(_value_of(rule)):
-            condition = Condition(name, comparison, value, inside, ignores_case)
+            condition = Condition(name, comparison, value, inside, ignores_case, has)
         return self.places.note(condition, rule.field(kind).span, _value_of(rule).span)
+
+    def _objects(self, rule: Found, depth: int) -> tuple[Condition, ...]:
+        if not rule.has("has"):
+            return ()
+        if depth > MAX_OBJECTS:
+            raise objects_too_deep().at(rule.span)
+        found = rule.field("has").items("`has` needs a list of conditions", _TOO_MANY_OF_OBJECT, MAX_OF_OBJECT)
+        return tuple(self._property_condition(each, depth) for each in found)
 
 
 def _unknown(rule: Found) -> str:
@@ -332,11 +345,13 @@ def _inside(rule: Found) -> tuple[str, ...]:
 
 def _value_of(rule: Found) -> Found:
     """Where a value is wrong: at the value, or at the rule that has none."""
-    return rule.field("value") if rule.has("value") else rule
+    return next((rule.field(name) for name in ("value", "has") if rule.has(name)), rule)
 
 
 def _test(rule: Found) -> tuple[Comparison, Value]:
     """Without `is`: equal to the value, or is there any if none is given."""
+    if rule.has("has") and not rule.has("value"):
+        return _comparison(rule.field("is", "has")), None
     if not rule.has("value"):
         return _comparison(rule.field("is", "exists")), None
     return _comparison(rule.field("is", "equals")), _value(rule.field("value"))

@@ -96,13 +96,17 @@ class Facts:
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     """By the canonical form of the rank."""
     profile_id: int = 0
+    source_zone: tzinfo | None = None
+    """Of the first source that has one, of those that a trait comes from."""
     workspace_zone: tzinfo = UTC
 
     def zone(self, whose: Zone = Zone.PROFILE) -> tzinfo:
         if whose is Zone.UTC:
             return UTC
-        own = self.traits.get("timezone") if whose is Zone.PROFILE else None
-        return (zone_named(own) if isinstance(own, str) else None) or self.workspace_zone
+        if whose is Zone.WORKSPACE:
+            return self.workspace_zone
+        own = self.traits.get("timezone")
+        return (zone_named(own) if isinstance(own, str) else None) or self.source_zone or self.workspace_zone
 
 
 def is_in(tree: Node, facts: Facts, now: datetime) -> bool:

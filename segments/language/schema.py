@@ -15,6 +15,7 @@ from segments.language.tree import (
     MAX_INSIDE,
     MAX_LEAVES,
     MAX_METRES,
+    MAX_OF_OBJECT,
     MAX_SECONDS,
     MAX_STEPS,
     MAX_TEXT,
@@ -172,6 +173,17 @@ _PERIOD: Final = _any(
 
 _IGNORING_CASE: Final[Schema] = {"ignoring_case": {"type": "boolean"}}
 _VALUE_AT: Final[Schema] = {"inside": _ref("inside"), "is": True, "value": True, **_IGNORING_CASE}
+
+
+def _compared(kind: str) -> Schema:
+    """A value, or a list that has an object."""
+    has = _object(
+        {kind: _ref("name"), "has": _ref("objects")},
+        {"inside": _ref("inside"), "is": {"const": "has"}, **_IGNORING_CASE},
+    )
+    return _any(_object({kind: _ref("name")}, _VALUE_AT, **_TEST), has)
+
+
 _COMPARED: Final[Schema] = {"is": True, "value": True}
 _RANK: Final[Schema] = {
     "rank": _any(_MEASURED_NUMBER, _object({"trait": _ref("name")}, {"inside": _ref("inside")})),
@@ -182,7 +194,7 @@ _KINDS: Final[dict[str, Schema]] = {
     "and": _object({"and": _ref("rules")}),
     "or": _object({"or": _ref("rules")}),
     "not": _object({"not": _ref("rule")}),
-    "trait": _object({"trait": _ref("name")}, _VALUE_AT, **_TEST),
+    "trait": _compared("trait"),
     "near": _object(
         {
             "near": _ref("name"),
@@ -222,7 +234,8 @@ RULE_SCHEMA: Final[Schema] = {
         "rule": _any(*(_ref(kind) for kind in _KINDS)),
         **_KINDS,
         "rules": _list_of(_ref("rule"), 1, MAX_LEAVES),
-        "condition": _object({"property": _ref("name")}, _VALUE_AT, **_TEST),
+        "condition": _compared("property"),
+        "objects": _list_of(_ref("condition"), 1, MAX_OF_OBJECT),
         "step": _STEP,
         "period": _PERIOD,
         "window": _length("last"),

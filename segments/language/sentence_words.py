@@ -17,7 +17,7 @@ _ENGLISH: Final[Words] = {
     "between": "is between {first} and {second}", "contains": "contains {value}",
     "contains_any": "contains any of {value}", "contains_all": "contains all of {value}",
     "starts_with": "starts with {value}", "ends_with": "ends with {value}", "matches": "matches the pattern {value}",
-    "exists": "is known", "number_equals": "is exactly {value}", "number_not_equals": "is not {value}",
+    "exists": "is known", "has": "has an element of which {value}", "number_equals": "is exactly {value}", "number_not_equals": "is not {value}",
     "ignoring_case": " ignoring case",
     # traits
     "near": "{name} is within {distance} of {place}", "dated": "{name} is{period}",
@@ -85,6 +85,7 @@ _FRENCH: Final[Words] = {
     "contains_any": "contient une des valeurs {value}", "contains_all": "contient toutes les valeurs {value}",
     "starts_with": "commence par {value}", "ends_with": "finit par {value}",
     "matches": "correspond au motif {value}", "exists": "a une valeur",
+    "has": "a un élément dont {value}",
     "number_equals": "vaut exactement {value}", "number_not_equals": "ne vaut pas {value}",
     "made_exists": "est connue", "made_not_equals": "est connue et n’est pas {value}",
     "made_not_in": "est connue et n’est pas {value}",

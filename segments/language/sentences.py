@@ -158,9 +158,14 @@ def _rank(rank: Rank, words: Words) -> str:
 
 
 def _condition(condition: Condition, words: Words) -> str:
-    said = _test(condition.comparison, condition.value, words)
+    said = _objects(condition.has, words) if condition.has else _test(condition.comparison, condition.value, words)
     case = words["ignoring_case"] if condition.ignores_case else ""
     return f"{_path(condition.name, condition.inside, words)} {said}{case}"
+
+
+def _objects(conditions: tuple[Condition, ...], words: Words) -> str:
+    said = f" {words['and']} ".join(_condition(each, words) for each in conditions)
+    return words["has"].format(value=said if len(conditions) == 1 else f"({said})")
 
 
 def _path(name: str, inside: tuple[str, ...], words: Words) -> str:

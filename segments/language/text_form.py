@@ -127,6 +127,8 @@ def _named(tree: Learned | Score | Member | Consented | Computed | Listed) -> st
 
 def _condition(condition: Condition) -> str:
     written = f"{_path(condition.name, condition.inside)}{_test(condition.comparison, condition.value)}"
+    if condition.has:
+        return f"{written} ({' and '.join(map(_condition, condition.has))})"
     return f"{written} ignoring case" if condition.ignores_case else written
 
 

@@ -20,6 +20,8 @@ from segments.language.tokens import Words
 from segments.language.tree import (
     LISTS,
     MAX_LEAVES,
+    MAX_OBJECTS,
+    MAX_OF_OBJECT,
     NUMERIC,
     Active,
     Aggregate,
@@ -35,6 +37,7 @@ from segments.language.tree import (
     Since,
     Step,
     Value,
+    objects_too_deep,
 )
 from segments.language.written import COMPARED, MADE
 
@@ -73,21 +76,38 @@ def _goes_on(words: Words) -> bool:
     return name.kind == "text" or (is_word and words.peek(2).word in _TESTS)
 
 
-def _condition(words: Words) -> Condition:
+def _condition(words: Words, depth: int = 0) -> Condition:
     start = words.span
     name, inside = words.path("a name in quotation marks")
-    return read_rest_of_condition(words, name, inside, start)
+    return read_rest_of_condition(words, name, inside, start, depth)
 
 
-def read_rest_of_condition(words: Words, name: str, inside: tuple[str, ...], start: Span) -> Condition:
-    """How the value is compared, after its path."""
+def read_rest_of_condition(
+    words: Words, name: str, inside: tuple[str, ...], start: Span, depth: int = 0
+) -> Condition:  # fmt: skip
+    """How the value is compared, after its path. `depth`: in how many lists of objects it lies."""
     comparison, value, value_at = read_test(words)
+    has = _objects(words, depth + 1) if comparison is Comparison.HAS else ()
     ignores_case = words.take("ignoring case")
     try:
-        condition = Condition(name, comparison, value, inside, ignores_case)
+        condition = Condition(name, comparison, value, inside, ignores_case, has)
     except LanguageError as error:
         raise error.at(start) from None
     return words.places.note(condition, start, value_at)
+
+
+def _objects(words: Words, depth: int) -> tuple[Condition, ...]:
+    """What an object meets, in parentheses."""
+    if depth > MAX_OBJECTS:
+        raise objects_too_deep().at(words.span)
+    words.need("(")
+    conditions = [_condition(words, depth)]
+    while words.take("and"):
+        conditions.append(_condition(words, depth))
+        if len(conditions) > MAX_OF_OBJECT:
+            raise LanguageError("too_many_conditions", f"`has` takes {MAX_OF_OBJECT} conditions at most", words.span)
+    words.need(")")
+    return tuple(conditions)
 
 
 def read_test(words: Words) -> tuple[Comparison, Value, Span]:
@@ -109,7 +129,7 @@ def read_number_test(words: Words) -> tuple[Comparison, Value, Span]:
 
 
 def _value(words: Words, comparison: Comparison, read: Callable[[], Scalar]) -> Value:
-    if comparison is Comparison.EXISTS:
+    if comparison in {Comparison.EXISTS, Comparison.HAS}:
         return None
     if comparison in LISTS:
         return words.scalars()

@@ -22,6 +22,9 @@ MAX_LEAVES: Final = 300
 MAX_CHOICES: Final = 10_000
 MAX_TEXT: Final = 1_000
 MAX_INSIDE: Final = 10
+MAX_OBJECTS: Final = 3
+"""Lists within lists: the objects of one have lists of their own."""
+MAX_OF_OBJECT: Final = 10
 MAX_STEPS: Final = 10
 MAX_COUNT: Final = 1_000_000_000
 MAX_SECONDS: Final = 100 * 36_525 * 864  # 100 Julian years
@@ -50,6 +53,8 @@ class Comparison(StrEnum):
     ENDS_WITH = "ends_with"
     MATCHES = "matches"
     EXISTS = "exists"
+    HAS = "has"
+    """A list has an object that meets conditions: of traits and properties alone."""
 
 
 ORDERINGS: Final = frozenset(
@@ -91,7 +96,7 @@ class CalendarUnit(StrEnum):
 
 
 class Zone(StrEnum):
-    """Whose time zone: that of the profile's trait `timezone`, and of the workspace where there is none."""
+    """Whose time zone: that of the profile's trait `timezone`, else of its source, else of the workspace."""
 
     PROFILE = "profile"
     WORKSPACE = "workspace"
@@ -180,17 +185,24 @@ Period = Window | Past | Between | Calendar | None
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A value is compared: of a trait, or of a property of an event; `inside` leads into objects, key by key."""
+    """A value is compared: of a trait, or of a property of an event; `inside` leads into objects, key by key.
+
+    A list `has` an object if a single one of its elements is an object that meets all these conditions.
+    """
 
     name: str
     comparison: Comparison
     value: Value = None
     inside: tuple[str, ...] = ()
     ignores_case: bool = False
+    has: tuple["Condition", ...] = ()
 
     def __post_init__(self) -> None:
         check_path(self.name, self.inside)
-        check_value(self.comparison, self.value)
+        if self.has or self.comparison is Comparison.HAS:
+            _check_objects(self)
+        else:
+            check_value(self.comparison, self.value)
         if self.ignores_case and not _has_text(self.value):
             raise LanguageError("value_not_text", "Only texts can be compared ignoring case")
 
@@ -657,6 +669,8 @@ def _check_numeric(comparison: Comparison, value: Value) -> None:
 
 
 def check_value(comparison: Comparison, value: Value) -> None:
+    if comparison is Comparison.HAS:
+        raise LanguageError("objects_not_possible", "`has` asks lists that a trait or a property holds")
     if comparison is Comparison.EXISTS:
         if value is not None:
             raise LanguageError("value_not_wanted", "`exists` takes no value")
@@ -670,6 +684,26 @@ def check_value(comparison: Comparison, value: Value) -> None:
         raise LanguageError("value_not_text", f"`{comparison.replace('_', ' ')}` needs a text")
     else:
         _check_scalar(value)
+
+
+def _check_objects(condition: Condition) -> None:
+    if condition.comparison is not Comparison.HAS or condition.value is not None:
+        raise LanguageError("value_not_wanted", "`has` takes conditions in place of a comparison and a value")
+    if not condition.has:
+        raise LanguageError("objects_missing", "`has` needs the conditions that an object of the list meets")
+    if len(condition.has) > MAX_OF_OBJECT:
+        raise LanguageError("too_many_conditions", f"`has` takes {MAX_OF_OBJECT} conditions at most")
+    if _levels(condition) > MAX_OBJECTS:
+        raise objects_too_deep()
+
+
+def _levels(condition: Condition) -> int:
+    """Of lists of objects that lie in each other."""
+    return 1 + max(map(_levels, condition.has)) if condition.has else 0
+
+
+def objects_too_deep() -> LanguageError:
+    return LanguageError("objects_too_deep", f"`has` may stand {MAX_OBJECTS} times in itself at most")
 
 
 def _check_choices(value: Value) -> None:

@@ -143,6 +143,7 @@ def test_export__of_traits_without_their_scope__is_refused(caller, workspace, no
     assert (answer.status_code, answer.json()["code"]) == (403, "traits_forbidden")
 
 
+@pytest.mark.slow
 def test_export__of_many__needs_no_more_memory_than_of_few(workspace, writer, now):
     segment = create(workspace, 'trait "city" = "Paris"', now)
     people(1, workspace)

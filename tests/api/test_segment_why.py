@@ -146,6 +146,18 @@ def test_known__of_more_events_than_are_gone_through__is_not_said(workspace, sou
     assert (body["is_in"], body["reasons"][0]["known"]) == (True, None)
 
 
+def test_known__of_today__is_counted_by_the_clocks_that_the_answer_goes_by(workspace, source, reader, now):
+    ada, grace = people(2, workspace)
+    know(grace, source, timezone="UTC")
+    for each in (ada, grace):
+        happen(each, source, "Order", now - timedelta(hours=12, minutes=30))  # 23:30 in UTC, 00:30 in Paris
+    create(workspace, 'count of "Order" today >= 1', now)
+
+    told = [why(reader, each, now) for each in (ada, grace)]
+
+    assert [(each["is_in"], each["reasons"][0]["known"]) for each in told] == [(True, 1), (False, 0)]
+
+
 def test_known__of_a_key_that_may_not_read_profiles__is_not_said(workspace, source, caller, now):
     [ada] = people(1, workspace)
     know(ada, source, city="Paris")

@@ -1,14 +1,12 @@
 """What people say is kept as they said it, once, and decides at once."""
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from importlib import import_module
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
-from pytest_django import DjangoDbBlocker
 
 from cdp.kernel.identifiers import Identifier as Named
 from cdp.kernel.purposes import Purpose
@@ -161,31 +159,6 @@ def test_ledger__whoever_asks__is_never_changed(workspace, now):
 # -- races ----------------------------------------------------------------------------------------------------------
 
 
-TABLES = (
-    "outbox",
-    "confirmation",
-    "consent_link",
-    "consent_record",
-    "identifier",
-    "profile",
-    "purpose",
-    "purpose_rule",
-)
-
-
-@pytest.fixture
-def race(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Workspace]:
-    """A workspace for tests that commit. Afterwards its rows are gone, ledgers included."""
-    with django_db_blocker.unblock():
-        workspace = services.open_workspace(slug="race", name="Race", now=timezone.now())
-        yield workspace
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            for table in TABLES:
-                cursor.execute(f"DELETE FROM {table} WHERE workspace_id = %s", [workspace.pk])
-            cursor.execute("DELETE FROM workspace WHERE id = %s", [workspace.pk])
-
-
 def in_thread(work) -> threading.Thread:
     def run() -> None:
         try:
@@ -199,15 +172,15 @@ def in_thread(work) -> threading.Thread:
 
 
 @pytest.mark.parametrize("first", ["identifier", "withdrawal"])
-def test_withdrawal__while_the_identifier_is_being_stored__is_not_lost(first, race):
+def test_withdrawal__while_the_identifier_is_being_stored__is_not_lost(first, committed):
     """Neither transaction sees what the other has not committed: whichever ends later must look again."""
 
     def store() -> None:
-        with workspace_scope(race.pk):
-            IdentifierFactory(workspace=race, value=ADA.value)
+        with workspace_scope(committed.pk):
+            IdentifierFactory(workspace=committed, value=ADA.value)
 
     def withdraw() -> None:
-        services.withdraw(workspace_id=race.pk, identifier=ADA, purpose=Purpose.SEGMENTATION, now=timezone.now())
+        services.withdraw(workspace_id=committed.pk, identifier=ADA, purpose=Purpose.SEGMENTATION, now=timezone.now())
 
     one, other = (store, withdraw) if first == "identifier" else (withdraw, store)
     with transaction.atomic():
@@ -217,17 +190,17 @@ def test_withdrawal__while_the_identifier_is_being_stored__is_not_lost(first, ra
         assert second.is_alive()  # it waits for us
     second.join(timeout=10)
 
-    with workspace_scope(race.pk):
+    with workspace_scope(committed.pk):
         stored = Identifier.objects.get(value=ADA.value)
     assert stored.permitted & Purpose.SEGMENTATION.bit == 0
     assert stored.permitted & Purpose.ANALYTICS.bit != 0
 
 
-def test_chain__of_two_batches_at_once__does_not_fork(race):
+def test_chain__of_two_batches_at_once__does_not_fork(committed):
     """Each would link to the same head: the second waits, and links to the first."""
 
     def withdraw(purpose: Purpose) -> None:
-        services.withdraw(workspace_id=race.pk, identifier=ADA, purpose=purpose, now=timezone.now())
+        services.withdraw(workspace_id=committed.pk, identifier=ADA, purpose=purpose, now=timezone.now())
 
     with transaction.atomic():
         withdraw(Purpose.ANALYTICS)
@@ -236,13 +209,13 @@ def test_chain__of_two_batches_at_once__does_not_fork(race):
         assert second.is_alive()  # it waits for us
     second.join(timeout=10)
 
-    with workspace_scope(race.pk):
-        verified = chain.verify(race.pk)
+    with workspace_scope(committed.pk):
+        verified = chain.verify(committed.pk)
     assert (verified.records, verified.head.position, verified.findings) == (2, 2, ())
 
 
-def test_confirm__twice_at_once__gives_one_consent(race):
-    said = {"workspace_id": race.pk, "now": timezone.now()}
+def test_confirm__twice_at_once__gives_one_consent(committed):
+    said = {"workspace_id": committed.pk, "now": timezone.now()}
     token = confirmations.request_consent(identifier=ADA, purpose="advertising", **said).token
     refused = []
 
@@ -259,7 +232,7 @@ def test_confirm__twice_at_once__gives_one_consent(race):
         assert second.is_alive()  # it waits for us
     second.join(timeout=10)
 
-    with workspace_scope(race.pk):
+    with workspace_scope(committed.pk):
         assert ConsentRecord.objects.filter(state="GIVEN").count() == 1
     assert len(refused) == 1
 
@@ -280,7 +253,7 @@ def losing(times: int):
     return work
 
 
-def test_trying_again__after_a_deadlock__succeeds_and_gives_up_in_the_end(race):
+def test_trying_again__after_a_deadlock__succeeds_and_gives_up_in_the_end(committed):
     assert services._trying_again(losing(2)) == 3
     with pytest.raises(OperationalError):
         services._trying_again(losing(3))

@@ -46,8 +46,8 @@ def test_doctor__names_every_check_once(workspace):
         "catalogue.definer_functions", "catalogue.creators", "catalogue.rights", "catalogue.sequences",
         "catalogue.oracles", "catalogue.statistics", "catalogue.replication", "catalogue.session_settings",
         "catalogue.tables", "catalogue.gated_views",
-        "clock", "queue", "set_aside", "erasures", "pressure", "breaches", "columnar", "opendsr",
-        "opendsr_revoked",
+        "clock", "queue", "set_aside", "erasures", "pressure", "breaches", "columnar", "time_zones",
+        "opendsr", "opendsr_revoked",
     ]  # fmt: skip
 
 

@@ -162,6 +162,36 @@ def test_deadline__that_comes_nearer__is_written_at_once(workspace, source, now)
     assert Deadline.objects.get().due_at == now + 2 * SECOND
 
 
+def test_deadlines_of_several_segments__come_one_after_the_other_though_only_the_first_is_kept(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    lasting = {days: create(workspace, f'done "Order" in last {days} days', now, slug=f"s{days}") for days in (3, 1, 2)}
+
+    ends = []
+    while deadline := Deadline.objects.first():
+        ends.append((deadline.due_at, deadline.segments))
+        work(workspace, deadline.due_at)
+
+    assert ends == [(now + days * DAY, [lasting[days].pk]) for days in (1, 2, 3)]
+    assert [(row.segment_id, row.left_at) for row in Membership.objects.order_by("left_at")] == [
+        (lasting[days].pk, now + days * DAY) for days in (1, 2, 3)
+    ]
+
+
+def test_deadline__that_segments_share__ends_all_of_them_and_tells_no_other(workspace, source, now):
+    [ada] = people(1, workspace)
+    happen(ada, source, "Order", now)
+    for slug in ("a", "b"):
+        create(workspace, 'done "Order" in last 1 day', now, slug=slug)
+    create(workspace, 'trait "city" = "Paris"', now, slug="parisians")
+    know(ada, source, city="Paris")  # and nobody has evaluated it yet
+
+    work(workspace, now + DAY)
+
+    left = Membership.objects.order_by("segment_id").values_list("segment__slug", "left_at", "left_cause")
+    assert list(left) == [("a", now + DAY, Cause.DEADLINE), ("b", now + DAY, Cause.DEADLINE)]
+
+
 def test_trait__that_is_forgotten__ends_the_membership(workspace, source, now):
     [ada] = people(1, workspace)
     know(ada, source, country="FR")

@@ -268,13 +268,6 @@ def test_hand_over__of_more_than_a_pack__makes_packs_in_the_order_given(shop):
     assert rows(shop.workspace) == [subjects[:PACK], subjects[PACK : 2 * PACK], [1]]
 
 
-def test_hand_over__to_activation__makes_single_rows(shop):
-    hand_over({7: Cause.MERGE, 5: Cause.MERGE, 6: Cause.SPLIT}, stage=Stage.ACTIVATION, workspace_id=shop.workspace.pk)
-
-    rows = OutboxRow.objects.order_by("pk").values_list("subject_id", "subjects", "cause")
-    assert list(rows) == [(7, None, Cause.MERGE), (5, None, Cause.MERGE), (6, None, Cause.SPLIT)]
-
-
 def test_pack__of_the_largest_ids__lies_in_its_row_as_it_is(shop):
     wait_in_packs(shop, range(2**63 - PACK, 2**63))
 
@@ -366,7 +359,7 @@ def test_row__that_names_nobody_or_twice__is_refused(shop, named):
     assert not OutboxRow.objects.exists()
 
 
-def test_next_due__of_segments__is_the_first_deadline_of_those_that_serve(shop):
+def test_next_due__of_segments__is_the_first_deadline_and_then_that_of_those_that_serve(shop):
     shop.hear("Buy", userId="ada")
     shop.settle()
     for slug, days in (("soon", 1), ("later", 2)):
@@ -377,6 +370,7 @@ def test_next_due__of_segments__is_the_first_deadline_of_those_that_serve(shop):
 
     first = pipeline.next_due(Stage.SEGMENTS, workspace_id=shop.workspace.pk)
     segments.archive(segment=Segment.objects.get(slug="soon"), now=shop.now)
+    pipeline.advance(Stage.SEGMENTS, workspace_id=shop.workspace.pk, now=first)
 
     assert first == shop.now + timedelta(days=1)
     assert pipeline.next_due(Stage.SEGMENTS, workspace_id=shop.workspace.pk) == shop.now + timedelta(days=2)

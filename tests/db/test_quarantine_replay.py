@@ -19,10 +19,9 @@ from cdp.ingestion.rows import record_row
 from cdp.ingestion.sources import known_source
 from cdp.kernel.purposes import Purpose
 from cdp.models import Event, IdentifierTrait, OutboxRow, QuarantinedItem, QuarantineReading, Record, Run, SourceKind
-from cdp.models.closing import close_workspace
 from cdp.models.tenancy import workspace_scope
 from consent import gate
-from tests.factories import SourceFactory, WorkspaceFactory
+from tests.factories import SourceFactory
 from tests.fakes.senders import TYPEFORM
 from tests.outbox import waiting
 
@@ -552,15 +551,6 @@ def test_discarded_thing__that_comes_again__waits_again(workspace, shop):
 
 
 # -- two at once ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def committed(django_db_setup, django_db_blocker):
-    """A workspace whose rows other connections see; it is closed afterwards."""
-    with django_db_blocker.unblock():
-        workspace = WorkspaceFactory()
-        yield workspace
-        close_workspace(slug=workspace.slug, now=LATER)
 
 
 def test_two_replays__of_the_same_items_at_once__store_each_once(committed, monkeypatch):

@@ -37,6 +37,7 @@ def large(monkeypatch):
     monkeypatch.setattr(backfill, "LARGEST_SLICE", 2)
     monkeypatch.setattr(backfill, "SMALLEST_SLICE", 1)
     monkeypatch.setattr(backfill, "LEFT_FOR_THE_SWAP", 1)
+    monkeypatch.setattr(backfill, "DEADLINES_AT_ONCE", 1)
 
 
 class Clock:
@@ -147,6 +148,24 @@ def test_answer__that_time_changes_before_the_swap__is_that_of_the_swap(workspac
 
     assert not Membership.objects.exists()
     assert not Deadline.objects.exists()
+
+
+def test_deadlines__written_before_the_swap_of_a_version_that_is_given_up__end_nothing(workspace, source, now, large):
+    persons = people(3, workspace)
+    for person in persons:
+        happen(person, source, "Order", now)
+    segment = create(workspace, RULE, now)
+    while not Deadline.objects.exists():
+        assert turn(workspace, now) == 1
+    assert (Deadline.objects.count(), Membership.objects.exists()) == (1, False)
+    turn(workspace, now)
+    assert (Deadline.objects.count(), Membership.objects.exists()) == (2, False)
+
+    publishing.cancel_publication(segment=segment, now=now)
+    evaluate(workspace, {person.pk: Cause.DEADLINE for person in persons}, now + 2 * DAY)
+
+    assert not Deadline.objects.exists()
+    assert not Membership.objects.exists()
 
 
 def test_person__who_withdraws_before_the_swap__does_not_enter(workspace, source, now, large):
@@ -360,6 +379,7 @@ class Meanwhile:
         return any(each.profile_id == person.pk for each in self.people if each is not person)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(RULES), st.sampled_from(RULES), st.lists(steps, max_size=12))
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

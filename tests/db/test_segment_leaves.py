@@ -81,7 +81,7 @@ def ask(workspace, ada) -> Ask:
     """Whether ada is in at an instant, and when that could change: the same, however it is asked."""
 
     def asked(rule: Node, at: datetime, frozen: dict[str, Threshold] | None = None) -> Answer:
-        with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk):
+        with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk) as permit:
             of_ada = queries.of_profiles([ada.pk])
             given = {
                 Asked.EVERYBODY: {"now": at},
@@ -89,6 +89,7 @@ def ask(workspace, ada) -> Ask:
                 Asked.EACH_AT_ITS_INSTANT: {**of_ada, "instants": [at]},
             }
             [answer] = {answered(rule, kind, ada.pk, parameters, frozen or {}) for kind, parameters in given.items()}
+            assert queries.matching(permit, rule, now=at, frozen=frozen or {}).members == [ada.pk] * answer[0]
         return answer
 
     return asked
@@ -362,6 +363,33 @@ def test_condition__of_any_kind__means_what_the_tree_says(ask, ada, source, now,
 
     assert ask(Trait(condition), now) == (expected, None)
     assert ask(Event(Measured("Order", where=(condition,))), now) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("products", "expected"),
+    [
+        ([{"category": "shoes", "price": 120}], True),
+        ([{"category": "shoes", "price": 80}, {"category": "bags", "price": 120}], False),  # no single one is both
+        ([None, 3, "shoes", ["shoes"], {"category": "shoes", "price": 100}], True),
+        ([{"category": "shoes", "price": "120"}], False),
+        ({"category": "shoes", "price": 120}, False),
+        ([], False),
+    ],
+)
+def test_list__of_objects__has_one_that_meets_every_condition(ask, ada, source, products, expected, now):
+    has = (
+        Condition("category", Comparison.EQUALS, "shoes"),
+        Condition("price", Comparison.GREATER_OR_EQUAL, Decimal(100)),
+    )
+    know(ada, source, bought=products)
+    happen(ada, source, "Order", now, {"cart": {"products": products}})
+    of_events = Condition("cart", Comparison.HAS, None, ("products",), has=has)
+
+    asked = [
+        Trait(Condition("bought", Comparison.HAS, has=has)), Event(Measured("Order", Count(), (of_events,))),
+    ]  # fmt: skip
+
+    assert [ask(rule, now)[0] for rule in asked] == [expected, expected]
 
 
 def test_near__a_place__is_measured_along_the_earth(ask, ada, source, now):

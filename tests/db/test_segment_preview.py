@@ -1,5 +1,6 @@
 """How many would be in: exactly where there are few, else estimated and marked so, and never late."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,8 @@ from activation import services as activation
 from activation.models import Destination
 from cdp.kernel.purposes import Purpose
 from consent.models import ConsentState
+from segments import checking, services
 from segments import preview as previewing
-from segments import services
 from segments.models import Membership, Segment
 from tests.factories import IdentifierFactory, SourceFactory, say
 from tests.factories.segments import happen, know, people
@@ -33,6 +34,7 @@ def many(monkeypatch):
     monkeypatch.setattr(previewing, "FIRST_SAMPLE", 12)
     monkeypatch.setattr(previewing, "LARGEST_SAMPLE", 6)
     monkeypatch.setattr(previewing, "SECONDS", 0)
+    monkeypatch.setattr(previewing, "_KEPT", {})
 
 
 def preview(workspace, rule, now, **more):
@@ -73,6 +75,19 @@ def test_many__are_estimated_from_a_sample_that_is_the_same_each_time(workspace,
     assert (found.count, found.sample) == (again.count, again.sample)
 
 
+def test_matching__more_than_are_kept__are_drawn_by_chance_and_are_not_those_who_came_first(
+    workspace, source, now, many, monkeypatch
+):
+    monkeypatch.setattr(previewing, "MOST_MATCHING", 3)
+    for person in people(30, workspace):
+        know(person, source, city="Lille")
+
+    found = preview(workspace, RULE, now)
+
+    assert len(found.matching) == 3
+    assert sorted(found.matching) != found.sample[:3]
+
+
 def test_many__when_the_time_does__are_counted_exactly(workspace, source, now, many, monkeypatch):
     monkeypatch.setattr(previewing, "SECONDS", 30)
     for person in people(30, workspace)[:7]:
@@ -93,9 +108,45 @@ def test_rule__that_takes_too_long__is_stopped_and_told(workspace, source, now, 
 
 
 def test_statement__past_its_time__ends_and_the_transaction_goes_on(workspace):
-    assert previewing._rows_within(0.05, "SELECT pg_sleep(20)", {}) is None
-    assert previewing._rows_within(20, "SELECT current_setting('statement_timeout')", {}) == [("20s",)]
-    assert previewing._rows("SELECT current_setting('statement_timeout')", []) == [("0",)]
+    def asked(sql):
+        return previewing._rows(sql, [])
+
+    assert previewing._within(time.monotonic() + 0.05, lambda: asked("SELECT pg_sleep(20)")) is None
+    [(timeout,)] = previewing._within(
+        time.monotonic() + 20, lambda: asked("SELECT current_setting('statement_timeout')")
+    )
+    assert 0 < int(timeout.removesuffix("ms").removesuffix("s")) < 20_000
+    assert asked("SELECT current_setting('statement_timeout')") == [("0",)]
+
+
+def test_names__that_take_too_long_to_read__are_not_doubted_and_the_count_is_given(
+    workspace, source, now, many, monkeypatch
+):
+    people(30, workspace)
+    monkeypatch.setattr(checking, "_KEPT", {})
+
+    found = preview(workspace, 'done "Nothing of the kind"', now)
+
+    assert (found.doubts, found.people, found.is_exact) == ([], 30, False)
+
+
+def test_many__are_counted_anew_after_a_while(workspace, now, many, monkeypatch):
+    people(30, workspace)
+    preview(workspace, RULE, now)
+    people(1, workspace)
+
+    kept = preview(workspace, RULE, now).people
+    monkeypatch.setattr(previewing, "KEPT_SECONDS", 0)
+
+    assert (kept, preview(workspace, RULE, now).people) == (30, 31)
+
+
+def test_few__are_counted_each_time(workspace, now):
+    people(1, workspace)
+    preview(workspace, RULE, now)
+    people(1, workspace)
+
+    assert preview(workspace, RULE, now).people == 2
 
 
 def test_time_in_the_past__counts_its_events_and_memberships(workspace, source, now):
@@ -139,6 +190,19 @@ def test_destinations__reach_who_permits_them_and_has_what_they_take(workspace, 
     _, reached = reaching.preview(workspace_id=workspace.pk, definition=RULE, now=now)
 
     assert reached == [reaching.Reach("hook", "webhook", 1, is_exact=True)]
+
+
+def test_destinations__too_many_for_everybody_who_matches__are_estimated_from_some(workspace, source, now, monkeypatch):
+    monkeypatch.setattr(reaching, "MOST_LOOKED_UP", 4)
+    for person in people(3, workspace):
+        know(person, source, city="Lille")
+        say(person, Purpose.ADVERTISING, ConsentState.GIVEN)
+    for slug in ("one", "two"):
+        Destination.objects.create(workspace=workspace, slug=slug, kind="webhook", secrets=b"")
+
+    _, reached = reaching.preview(workspace_id=workspace.pk, definition=RULE, now=now)
+
+    assert [(each.count, each.is_exact) for each in reached] == [(3, False), (3, False)]
 
 
 def test_destination__with_audiences__takes_what_they_are_sent(workspace, source, now):

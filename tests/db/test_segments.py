@@ -34,7 +34,7 @@ from segments.language.tree import NUMERIC
 from segments.models import Membership, Segment, SegmentVersion
 from segments.publishing import SegmentExistsError
 from tests.factories import SourceFactory, say
-from tests.factories.segments import happen, know, people, put_in_group
+from tests.factories.segments import happen, know, merge, people, put_in_group
 
 HOSTILE = [
     "'); DROP TABLE core.event; --",
@@ -167,6 +167,18 @@ def test_matching__sees_only_who_permits_segmentation(workspace, source, now):
     say(ada, Purpose.SEGMENTATION, ConsentState.WITHDRAWN)
 
     assert matching(workspace, parse_text('not done "Order"'), now) == [grace.pk]
+
+
+def test_matching__by_events__finds_the_one_whom_others_were_merged_into_and_nobody_who_withdrew(
+    workspace, source, now
+):
+    ada, augusta, grace = people(3, workspace)
+    for one in (ada, augusta, grace):
+        happen(one, source, "Order", now)
+    merge(ada, augusta)
+    say(grace, Purpose.SEGMENTATION, ConsentState.WITHDRAWN)
+
+    assert matching(workspace, parse_text('done "Order"'), now) == [ada.pk]
 
 
 def test_preview__counts_everybody_and_writes_nothing(workspace, source, now):

@@ -59,6 +59,14 @@ def test_limit__of_a_source_of_another_workspace__changes_nothing(run, workspace
     assert other.events_per_second is None
 
 
+def test_time_zone__is_set_and_taken_back(run, write_key):
+    assert run("set-time-zone", "shop", "America/New_York") == {"source": "shop", "evaluated_again": 0}
+    assert Source.objects.get(name="shop").time_zone == "America/New_York"
+
+    run("set-time-zone", "shop", "")
+    assert Source.objects.get(name="shop").time_zone == ""
+
+
 def test_list__names_sources_and_limits_of_the_workspace(run, write_key):
     SourceFactory(workspace=WorkspaceFactory(), name="theirs")
 

@@ -6,6 +6,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 PATHS = ("batch", "batch/", "import", "track", "identify", "page", "screen", "group", "alias", "b", "t", "i")
@@ -158,7 +159,12 @@ def many(chance: random.Random) -> bytes:
 
 
 def bomb(chance: random.Random) -> bytes:
-    return chance.choice(BOMBS)
+    return chance.choice(bombs())
+
+
+@cache
+def bombs() -> tuple[bytes, ...]:
+    return tuple(_bombs())
 
 
 def _bombs() -> Iterator[bytes]:
@@ -171,7 +177,6 @@ def _bombs() -> Iterator[bytes]:
         yield gzip.compress(plain[: 8 * 2**20 - 20], 9)
 
 
-BOMBS = tuple(_bombs())
 WAYS: Mapping[Callable[[random.Random], bytes], float] = {
     valid: 2, wrong_types: 12, odd_json: 10, flipped: 20, cut: 19, noise: 12, scalar: 8, deep: 2, twice: 4, marked: 4,
     packed_badly: 7, many: 0.05, bomb: 0.03,

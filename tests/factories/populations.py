@@ -22,6 +22,9 @@ from tests.factories import LONG_AGO, SourceFactory, say
 from tests.factories.rules import LIST, MISSING, SEGMENT
 from tests.factories.segments import as_json, merge, people, split
 
+SOURCE_ZONE, FROM_ZONED_SOURCE = "Australia/Lord_Howe", "age"
+"""The second source has a zone, and this trait comes from it."""
+
 Person = Mapping[str, Any]
 Key = tuple[int, str]
 
@@ -32,7 +35,7 @@ class Population:
     def __init__(self, workspace: Workspace, start: datetime, persons: Sequence[Person]) -> None:
         self.workspace, self.start = workspace, start
         self.zone = ZoneInfo(workspace.time_zone)
-        self.sources: list[Source] = SourceFactory.create_batch(2, workspace=workspace)
+        self.sources = [SourceFactory(workspace=workspace, time_zone=zone) for zone in ("", SOURCE_ZONE)]
         self.identifiers: list[Identifier] = people(len(persons), workspace)
         self.known = {identifier.pk: Facts(workspace_zone=self.zone) for identifier in self.identifiers}
         self.owner = {identifier.pk: identifier.pk for identifier in self.identifiers}
@@ -54,6 +57,7 @@ class Population:
         return replace(
             self.known[pk],
             profile_id=pk,
+            source_zone=ZoneInfo(SOURCE_ZONE) if FROM_ZONED_SOURCE in self.known[pk].traits else None,
             events=[fact for part in parts for fact in part.events],
             lists={
                 name: [one for part in parts for one in part.lists.get(name, ())]
@@ -96,7 +100,7 @@ class Population:
             _run("DELETE FROM trait WHERE (profile_id, name) = (%s, %s)", identifier.profile_id, name)
             if value is not MISSING:
                 known[name] = value
-                _know(identifier, self.sources[0], name, value)
+                _know(identifier, self.sources[name == FROM_ZONED_SOURCE], name, value)
 
     def permit(self, identifier: Identifier, purposes: Iterable[str]) -> None:
         """Of the two purposes that rules ask for, these."""

@@ -98,7 +98,12 @@ objects = st.fixed_dictionaries({"size": st.one_of(scalars, scalars, lists)}, op
 nested = st.one_of(
     objects, objects, st.builds(lambda x: {"size": {"x": x}}, scalars), lists.map(lambda one: [one, {"size": 1}])
 )
-stored = st.one_of(scalars, scalars, scalars, st.none(), lists, lists, nested, nested)
+lists_of_objects = st.recursive(
+    st.lists(st.one_of(objects, objects, nested, scalars), max_size=3),
+    lambda inner: st.lists(st.fixed_dictionaries({"size": inner}, optional={"FR": scalars}), max_size=2),
+    max_leaves=2,
+)
+stored = st.one_of(scalars, scalars, scalars, st.none(), lists, lists, nested, nested, lists_of_objects)
 
 
 # -- values that are compared ---------------------------------------------------------------------------------------
@@ -132,12 +137,31 @@ LIST_COMPARISONS: Final = (Comparison.CONTAINS, Comparison.CONTAINS_ANY, Compari
 
 
 @st.composite
-def conditions(draw: Any, names: tuple[str, ...]) -> Condition:
+def comparisons(draw: Any, names: tuple[str, ...]) -> Condition:
     comparison = draw(st.sampled_from(list(VALUES)))
     value = draw(VALUES[comparison])
     has_text = any(isinstance(each, str) for each in (value if isinstance(value, tuple) else (value,)))
     ignores_case = has_text and draw(st.sampled_from([False, True]))
     return Condition(draw(st.sampled_from(names)), comparison, value, draw(st.sampled_from(PATHS)), ignores_case)
+
+
+@cache
+def havings(names: tuple[str, ...], depth: int = 2) -> Strategy:
+    """Of lists of objects, and of lists in these."""
+    fields = comparisons(names=("size", "size", "FR", "x"))
+    if depth:
+        fields = st.one_of(fields, fields, havings(("size",), depth - 1))
+    meets = st.lists(fields, min_size=1, max_size=2).map(tuple)
+    paths = st.sampled_from([(), (), (), ("size",)])
+    return st.builds(
+        lambda name, inside, has: Condition(name, Comparison.HAS, None, inside, has=has),
+        st.sampled_from(names), paths, meets,
+    )  # fmt: skip
+
+
+def conditions(names: tuple[str, ...]) -> Strategy:
+    compared = comparisons(names)
+    return st.one_of(compared, compared, compared, havings(names))
 
 
 event_conditions = conditions(names=("amount", "colour"))
@@ -288,6 +312,10 @@ def leaves_about(start: datetime) -> Mapping[str, Strategy]:
     """By kind, to choose from."""
     return {
         "trait": st.builds(Trait, conditions(names=("country", "age"))),
+        "objects": st.one_of(
+            havings(("country", "age")).map(Trait),
+            havings(("amount", "colour")).map(lambda having: Event(Measured("Order", Count(), (having,)))),
+        ),
         "near": nears,
         "dated": st.builds(Dated, st.just("since"), trait_periods_about(start)),
         "anniversary": st.builds(Anniversary, st.just("since"), st.sampled_from([0, 0, 1, 7, 300]), kinds_of_zone),

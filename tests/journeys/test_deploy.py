@@ -17,8 +17,9 @@ import pytest
 import yaml
 from cryptography.fernet import Fernet
 
+from cdp.celery import app
 from cdp.embedded import CHECKOUT, Stack
-from cdp.kernel.logins import OWNER, RIGHTS, RIGHTS_QUEUE, WEB, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
+from cdp.kernel.logins import FIGURES_QUEUE, OWNER, RIGHTS, RIGHTS_QUEUE, WEB, WEBHOOKS_QUEUE, WORKER_BY_QUEUE
 from cdp.kernel.purposes import Purpose
 from cdp.provision import LOGINS, new_passwords
 
@@ -47,7 +48,15 @@ def test_compose__gives_every_queue_a_worker_with_its_own_login():
         if "QUEUE" in service.get("environment", {})
     }
 
-    assert workers == {**WORKER_BY_QUEUE, RIGHTS_QUEUE: RIGHTS, WEBHOOKS_QUEUE: WEB}
+    others = {RIGHTS_QUEUE: RIGHTS, WEBHOOKS_QUEUE: WEB, FIGURES_QUEUE: WORKER_BY_QUEUE["segments"]}
+    assert workers == {**WORKER_BY_QUEUE, **others}
+    assert {entry["options"]["queue"] for entry in app.conf.beat_schedule.values()} == workers.keys()
+
+
+def test_schedule__leaves_the_queue_of_segments_to_entries_and_exits():
+    tasks = [each["task"] for each in app.conf.beat_schedule.values() if each["options"]["queue"] == "segments"]
+
+    assert tasks == ["cdp.sweep"]
 
 
 def test_compose__lets_only_provisioning_be_superuser_and_only_migration_be_owner():
@@ -101,7 +110,8 @@ def test_compose__publishes_the_web_server_alone_and_on_this_machine():
 def test_compose__lets_out_those_alone_that_talk_to_other_systems():
     out = [name for name, service in SERVICES.items() if "outside" in service["networks"]]
 
-    assert out == ["web", "worker-ingestion", "worker-enrichment", "worker-activation", "worker-webhooks", "operator"]
+    workers = [f"worker-{queue}" for queue in ("ingestion", "enrichment", "figures", "activation", "webhooks")]
+    assert out == ["web", *workers, "operator"]
     assert all("inside" in service["networks"] for service in SERVICES.values())
 
 

@@ -122,7 +122,7 @@ def test_malformed_requests__over_http__leave_the_server_as_it_was():
             statuses[status] += 1
             if number == OVER_HTTP // 3:
                 before = memory_of(server)
-        for bomb in malformed.BOMBS:
+        for bomb in malformed.bombs():
             status, _, _ = send(server.url, malformed.Malformed("bomb", "/v1/batch", bomb))
             assert status in THE_SENDERS_FAULT
         server.store_all()

@@ -19,6 +19,7 @@ from consent import gate
 from segments import queries
 from segments.language import Node
 from segments.language.compile import Asked, compile_rules
+from segments.language.compile.members import compile_members
 from segments.language.ranks import Threshold
 from segments.language.reference import evaluate, instants_of
 from tests.factories.populations import Person, Population
@@ -79,7 +80,7 @@ def worlds(*kinds: str) -> Strategy:
 
 
 def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None:
-    """Asked about everybody, about some, and about each at its own instant."""
+    """Asked about everybody, about some, and about each at its own instant; and for members alone."""
     with taken_back(workspace):
         population = Population(workspace, world.start, world.persons)
         moments = world.moments(population)
@@ -95,6 +96,8 @@ def sql_says_what_the_reference_says(workspace: Workspace, world: World) -> None
             agree(population, world.rules, everybody.answers(now=moments[0]), dict.fromkeys(profiles, moments[0]))
             instants = dict(zip(profiles, moments, strict=False))
             agree(population, world.rules, each.answers(instants=list(instants.values())), instants)
+            for rule in world.rules:
+                assert members(rule, frozen, moments[0]) == population.members(rule, moments[0]), f"members: {rule}"
 
 
 class _Question:
@@ -108,6 +111,14 @@ class _Question:
         with connection.cursor() as cursor:
             cursor.execute(self.sql, {**self.given, **when})
             return {(rule, profile): (answer, change) for rule, profile, answer, change, _ in cursor.fetchall()}
+
+
+def members(rule: Node, frozen: Mapping[str, Threshold], now: datetime) -> list[int]:
+    """By the query that asks for nothing else."""
+    query = compile_members(rule, frozen)
+    with connection.cursor() as cursor:
+        cursor.execute(query.sql, {**query.parameters, "now": now})
+        return sorted(profile for (profile,) in cursor.fetchall())
 
 
 def agree(population: Population, rules: Sequence[Node], answers: Answers, instants: Mapping[int, datetime]) -> None:

@@ -255,11 +255,17 @@ class _Telling:
         for slug, segment in self.segments.items():
             expected = self.chronicle.members(slug)
             assert list(queries.members_of(segment)) == expected, f"members of {slug}"
+            assert self._computed_anew(slug) == expected, f"members of {slug}, computed anew"
             rows = Membership.objects.filter(segment=segment).values_list("profile_id", "entered_at", "left_at")
             assert sorted(rows, key=str) == self.chronicle.history(slug), f"history of {slug}"
         kept = RankThreshold.objects.filter(workspace=self.workspace).values_list("value", "profile_id", "computed_at")
         found = [(one.value, one.profile_id, one.computed_at) for one in self.chronicle.thresholds.values()]
         assert Counter(kept) == Counter(found), "where rankings end"
+
+    def _computed_anew(self, slug: str) -> Sequence[int]:
+        rule, frozen = self.chronicle.rules[slug], self.chronicle.thresholds
+        with gate.permit(Purpose.SEGMENTATION, workspace_id=self.workspace.pk) as permit:
+            return queries.matching(permit, rule, now=self.now, frozen=frozen).members
 
     def _later(self, kind: str, *wait: timedelta) -> datetime:
         if wait:

@@ -4,14 +4,17 @@ Engines are slow to begin, so many rules are asked of them at once. Part of the 
 and part went stale in it: whoever asks sees no difference.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +22,7 @@ from hypothesis import strategies as st
 from cdp.kernel.purposes import Purpose
 from cdp.models import Workspace
 from consent import gate
-from segments.columnar import copying
+from segments.columnar import copying, engines
 from segments.columnar.engines import DuckDB, Engine, Spark, members_of
 from segments.facts import zone_of
 from segments.language import Node, to_text
@@ -40,9 +43,11 @@ from segments.language.tree import (
     Window,
 )  # fmt: skip
 from segments.language.tree import Sequence as Steps
+from tests.factories import SourceFactory
 from tests.factories.engines import ClickHouse
 from tests.factories.populations import Person, Population, is_there
 from tests.factories.rules import leaves, leaves_about, offsets_from, persons_about, starts, trees
+from tests.factories.segments import happen, know, people
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +168,31 @@ def test_spark__of_any_rules__says_what_the_reference_says(workspace, world, spa
     check(workspace, world, Spark(spark))
 
 
+def test_command__with_spark__prints_the_members_and_digest_of_the_reference(
+    workspace, now, tmp_path, spark, monkeypatch
+):
+    """On the session of the other tests: the command would begin one of its own, and end it."""
+    monkeypatch.setattr(engines, "Spark", lambda: Spark(spark))
+    source, [ada, grace, _] = SourceFactory(workspace=workspace), people(3, workspace)
+    know(grace, source, country="FR", timezone="America/New_York")
+    happen(ada, source, "Order", now, {"products": [{"sku": "a", "price": 12}, {"sku": "b", "price": 3}]})
+    rule = tmp_path / "rule.txt"
+    rule.write_text(
+        'done "Order" where "products" has ("sku" = "a" and "price" > 10) today or trait "country" = "FR"', "utf-8"
+    )
+
+    told = {engine: StringIO() for engine in ("spark", "reference")}
+    for engine, output in told.items():
+        call_command(
+            "segments", "evaluate", str(rule), "--workspace", workspace.slug, "--engine", engine, "--members",
+            "--at", now.isoformat(), "--json", stdout=output,
+        )  # fmt: skip
+    by_spark, by_reference = ({**json.loads(each.getvalue()), "seconds": 0} for each in told.values())
+
+    assert by_spark["members"] == [ada.pk, grace.pk]
+    assert by_spark == by_reference
+
+
 # -- texts that would do harm, if they were ever more than values ---------------------------------------------------
 
 nasty = st.one_of(
@@ -187,6 +217,7 @@ def hostile(text: str) -> list[Node]:
         Trait(condition),
         Trait(Condition("object", Comparison.EQUALS, text, (text,))),
         Trait(Condition("list", Comparison.CONTAINS, text)),
+        Trait(Condition("objects", Comparison.HAS, has=(condition,))),
         *(Trait(Condition(text, comparison, text)) for comparison in comparisons),
         Trait(Condition(text, Comparison.MATCHES, text.replace("*", "?"))),
         Trait(Condition(text, Comparison.IN, (text, "else"), ignores_case=True)),
@@ -204,7 +235,7 @@ def check_hostile(workspace: Workspace, texts: Sequence[str], engine: Engine) ->
     start = datetime(2026, 3, 28, 12, tzinfo=UTC)
     rules = [rule for text in texts for rule in hostile(text)]
     body = {text: text for text in texts}
-    person = {"traits": {**body, "object": body, "list": list(texts)}, "groups": body, "scores": {}, "lists": {},
+    person = {"traits": {**body, "object": body, "list": list(texts), "objects": [body]}, "groups": body, "scores": {}, "lists": {},
               "memberships": {}, "permitted": (), "events": ()}  # fmt: skip
     nobody = {**person, "traits": {}, "groups": {}}
     with transaction.atomic():

@@ -14,6 +14,22 @@ from segments.language import explain, parse_json, parse_text, to_json
             "« city » de « address » vaut « Paris » sans distinguer majuscules et minuscules.",
         ),
         (
+            'trait "children" has ("age" < 18)',
+            "“children” has an element of which “age” is less than 18.",
+            "« children » a un élément dont « age » vaut moins de 18.",
+        ),
+        (
+            'done "Order" where "products" has ("category" = "shoes" and "price" >= 100) and "currency" = "EUR"',
+            (
+                "“Order” where “products” has an element of which (“category” is “shoes” and “price” is at least 100) and"
+                " “currency” is “EUR” happened."
+            ),
+            (
+                "« Order » où « products » a un élément dont (« category » vaut « shoes » et « price » vaut au moins 100) et"
+                " « currency » vaut « EUR » a eu lieu."
+            ),
+        ),
+        (
             'trait "age" between 18 and 30.5',
             "“age” is between 18 and 30.5.",
             "« age » est entre 18 et 30,5.",

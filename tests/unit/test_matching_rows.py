@@ -133,6 +133,7 @@ said = st.one_of(
 records = st.lists(st.tuples(*(said for _ in TRAITS)), min_size=2, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(values=records, unique=st.booleans())
 def test_records__that_say_anything__are_cleaned_found_and_weighed_as_by_duckdb(values, unique, models):
@@ -154,6 +155,7 @@ def test_records__that_say_anything__are_cleaned_found_and_weighed_as_by_duckdb(
     assert [pair[3] for pair in mine[2]] == [pytest.approx(pair[3], abs=1e-9) for pair in theirs[2]]
 
 
+@pytest.mark.slow
 def test_few_records__after_their_work__are_forgotten(models):
     raw, model, _ = models
 

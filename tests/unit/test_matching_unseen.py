@@ -31,6 +31,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", labelled.SHAPES)
 def test_evaluate__a_file_of_another_shape__reads_its_columns_and_links_its_people(tmp_path, name):
     path = labelled.write(tmp_path / f"{name}.csv", labelled.SHAPES[name], count=300)

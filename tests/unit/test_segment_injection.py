@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from segments.language import canonical
 from segments.language.compile import Asked, Query, compile_rules
+from segments.language.compile.members import compile_members
 from segments.language.ranks import Threshold
 from segments.language.tree import (
     LISTS,
@@ -54,6 +56,9 @@ def conditions(text: str) -> Iterator[Condition]:
         if comparison is Comparison.EXISTS:
             yield Condition(text, comparison, None, (text,))
             continue
+        if comparison is Comparison.HAS:
+            yield Condition(text, comparison, None, (text,), has=(Condition(text, Comparison.EQUALS, text, (text,)),))
+            continue
         is_list = comparison in LISTS or comparison is Comparison.BETWEEN
         value = (text, text) if is_list else text
         for ignores_case in (False, True):
@@ -94,23 +99,47 @@ def ranked(text: str) -> Rank:
     return Rank(Measured(text, Aggregate(Of.SUM, Property(text))), Top(ONE), among=text)
 
 
+END = Threshold(ONE, 1, datetime(2026, 1, 1, tzinfo=UTC))
+
+
 def compiled(text: str, asked: Asked) -> Query:
-    frozen = {canonical(ranked(text)): Threshold(ONE, 1, datetime(2026, 1, 1, tzinfo=UTC))}
-    return compile_rules({1: everything(text)}, asked, frozen)
+    return compile_rules({1: everything(text)}, asked, {canonical(ranked(text)): END})
 
 
-PLAIN = {asked: compiled(BEGINNING, asked).sql for asked in Asked}
+def of_members(text: str) -> Query:
+    return compile_members(everything(text), {canonical(ranked(text)): END})
 
 
+@cache
+def plain(asked: Asked) -> str:
+    return compiled(BEGINNING, asked).sql
+
+
+@cache
+def plain_members() -> str:
+    return of_members(BEGINNING).sql
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", list(Asked))
 @given(texts)
 @settings(max_examples=10, deadline=None)  # each compiles hundreds of conditions
 def test_query__of_any_text_in_every_place__is_the_same(asked, text):
     query = compiled(text, asked)
 
-    assert query.sql == PLAIN[asked]
+    assert query.sql == plain(asked)
+    assert text in query.parameters.values()
+
+
+@pytest.mark.slow
+@given(texts)
+@settings(max_examples=3, deadline=None)  # of leaves compiled as above
+def test_query_of_members__of_any_text_in_every_place__is_the_same(text):
+    query = of_members(text)
+
+    assert query.sql == plain_members()
     assert text in query.parameters.values()
 
 
 def test_query__shows_no_text__of_any_node():
-    assert "Ab" not in PLAIN[Asked.SOME]
+    assert "Ab" not in plain(Asked.SOME)

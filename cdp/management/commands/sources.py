@@ -1,4 +1,4 @@
-"""`manage.py sources create|list|limit|protect NAME`, `manage.py sources keys list|create|revoke NAME`."""
+"""`manage.py sources create|list|limit|protect|set-time-zone NAME`, `manage.py sources keys list|create|revoke NAME`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from cdp.ingestion.tokens import client_id_of
 from cdp.kernel.assertions import PublicKeyError
 from cdp.management.command import ActionParser, TesseraCommand
 from cdp.models import Source, SourceKind
+from segments.zones import change_time_zone_of_source
 
 KINDS = {"http": SourceKind.HTTP, "file": SourceKind.FILE}
 
@@ -37,6 +38,9 @@ class Command(TesseraCommand):
         protect = actions.add_parser("protect", help="take calls with an access token only; without a key: all again")
         protect.add_argument("name")
         protect.add_argument("--public-key", type=Path, metavar="FILE.pem", help="RSA; one or several")
+        zone = actions.add_parser("set-time-zone", help="of its people who gave none; they are evaluated again")
+        zone.add_argument("name")
+        zone.add_argument("zone", metavar="ZONE", help='for example Europe/Paris; "" for that of the workspace')
         self._add_keys(actions.add_parser("keys", help="the write keys of a source"))
 
     def _add_keys(self, parser: ActionParser) -> None:
@@ -87,6 +91,12 @@ def _protect(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"source": source.name, "client_id": client_id_of(source), "protected": bool(source.public_keys)}
 
 
+def _set_time_zone(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    name, zone = options["name"], options["zone"]
+    evaluated = change_time_zone_of_source(workspace_id=workspace_id, name=name, time_zone=zone)
+    return {"source": name, "evaluated_again": evaluated}
+
+
 def _keys_list(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any]:
     keys = sources.write_keys_of(options["name"], workspace_id=workspace_id)
     fields = ("id", "hint", "created_at", "revoked_at")
@@ -108,6 +118,7 @@ def _keys_revoke(workspace_id: int, options: Mapping[str, Any]) -> dict[str, Any
 ACTIONS: Mapping[str, Callable[[int, Mapping[str, Any]], dict[str, Any]]] = {
     "create": _create,
     "list": _list,
+    "set-time-zone": _set_time_zone,
     "limit": _limit,
     "protect": _protect,
     "keys list": _keys_list,

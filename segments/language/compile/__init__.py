@@ -16,6 +16,7 @@ Columns of the result: rule (the key given), profile_id, is_in, next_change_at (
     expressions, values, times     the words: SQL, comparisons of JSON, periods
     measures, ranked, sequences, people    the leaves
     passes      one query over each table of facts
+    members     who is in, without deadlines, in another way: for those who ask for nothing else
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,18 +86,29 @@ def compile_rules(rules: Mapping[int, Node], asked: Asked, frozen: Mapping[str, 
     A rank is compared with its threshold in `frozen`, by the canonical form of the leaf: without one nobody is inside.
     """
     draft = Draft(asked, frozen)
-    leaves = _Leaves(draft)
+    leaves = Leaves(draft)
     answers = {key: leaves.answer(rule) for key, rule in rules.items()}
     is_alone = len(rules) == 1
     query = _answer(rules, answers, leaves) if is_alone else _each_answer(answers)
     facts = dict(passes.facts(draft, leaves.chains))
     known = _known(leaves, list(facts)) if is_alone else _known(leaves, list(facts)).offset(0, copy=False)
     query = query.from_(known.subquery("known", copy=False), copy=False)
-    for name, subject in passes.subjects(draft):
-        query = query.with_(name, as_=subject, materialized=True if name in {"asked", "local"} else None, copy=False)
-    for name, fact in facts.items():
-        query = query.with_(name, as_=fact, copy=False)
+    return written(query, {**dict(passes.subjects(draft)), **facts}, draft)
+
+
+def written(query: exp.Select, tables: Mapping[str, exp.Query], draft: Draft) -> Query:
+    """With the tables that it is made from, in the order in which they need each other."""
+    for name, table in tables.items():
+        query = query.with_(name, as_=table, materialized=True if name in {"asked", "local"} else None, copy=False)
     return Query(query.sql(DIALECT, copy=False), draft.parameters.values)
+
+
+def on_subject(query: exp.Select, facts: Iterable[str]) -> exp.Select:
+    """A row for each profile, with or without facts."""
+    query = query.from_("subject", copy=False)
+    for fact in facts:
+        query = query.join(fact, on=f"{fact}.profile_id = subject.profile_id", join_type="left", copy=False)
+    return query
 
 
 def chunks_of(rules: Mapping[int, Node]) -> Iterator[Mapping[int, Node]]:
@@ -127,8 +139,21 @@ Until = tuple[exp.Expr, exp.Expr]
 """until_false, until_true"""
 
 
+def put_together(node: Node, of_leaf: Callable[[Leaf], exp.Expr]) -> exp.Expr:
+    """Whether the rule is true, of leaves that are never null."""
+    match node:
+        case Not(child):
+            return negated(put_together(child, of_leaf))
+        case And(children):
+            return all_of([put_together(child, of_leaf) for child in children])
+        case Or(children):
+            return any_of([put_together(child, of_leaf) for child in children])
+        case _:
+            return of_leaf(node)
+
+
 @dataclass(slots=True)
-class _Leaves:
+class Leaves:
     """Every different leaf of the rules once: not compared by ==, for to Python True is 1."""
 
     draft: Draft
@@ -151,15 +176,11 @@ class _Leaves:
                 return self._until(self._place(node))
 
     def is_true(self, node: Node) -> exp.Expr:
-        match node:
-            case Not(child):
-                return negated(self.is_true(child))
-            case And(children):
-                return all_of([self.is_true(child) for child in children])
-            case Or(children):
-                return any_of([self.is_true(child) for child in children])
-            case _:
-                return column(f"is{self._place(node)}", "known")
+        return put_together(node, lambda leaf: column(f"is{self._place(leaf)}", "known"))
+
+    def made(self, leaf: Leaf) -> exp.Expr:
+        """Whether it is true, in the row of a profile with all of its facts."""
+        return self.columns[f"is{self._place(leaf)}"].copy()
 
     def _place(self, leaf: Leaf) -> int:
         key = repr(leaf)
@@ -207,16 +228,13 @@ def _not_so() -> exp.Expr:
     return instant("-infinity")
 
 
-def _known(leaves: _Leaves, facts: Iterable[str]) -> exp.Select:
+def _known(leaves: Leaves, facts: Iterable[str]) -> exp.Select:
     """What is known of each leaf, a row for each profile. `OFFSET 0` keeps Postgres from copying that into every rule."""
     columns = [exp.alias_(made, name, copy=False) for name, made in leaves.columns.items()]
-    query = exp.select("subject.profile_id", "subject.at").select(*columns, copy=False).from_("subject", copy=False)
-    for fact in facts:
-        query = query.join(fact, on=f"{fact}.profile_id = subject.profile_id", join_type="left", copy=False)
-    return query
+    return on_subject(exp.select("subject.profile_id", "subject.at").select(*columns, copy=False), facts)
 
 
-def _answer(rules: Mapping[int, Node], answers: Mapping[int, Until], leaves: _Leaves) -> exp.Select:
+def _answer(rules: Mapping[int, Node], answers: Mapping[int, Until], leaves: Leaves) -> exp.Select:
     """Of a single rule, without a join: over everybody that took longer than all else. Said so plainly whether it is true
     that Postgres need not look at who has no row that makes it so.
     """

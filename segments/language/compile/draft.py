@@ -3,7 +3,7 @@
 Who asks for the same twice gets the same column, so leaves share what they have in common.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -81,6 +81,8 @@ WORKSPACE_ZONE: Final = "core.workspace_zone"
 class Draft:
     asked: Asked
     frozen: Mapping[str, Threshold]
+    tells_changes: bool = True
+    """Or only who is in."""
     parameters: Parameters = field(default_factory=Parameters)
     events: Facts = field(default_factory=lambda: Facts("e"))
     chained: Facts = field(default_factory=lambda: Facts("e"))
@@ -95,6 +97,13 @@ class Draft:
     """Of each profile."""
     has_events_by_zone: bool = False
     needs_permission: bool = False
+    of_event: Sequence[exp.Expr] = ()
+    """What is asked of every event besides: whose it is."""
+
+    def keep(self, names: Collection[str]) -> None:
+        """Only these columns are asked for after all."""
+        for facts in (self.events, self.traits, self.scores, self.members, self.lists):
+            facts.columns = {name: made for name, made in facts.columns.items() if name in names}
 
     def zone(self, zone: Zone) -> exp.Expr:
         """In the row of a profile."""

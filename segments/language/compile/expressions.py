@@ -122,6 +122,12 @@ def surely(condition: exp.Expr) -> exp.Expr:
     return coalesce(condition, exp.false())
 
 
+def so(condition: exp.Expr) -> exp.Expr:
+    """What `surely` was asked of, for whoever takes null for false."""
+    is_sure = isinstance(condition, exp.Coalesce) and condition.expressions == [exp.false()]
+    return condition.this if is_sure else condition
+
+
 # -- values ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Leaves about what is measured of events: whether it compares as asked, and when that could change."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from math import ceil, floor
@@ -113,8 +114,10 @@ class Measuring:
         self, comparison: Comparison, value: Value
     ) -> Answer:
         match self.measure:
-            case Count():
+            case Count() if self.draft.tells_changes:
                 return self._count(comparison, value)
+            case Count():
+                return self._number(self.how_many(), comparison, value, None)
             case Since():
                 return self._since(self.measure, comparison, value)
             case Active():
@@ -135,6 +138,9 @@ class Measuring:
     # -- answers ----------------------------------------------------------------------------------------------------
 
     def _number(self, number: exp.Expr, comparison: Comparison, value: Value, oldest: exp.Expr | None) -> Answer:
+        """Where zero does not compare so, Postgres shall see that who has no event is out."""
+        if isinstance(number, exp.Coalesce) and not is_so_of_zero(comparison, value):
+            number = number.this
         return self._until_one_ends(surely(number_holds(comparison, value, number, self.draft.parameters)), oldest)
 
     def _until_one_ends(self, is_true: exp.Expr, oldest: exp.Expr | None) -> Answer:
@@ -213,11 +219,11 @@ class Measuring:
                 return self._column(("maximum", repr(of)), lambda: latest(self._number_of(of), self.counted))
 
     def total(self, of: Property) -> exp.Expr:
-        return self._column(("sum", repr(of)), lambda: filtered(exp.Sum(this=self._number_of(of)), self.counted))
+        return self._column(("sum", repr(of)), lambda: filtered(exp.Sum(this=self._number_of(of)), self._summed(of)))
 
     def numbers(self, of: Property) -> exp.Expr:
         amount = self._number_of(of)
-        return self._column(("numbers", repr(of)), lambda: filtered(exp.Count(this=amount), self.counted))
+        return self._column(("numbers", repr(of)), lambda: filtered(exp.Count(this=amount), self._summed(of)))
 
     def active(self, measure: Active) -> exp.Expr:
         zone = self.draft.zone_of_event(measure.zone)
@@ -281,11 +287,41 @@ class Measuring:
     def _has_number(self, of: Property) -> list[exp.Expr]:
         return [eq(kind(self._value(of)), exp.Literal.string("number"))]
 
+    def _summed(self, of: Property) -> list[exp.Expr]:
+        """Nothing else adds anything. Over everybody it is cheaper to leave it out before; of a few, not to ask."""
+        return self.counted if self.draft.tells_changes else [*self.counted, *self._has_number(of)]
+
     def _contributing(self, what: Of, of: Property) -> tuple[str, Sequence[exp.Expr]]:
         """Which events make the number what it is. Adding zero does not."""
         if what is Of.SUM:
             return "summand", [exp.NEQ(this=self._number_of(of), expression=whole(0))]
         return ("scalar", [is_scalar(self._value(of))]) if what is Of.DISTINCT else ("number", self._has_number(of))
+
+
+def is_so_of_nothing(leaf: Event) -> bool:
+    """Of whom no event counts."""
+    measure = leaf.measured.measure
+    is_zero = isinstance(measure, Count | Active) or (isinstance(measure, Aggregate) and measure.of in _ZERO_OF_NOTHING)
+    return is_zero and is_so_of_zero(leaf.comparison, leaf.value)
+
+
+_ZERO_OF_NOTHING: Final = frozenset({Of.SUM, Of.DISTINCT})
+
+
+def is_so_of_zero(comparison: Comparison, value: Value) -> bool:
+    low, high = value if isinstance(value, tuple) else (value, value)
+    least, most = Decimal(low or 0), Decimal(high or 0)
+    return least <= 0 <= most if comparison is Comparison.BETWEEN else _ORDERS[comparison](0, least)
+
+
+_ORDERS: Final[Mapping[Comparison, Callable[[int, Decimal], bool]]] = {
+    Comparison.EQUALS: operator.eq,
+    Comparison.NOT_EQUALS: operator.ne,
+    Comparison.GREATER: operator.gt,
+    Comparison.GREATER_OR_EQUAL: operator.ge,
+    Comparison.LESS: operator.lt,
+    Comparison.LESS_OR_EQUAL: operator.le,
+}
 
 
 def numbered(comparison: Comparison, value: Value, reaches: Callable[[int], exp.Expr]) -> exp.Expr:

@@ -8,10 +8,10 @@ from sqlglot import exp
 from segments.language.compile.draft import Asked, Draft, Facts, Reach
 from segments.language.compile.expressions import (
     call,
-    coalesce,
     column,
     constant,
     eq,
+    filtered,
     given,
     gt,
     is_one_of,
@@ -59,13 +59,26 @@ def _person(draft: Draft) -> exp.Select:
 
 
 def _with_zone(query: exp.Select, profile: str, draft: Draft) -> exp.Select:
-    """That of the trait where it names one, and of the workspace for everybody else."""
-    own = exp.select("profile_id", exp.alias_(call("core.zone_of", column("value")), "zone")).from_("trait")
-    own = own.where(eq(column("name"), constant(_ZONE_TRAIT)))
+    """That of the trait where it names one, else of the source, else of the workspace."""
+    own = exp.select("t.profile_id", exp.alias_(call("core.zone_of", column("value", "t")), "zone")).from_("trait AS t")
+    own, of_source = own.where(eq(column("name", "t"), constant(_ZONE_TRAIT))), _source_zones()
     if draft.asked is not Asked.EVERYBODY:
-        own = own.where(is_one_of(column("profile_id"), given("profiles", "bigint[]")))
-    zone = exp.alias_(coalesce(column("zone", "z"), draft.shared_zone(Zone.WORKSPACE)), "zone")
-    return query.select(zone).join(own.subquery("z"), on=f"z.profile_id = {profile}", join_type="left")
+        own, of_source = own.where(_is_asked("t")), of_source.where(_is_asked("t"))
+    zones = [column("zone", "z"), column("zone", "s"), draft.shared_zone(Zone.WORKSPACE)]
+    zone = exp.alias_(exp.Coalesce(this=zones[0], expressions=zones[1:]), "zone")
+    for name, found in (("z", own), ("s", of_source)):
+        query = query.join(found.subquery(name), on=f"{name}.profile_id = {profile}", join_type="left")
+    return query.select(zone)
+
+
+def _source_zones() -> exp.Select:
+    """Of each profile that of the first source that has one, of those that a trait of it comes from."""
+    zone = call("core.zone_of", call("to_jsonb", column("time_zone", "s")))
+    rows = exp.select("t.profile_id", exp.alias_(zone, "zone")).distinct("t.profile_id").from_("source AS s")
+    rows = rows.join("trait AS t", on="t.source_id = s.id").where(
+        exp.NEQ(this=column("time_zone", "s"), expression=constant(""))
+    )
+    return rows.order_by("t.profile_id", "s.id")
 
 
 def _local(draft: Draft) -> exp.Select:
@@ -113,11 +126,20 @@ def _is_asked(table: str, name: str = "profile_id") -> exp.Expr:
 
 def facts(draft: Draft, chains: Sequence[Chain]) -> Iterator[tuple[str, exp.Query]]:
     """Of each table that a leaf needs."""
+    yield from facts_of_events(draft, chains)
+    yield from other_facts(draft)
+
+
+def facts_of_events(draft: Draft, chains: Sequence[Chain]) -> Iterator[tuple[str, exp.Query]]:
     if draft.events.columns:
-        yield "of_event", _aggregated(_events(draft.events, draft), draft.events)
+        events = _events(draft.events, draft)
+        yield "of_event", _aggregated(events, draft.events) if draft.tells_changes else _counted(events, draft.events)
     for place in range(0, len(chains), MOST_TOGETHER):
         together = chains[place : place + MOST_TOGETHER]
         yield f"of_sequence{place}", followed(_events(draft.chained, draft), together, draft)
+
+
+def other_facts(draft: Draft) -> Iterator[tuple[str, exp.Query]]:
     if draft.traits.columns:
         yield "of_trait", _aggregated(_narrowed(_table("trait", "t"), "name", draft.traits, draft), draft.traits)
     if draft.scores.columns:
@@ -142,12 +164,7 @@ def _narrowed(rows: exp.Select, name: str, of: Facts, draft: Draft) -> exp.Selec
 
 def _periods(table: str, name: str, of: Facts, draft: Draft) -> exp.Select:
     """Of memberships and entries, which are compared with the instant of each profile."""
-    alias = of.alias
-    rows = exp.select(f"{alias}.*", exp.alias_(given("now", "timestamptz"), "at")).from_(
-        exp.to_table(table, alias=alias)
-    )
-    if table == "membership":
-        rows = rows.select("g.slug").join("segment AS g", on=f"g.id = {alias}.segment_id")
+    alias, rows = of.alias, _compared_with_now(table, of.alias)
     named = exp.In(this=column(name, "g" if table == "membership" else alias), expressions=list(of.names.values()))
     rows = rows.where(named)
     if draft.asked is not Asked.EVERYBODY:
@@ -159,10 +176,48 @@ def _periods(table: str, name: str, of: Facts, draft: Draft) -> exp.Select:
     return _aggregated(rows, of)
 
 
+def _compared_with_now(table: str, alias: str) -> exp.Select:
+    rows = _table(table, alias).select(exp.alias_(given("now", "timestamptz"), "at"))
+    if table == "membership":
+        rows = rows.select("g.slug").join("segment AS g", on=f"g.id = {alias}.segment_id")
+    return rows
+
+
+def whose_row(is_true: exp.Expr, draft: Draft) -> exp.Select | None:
+    """The profiles that have a row by which a leaf is true, if that is all that it asks: none need be grouped."""
+    of, rows = {
+        "t": (draft.traits, _table("trait", "t")),
+        "s": (draft.scores, _table("score", "s")),
+        "m": (draft.members, _compared_with_now("membership", "m")),
+        "i": (draft.lists, _compared_with_now("list_entry", "i")),
+    }.get(is_true.name[:1], (draft.events, None))
+    made = of.columns.get(is_true.name)
+    if rows is None or not isinstance(made, exp.LogicalOr):
+        return None
+    return exp.select(f"{of.alias}.profile_id").from_(rows.subquery(of.alias)).where(made.this.copy())
+
+
 def _aggregated(rows: exp.Select, of: Facts) -> exp.Select:
     columns = [exp.alias_(made, name, copy=False) for name, made in of.columns.items()]
     query = exp.select(f"{of.alias}.profile_id").select(*columns, copy=False)
     return query.from_(rows.subquery(of.alias, copy=False), copy=False).group_by(f"{of.alias}.profile_id", copy=False)
+
+
+def _counted(rows: exp.Select, of: Facts) -> exp.Select:
+    """What is asked of the rows of every column is asked before they are grouped. Whoever has none left has no row."""
+    query = _aggregated(rows, of)
+    filters = list(query.find_all(exp.Filter))
+    asked = [set(_conditions(each)) for each in filters]
+    shared = [condition for condition in _conditions(filters[0]) if all(condition in each for each in asked)]
+    for each in filters:
+        own = [condition for condition in _conditions(each) if condition not in shared]
+        each.replace(filtered(each.this, own) if own else each.this)
+    return query.where(*shared, copy=False)
+
+
+def _conditions(of: exp.Filter) -> list[exp.Expr]:
+    asked = of.expression.this
+    return list(asked.flatten()) if isinstance(asked, exp.And) else [asked]
 
 
 def _named(name: str, of: Facts) -> exp.Expr:
@@ -181,7 +236,7 @@ def _events(of: Facts, draft: Draft) -> exp.Select:
     A message that came twice is one event: the table `message`, which storing goes through, refuses the second.
     """
     query = exp.select(*(column(name, "e") for name in EVENT_COLUMNS)).from_("event AS e")
-    query = query.where(_named("name", of), copy=False)
+    query = query.where(_named("name", of), *draft.of_event, copy=False)
     if draft.asked is not Asked.EVERYBODY:
         of_theirs = is_one_of(column("identifier_id", "e"), given("identifiers", "bigint[]"))
         query = query.where(_is_asked("e"), of_theirs)

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 from sqlglot import exp
 
-from segments.language.compile import Query, passes
+from segments.language.compile import Query, on_subject, passes, written
 from segments.language.compile.draft import Asked, Draft
-from segments.language.compile.expressions import DIALECT, call, whole
+from segments.language.compile.expressions import call, whole
 from segments.language.compile.people import trait_value
 from segments.language.compile.ranked import measured_value
 from segments.language.compile.values import as_number
@@ -19,14 +19,8 @@ def compile_values(of: Measured | Property, asked: Asked) -> Query:
     draft = Draft(asked, {})
     value = exp.alias_(_value(of, draft), "value", copy=False)
     facts = dict(passes.facts(draft, []))
-    query = exp.select("subject.profile_id", value, copy=False).from_("subject", copy=False)
-    for table in facts:
-        query = query.join(table, on=f"{table}.profile_id = subject.profile_id", join_type="left", copy=False)
-    for name, subject in passes.subjects(draft):
-        query = query.with_(name, as_=subject, materialized=True if name in {"asked", "local"} else None, copy=False)
-    for name, fact in facts.items():
-        query = query.with_(name, as_=fact, copy=False)
-    return Query(query.sql(DIALECT, copy=False), draft.parameters.values)
+    query = on_subject(exp.select("subject.profile_id", value, copy=False), facts)
+    return written(query, {**dict(passes.subjects(draft)), **facts}, draft)
 
 
 def _value(of: Measured | Property, draft: Draft) -> exp.Expr:

@@ -175,9 +175,11 @@ def _columns(chain: Chain, draft: Draft) -> Iterable[tuple[str, exp.Expr]]:
         until = plus(at, draft.parameters.seconds(chain.leaf.within.seconds))
         stays_away = any_of([is_missing(chain["ended"]), ge(chain["ended"], until)])
         yield f"{chain.name}_found", latest(chain.last, [*complete, stays_away, le(until, now)])
-        yield f"{chain.name}_waiting", earliest(at, [*complete, gt(until, now)])
-    yield f"{chain.name}_coming", earliest(at, [chain["comes"]])
-    if "begins" in chain.flags:
+        if draft.tells_changes:
+            yield f"{chain.name}_waiting", earliest(at, [*complete, gt(until, now)])
+    if draft.tells_changes:
+        yield f"{chain.name}_coming", earliest(at, [chain["comes"]])
+    if draft.tells_changes and "begins" in chain.flags:
         yield f"{chain.name}_beginning", earliest(at, [chain["begins"]])
 
 

@@ -1,6 +1,6 @@
 """Comparisons of JSON values: true, false or null, and null counts as false wherever a leaf ends."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -15,6 +15,7 @@ from segments.language.compile.expressions import (
     call,
     case,
     cast,
+    column,
     constant,
     eq,
     ge,
@@ -55,9 +56,19 @@ def inside(value: exp.Expr, path: tuple[str, ...], parameters: Parameters) -> ex
 
 
 def _holds_as_written(condition: Condition, found: exp.Expr, parameters: Parameters) -> exp.Expr:
+    if condition.comparison is Comparison.HAS:
+        return _has_object(condition.has, found, parameters)
     if not condition.ignores_case:
         return holds(condition.comparison, condition.value, found, parameters)
     return holds(condition.comparison, _folded(condition.value), call("core.folded", found), parameters)
+
+
+def _has_object(conditions: Iterable[Condition], found: exp.Expr, parameters: Parameters) -> exp.Expr:
+    """Elements that are no objects have no fields. Within itself its name is hidden, and what hides it needs no other."""
+    element = [condition_holds(each, column("value", "o"), parameters) for each in conditions]
+    elements = call("jsonb_array_elements", case(is_kind(found, "array"), found))
+    rows = exp.select(whole(1), copy=False).from_(exp.alias_(elements, "o", copy=False), copy=False)
+    return exp.Exists(this=rows.where(*element, copy=False))
 
 
 def _folded(value: Value) -> Value:
