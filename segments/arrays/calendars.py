@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from segments.arrays.streams import NEVER, Batch, Instants, Places, micros, moment
+from segments.arrays.streams import NEVER, Batch, Instants, Places, awaited, micros, moment
 from segments.language.periods import beginning_of, shifted, unit_of
 from segments.language.tree import Calendar, CalendarUnit, Zone
 
@@ -62,4 +62,4 @@ def _beginnings(zone: tzinfo, unit: CalendarUnit, first: date, last: date, reach
     """From so many units before the first one to one more after the last."""
     between = next(number for number in count() if shifted(first, unit, number) >= last)
     days = (shifted(first, unit, shift) for shift in range(-reach, between + reach + 2))
-    return np.array([micros(beginning_of(day, zone)) for day in days], np.int64)
+    return awaited(np.array([micros(beginning_of(day, zone)) for day in days], np.int64))

@@ -4,14 +4,14 @@ The same as `language.compile.measures` makes in SQL. What is not countable is l
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Final, TypeGuard
 
 import numpy as np
 
 from segments.arrays.comparing import Truths, compared, fits, is_amount, is_number, numbers_in, thresholds_of
 from segments.arrays.periods import Counted, Counts
-from segments.arrays.streams import NEVER, SECOND, Instants, Kind, first_of
+from segments.arrays.streams import NEVER, SECOND, Instants, Kind, awaited
 from segments.language.compile.measures import FOREVER
 from segments.language.tree import Aggregate, Count, End, Event, Leaf, Of, Sequence, Since
 
@@ -42,8 +42,7 @@ def answer(leaf: Event, kind: Kind, counts: Counts) -> Answer:
         case Aggregate(Of.DISTINCT):
             return _number(leaf, found.last_of_equals)
         case Aggregate(of):
-            is_true = _is_amount(leaf, of, found)
-            return Answer(is_true, first_of([found.begins, found.end(found.since, found.number > 0)]))
+            return Answer(_is_amount(leaf, of, found), found.turns)
         case _:
             return _number(leaf, found)
 
@@ -52,7 +51,7 @@ def _number(leaf: Event, found: Counted) -> Answer:
     """There are so many until the newest but so many ends to count."""
     thresholds = [wanted for wanted in thresholds_of(leaf.comparison, leaf.value) if wanted > 0]
     ends = [found.end(found.until - wanted, found.number >= wanted) for wanted in thresholds]
-    return Answer(compared(leaf, partial(is_number, found.number)), first_of([found.begins, *ends]))
+    return Answer(compared(leaf, partial(is_number, found.number)), reduce(np.minimum, ends, found.begins))
 
 
 def _since(leaf: Event, since: Since, found: Counted) -> Answer:
@@ -61,9 +60,9 @@ def _since(leaf: Event, since: Since, found: Counted) -> Answer:
     happened = found.stream.times(found.since if since.end is End.FIRST else found.until - 1, is_any)
     passed = (found.stream.at - happened) // (since.unit.seconds * SECOND)
     turns = [happened + units * since.unit.seconds * SECOND for units in _passing(leaf, since)]
-    ahead = [np.where(is_any & (each > found.stream.at), each, NEVER) for each in turns]
+    ahead = [np.where(is_any & (each > found.stream.at), awaited(each), NEVER) for each in turns]
     is_true = is_any & compared(leaf, partial(is_number, passed))
-    return Answer(is_true, first_of([found.begins, found.ends(happened), *ahead]))
+    return Answer(is_true, reduce(np.minimum, [found.begins, found.ends(happened), *ahead]))
 
 
 def _passing(leaf: Event, since: Since) -> list[int]:
@@ -74,10 +73,9 @@ def _passing(leaf: Event, since: Since) -> list[int]:
 
 def _is_amount(leaf: Event, of: Of, found: Counted) -> Truths:
     """An average is compared without a division. Of no value only the sum is known."""
-    stream, is_any = found.stream, found.number > 0
+    is_any = found.number > 0
     if of in {Of.MINIMUM, Of.MAXIMUM}:
-        return is_any & compared(leaf, partial(is_amount, stream.extremes(of, found.since, found.until), 1))
-    total = stream.sums[found.until] - stream.sums[found.since]
+        return is_any & compared(leaf, partial(is_amount, found.stream.extremes(of, found.since, found.until), 1))
     if of is Of.AVERAGE:
-        return is_any & compared(leaf, partial(is_amount, total, found.number))
-    return compared(leaf, partial(is_amount, total, 1))
+        return is_any & compared(leaf, partial(is_amount, found.total, found.number))
+    return compared(leaf, partial(is_amount, found.total, 1))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segments.arrays.calendars import Clocks
 from segments.arrays.comparing import Truths
@@ -30,6 +31,16 @@ class Counted:
     @cached_property
     def number(self) -> Places:
         return self.until - self.since
+
+    @cached_property
+    def total(self) -> NDArray[np.int64]:
+        """Of their values."""
+        return self.stream.sums[self.until] - self.stream.sums[self.since]
+
+    @cached_property
+    def turns(self) -> Instants:
+        """When the next one begins to count, or the oldest ends to: what is made of all of them may then be another."""
+        return np.minimum(self.begins, self.end(self.since, self.number > 0))
 
     @cached_property
     def is_each(self) -> Truths:

@@ -3,6 +3,7 @@ at once. `language.compile.sequences` says why that one suffices.
 """
 
 from collections.abc import Sequence as Several
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from segments.arrays.comparing import Truths
 from segments.arrays.counting import Answer
 from segments.arrays.periods import Counted, Counts
-from segments.arrays.streams import NEVER, SECOND, Instants, Kind, Stream, first_of, instants_of, profiles_of
+from segments.arrays.streams import NEVER, SECOND, Instants, Kind, Stream, instants_of, profiles_of
 from segments.language.tree import Sequence, Step
 
 Keys = NDArray[np.int64]
@@ -38,7 +39,7 @@ def answer(leaf: Sequence, kinds: Several[Kind], counts: Counts) -> Answer:
         changes.append(_earliest(until, is_complete & ~is_over, last))
         is_complete &= is_over
     found = _latest(starts, is_complete, last)
-    return Answer(found < NEVER, first_of([*changes, firsts.ends(found)]))
+    return Answer(found < NEVER, reduce(np.minimum, [*changes, firsts.ends(found)]))
 
 
 def _starts(firsts: Counted, steps: Several[Stream]) -> Keys:

@@ -5,11 +5,11 @@ the time, so one array holds the events of all profiles in their order, and one 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +32,7 @@ MOST_PROFILES: Final = 1_000
 DECIMALS: Final = 6
 MISSING, INEXACT = -(2**63), -(2**63) + 1  # in place of a value: there is none, or it does not fit in here
 _BITS, _SHIFT = 53, 2**52  # times from 1858 to 2142 in the lower bits, the place of the profile above them
-_END = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND  # what would change later does not
+_END = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 
 
 class UncountableError(TesseraError):
@@ -58,9 +58,9 @@ def profiles_of(keys: NDArray[np.int64]) -> Places:
     return keys >> _BITS
 
 
-def first_of(changes: Iterable[Instants]) -> Instants:
-    first: Instants = reduce(np.minimum, changes)
-    return np.where(first < _END, first, NEVER)
+def awaited(instants: Instants) -> Instants:
+    """Datetimes end with the year 9999: for what would come later nobody waits."""
+    return np.where(instants < _END, instants, NEVER)
 
 
 @dataclass(frozen=True, slots=True)
