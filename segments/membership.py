@@ -11,7 +11,7 @@ so looked at again in those that refer to it, and in no others.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -25,6 +25,7 @@ from consent.gate import Permit, Segmentation
 from segments import ranks, references, serving
 from segments.language import Node
 from segments.language.compile import Asked, Query
+from segments.looks import Look
 from segments.models import Backfill, Segment
 from segments.queries import LiveVersion, live_versions
 from segments.references import Order
@@ -34,8 +35,6 @@ Live = Mapping[int, LiveVersion]
 Given = dict[str, Any]
 Instants = Mapping[int, datetime]
 """Of profiles."""
-Waiting = Mapping[int, frozenset[int]]
-"""By profile, the segments that wait for its deadline."""
 Change = tuple[int, int]
 """A segment, and the profile whose membership of it changed."""
 
@@ -57,14 +56,14 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     _touch(permit, subjects)
     with connection.cursor() as cursor:
         cursor.execute(_TELL_PERMISSIONS, [list(subjects), now])
-    live = live_versions(permit.workspace_id)
+    order = references.order_of(live_versions(permit.workspace_id))
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
-    order = references.order_of(live)
-    changes = _catch_up_these(permit, order, list(subjects), now)
-    for cause, profiles in _by_cause(subjects).items():
-        if cause is not Cause.DEADLINE:
-            for level in order.levels:
-                changes |= _write(permit, level, profiles, cause, [now] * len(profiles))
+    looks = {profile: Look(now, cause) for profile, cause in subjects.items() if cause is not Cause.DEADLINE}
+    late = _overdue(permit, subjects, now)
+    changes = _compute(permit, order, {**looks, **late})
+    if late:
+        changes |= _catch_up_these(permit, order, late, now)
+        changes |= _compute(permit, order, {profile: each for profile, each in looks.items() if profile in late})
     changed = {profile for _, profile in changes} | _end_of_unseen(permit, subjects, now)
     return {**{profile: subjects[profile] for profile in sorted(changed)}, **told}
 
@@ -182,19 +181,28 @@ def _catch_up_these(permit: Permit[Segmentation], order: Order, profiles: Iterab
     """Every deadline up to `now` in its order: a profile goes from one to the next, many profiles at a time."""
     changes: set[Change] = set()
     while overdue := _overdue(permit, profiles, now):
-        profiles = [profile for profile, _, _ in overdue]
-        at = {profile: due_at for profile, due_at, _ in overdue}
-        waiting = {profile: frozenset(segments) for profile, _, segments in overdue}
-        changes |= _at_deadlines(permit, order, at, waiting)
+        profiles = overdue
+        changes |= _compute(permit, order, overdue)
     return changes
 
 
-def _at_deadlines(permit: Permit[Segmentation], order: Order, at: Instants, waiting: Waiting) -> set[Change]:
-    """Each profile as of its instant: in the segments that wait for it, and in those that refer to what changed."""
+def _overdue(permit: Permit[Segmentation], profiles: Iterable[int], now: datetime) -> Mapping[int, Look]:
+    """Takes the deadlines that have come: when they are computed, the next ones are known."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OVERDUE, {"workspace": permit.workspace_id, "profiles": bigints(profiles), "now": now})
+        rows = cursor.fetchall()
+    return {profile: Look(due_at, Cause.DEADLINE, frozenset(segments)) for profile, due_at, segments in rows}
+
+
+def _compute(permit: Permit[Segmentation], order: Order, looks: Mapping[int, Look]) -> set[Change]:
+    """Each profile as of its instant. Who waited for it is looked at in the segments that did, and in those that refer to
+    what changed; all others in every segment.
+    """
     changes: set[Change] = set()
+    at = {profile: each.at for profile, each in looks.items() if each.waiting is not None}
     for level in order.levels:
-        waited = _write(permit, level, list(at), Cause.DEADLINE, list(at.values()), waiting)
-        changes |= waited | _follow(permit, order, level, changes, at)
+        written = _write(permit, level, looks)
+        changes |= written | _follow(permit, order, level, changes, at)
     return changes
 
 
@@ -208,13 +216,13 @@ def _follow(
     """
     touched: dict[int, set[int]] = defaultdict(set)
     for segment, profile in changes:
-        for follower in order.followers.get(segment, ()):
-            touched[follower].add(profile)
+        if profile in at:
+            for follower in order.followers.get(segment, ()):
+                touched[follower].add(profile)
     found: set[Change] = set()
     for follower in touched.keys() & level.keys():
-        profiles, live = sorted(touched[follower]), {follower: level[follower]}
-        instants = [at[profile] for profile in profiles]
-        found |= _write(permit, live, profiles, Cause.REFERENCE, instants)
+        looks = {profile: Look(at[profile], Cause.REFERENCE) for profile in sorted(touched[follower])}
+        found |= _write(permit, {follower: level[follower]}, looks)
     return found
 
 
@@ -250,40 +258,14 @@ def _tell(permit: Permit[Segmentation], cause: Cause, profiles: set[int]) -> Non
         cursor.execute(_TELL, [permit.workspace_id, cause, sorted(profiles)])
 
 
-def _overdue(
-    permit: Permit[Segmentation], profiles: Iterable[int], now: datetime
-) -> Sequence[tuple[int, datetime, list[int]]]:
-    """Takes the deadlines that have come: when they are computed, the next ones are known."""
-    with connection.cursor() as cursor:
-        cursor.execute(_OVERDUE, {"workspace": permit.workspace_id, "profiles": bigints(profiles), "now": now})
-        return list(cursor.fetchall())
-
-
-def _by_cause(subjects: Subjects) -> Mapping[Cause, list[int]]:
-    profiles: dict[Cause, list[int]] = defaultdict(list)
-    for profile, cause in subjects.items():
-        profiles[cause].append(profile)
-    return profiles
-
-
-def _write(
-    permit: Permit[Segmentation],
-    live: Live,
-    profiles: Sequence[int],
-    cause: Cause,
-    instants: Sequence[datetime],
-    waiting: Waiting | None = None,
-) -> set[Change]:
-    """Evaluate each profile as of its instant, write what changed, and return which memberships did.
-
-    With `waiting` only these are written: another segment may know less of that instant than it was told since.
-    """
+def _write(permit: Permit[Segmentation], live: Live, looks: Mapping[int, Look]) -> set[Change]:
+    """Evaluate each profile as of its instant, write what changed, and return which memberships did."""
     from segments import arrays  # noqa: PLC0415  # loads numpy, which only they need who evaluate
 
     changes: set[Change] = set()
-    for news in arrays.news(permit, live, profiles, instants, waiting):
+    for news in arrays.news(permit, live, looks):
         with connection.cursor() as cursor:
-            cursor.execute(_WRITE, {"workspace": permit.workspace_id, "cause": cause, **news})
+            cursor.execute(_WRITE, {"workspace": permit.workspace_id, **news})
             changes.update(cursor.fetchall())
     return changes
 
@@ -342,11 +324,11 @@ WHERE excluded.due_at < deadline.due_at
 _WRITE = f"""
 WITH news AS MATERIALIZED (
     SELECT n.segment_id, n.profile_id, n.version_id, n.membership_id, n.is_in,
-           timestamptz '2000-01-01Z' + n.at * interval '1 microsecond' AS at
+           timestamptz '2000-01-01Z' + n.at * interval '1 microsecond' AS at, n.cause
     FROM unnest(
         %(segments)s::bigint[], %(profiles)s::bigint[], %(versions)s::bigint[], %(memberships)s::bigint[],
-        %(are_in)s::boolean[], %(at)s::bigint[]
-    ) AS n (segment_id, profile_id, version_id, membership_id, is_in, at)
+        %(are_in)s::boolean[], %(at)s::bigint[], %(causes)s::text[]
+    ) AS n (segment_id, profile_id, version_id, membership_id, is_in, at, cause)
 ),
 waiting AS (
     INSERT INTO deadline (profile_id, workspace_id, due_at, segments)
@@ -356,11 +338,11 @@ waiting AS (
     GROUP BY profile_id {SOONER}
 ),
 leaving AS (
-    UPDATE membership m SET left_at = greatest(n.at, m.entered_at), left_cause = %(cause)s
+    UPDATE membership m SET left_at = greatest(n.at, m.entered_at), left_cause = n.cause
     FROM news n WHERE m.id = n.membership_id AND NOT n.is_in RETURNING m.segment_id, m.profile_id
 ),
 coming AS MATERIALIZED (
-    SELECT segment_id, profile_id, at, version_id FROM news WHERE is_in AND membership_id IS NULL
+    SELECT segment_id, profile_id, at, version_id, cause FROM news WHERE is_in AND membership_id IS NULL
 ),
 -- An undone merge gives back what the merge ended, as if it had not been.
 returning_after_split AS (
@@ -369,12 +351,12 @@ returning_after_split AS (
         SELECT id, left_cause FROM membership
         WHERE segment_id = c.segment_id AND profile_id = c.profile_id ORDER BY left_at DESC, id DESC LIMIT 1
     ) AS last
-    WHERE %(cause)s = 'SPLIT' AND last.left_cause = 'MERGE' AND m.id = last.id
+    WHERE c.cause = 'SPLIT' AND last.left_cause = 'MERGE' AND m.id = last.id
     RETURNING m.segment_id, m.profile_id
 ),
 entering AS (
     INSERT INTO membership (workspace_id, segment_id, profile_id, version_id, entered_at, entered_cause, left_cause)
-    SELECT %(workspace)s, segment_id, profile_id, version_id, at, %(cause)s, '' FROM coming c
+    SELECT %(workspace)s, segment_id, profile_id, version_id, at, cause, '' FROM coming c
     WHERE NOT EXISTS (
         SELECT 1 FROM returning_after_split r WHERE (r.segment_id, r.profile_id) = (c.segment_id, c.profile_id)
     )

@@ -1,46 +1,39 @@
 """What is new of a batch: where the answers differ from the open memberships and the deadlines that are known."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 from django.db import connection
 from numpy.typing import NDArray
 
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, texts
 from consent.gate import Permit, Segmentation
 from segments import serving
 from segments.arrays.answers import Answers, answers_of
 from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, UncountableError, micros, numbers
+from segments.looks import Look
 from segments.queries import LiveVersion
 
 News = Mapping[str, Any]
 """Arrays as the statement that writes them takes them: of memberships, and of deadlines."""
 
 
-def news(
-    permit: Permit[Segmentation],
-    live: Mapping[int, LiveVersion],
-    profiles: Sequence[int],
-    instants: Sequence[datetime],
-    waiting: Mapping[int, Container[int]] | None = None,
-) -> Iterator[News]:
-    """Of these segments and profiles, each as of its instant. With `waiting` a profile's memberships are told of the
-    segments that waited for its deadline only, its next deadline of all.
-    """
+def news(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], looks: Mapping[int, Look]) -> Iterator[News]:
+    """Of these segments and profiles, each as of its instant."""
     if not live:
         return
     segments = np.array(list(live), np.int64)
     versions = np.array([version.id for version in live.values()], np.int64)
-    for batch in _batches(profiles, instants):
+    for batch in _batches(looks):
         answers, known = _answers(permit, live, batch), _known(segments, batch)
-        changed = _changed(answers, known, _told(segments, batch, waiting))
+        changed = _changed(answers, known, _told(segments, batch, looks))
         awaited = _awaited(answers, known)
         if len(changed[0]) or len(awaited[0]):
             yield {
                 **_memberships(changed, answers, known, segments, versions, batch),
+                "causes": texts(looks[profile].cause for profile in batch.profiles[changed[1]].tolist()),
                 **_deadlines(awaited, answers, segments, batch),
             }
 
@@ -52,11 +45,11 @@ def _answers(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], batc
         return answers_of(serving.planned(permit, live, counts_events=False), batch)
 
 
-def _batches(profiles: Sequence[int], instants: Sequence[datetime]) -> Iterator[Batch]:
-    order = np.argsort(np.array(profiles, np.int64), kind="stable")
-    ids, at = np.array(profiles, np.int64)[order], np.array([micros(each) for each in instants], np.int64)[order]
-    for start in range(0, len(ids), MOST_PROFILES):
-        yield Batch(ids[start : start + MOST_PROFILES], at[start : start + MOST_PROFILES])
+def _batches(looks: Mapping[int, Look]) -> Iterator[Batch]:
+    profiles = sorted(looks)
+    for start in range(0, len(profiles), MOST_PROFILES):
+        some = profiles[start : start + MOST_PROFILES]
+        yield Batch(np.array(some, np.int64), np.array([micros(looks[profile].at) for profile in some], np.int64))
 
 
 # -- what is known --------------------------------------------------------------------------------------------------
@@ -113,11 +106,13 @@ _Pairs = tuple[NDArray[np.int64], ...]
 """Places of segments, and of profiles."""
 
 
-def _told(segments: NDArray[np.int64], batch: Batch, waiting: Mapping[int, Container[int]] | None) -> NDArray[np.bool_]:
-    if waiting is None:
-        return np.ones((len(segments), len(batch.profiles)), np.bool_)
-    columns = [[segment in waiting[profile] for segment in segments.tolist()] for profile in batch.profiles.tolist()]
-    return np.array(columns, np.bool_).T
+def _told(segments: NDArray[np.int64], batch: Batch, looks: Mapping[int, Look]) -> NDArray[np.bool_]:
+    told = np.ones((len(segments), len(batch.profiles)), np.bool_)
+    for place, profile in enumerate(batch.profiles.tolist()):
+        waiting = looks[profile].waiting
+        if waiting is not None:
+            told[:, place] = [segment in waiting for segment in segments.tolist()]
+    return told
 
 
 def _changed(answers: Answers, known: _Known, told: NDArray[np.bool_]) -> _Pairs:
