@@ -149,7 +149,7 @@ def _advance(permit: Permit[Segmentation], under_way: Backfill, clock: Clock) ->
         _look_again(permit, under_way, run, clock())
     else:
         membership.take_turn(permit, is_alone=True)
-        if not _write_deadlines(permit, under_way, run, clock()):
+        if not (_write_deadlines(permit, under_way, run, clock()) or _are_many_late(permit, clock())):
             _swap(permit, under_way, run, clock)
 
 
@@ -239,6 +239,11 @@ def _write_deadlines(permit: Permit[Segmentation], under_way: Backfill, run: Run
         run.bookmark["waiting_to"] = last
         _save_progress(run, now)
     return last is not None
+
+
+def _are_many_late(permit: Permit[Segmentation], now: datetime) -> bool:
+    """Catches up with some of them, so that at a midnight too the swap has few left."""
+    return membership.catch_up(permit, now, most=LEFT_FOR_THE_SWAP) == LEFT_FOR_THE_SWAP
 
 
 def _swap(permit: Permit[Segmentation], under_way: Backfill, run: Run, clock: Clock) -> None:

@@ -239,16 +239,17 @@ def _cascade(
         _tell(permit, Cause.REFERENCE, {profile for segment, profile in changes if segment != segment_id})
 
 
-def catch_up(permit: Permit[Segmentation], now: datetime) -> None:
+def catch_up(permit: Permit[Segmentation], now: datetime, *, most: int | None = None) -> int:
     """Who left by the old definition did so then, and not because of the new one. Likewise in all other segments: of a
-    profile only the first deadline is known, and behind it may be one of this segment.
+    profile only the first deadline is known, and behind it may be one of this segment. Returns how many were late.
     """
     order = references.order_of(live_versions(permit.workspace_id))
     with connection.cursor() as cursor:
-        cursor.execute(_ALL_OVERDUE, [permit.workspace_id, now])
+        cursor.execute(_DUE, [permit.workspace_id, now, most])
         overdue = [profile for (profile,) in cursor.fetchall()]
     changes = _catch_up_these(permit, order, overdue, now)
     _tell(permit, Cause.DEADLINE, {profile for _, profile in changes})
+    return len(overdue)
 
 
 def _tell(permit: Permit[Segmentation], cause: Cause, profiles: set[int]) -> None:
@@ -288,8 +289,6 @@ def _end_of_unseen(permit: Permit[Segmentation], subjects: Subjects, now: dateti
 _NEXT_DUE = "SELECT due_at FROM deadline WHERE workspace_id = %s ORDER BY due_at LIMIT 1"
 
 _DUE = "SELECT profile_id FROM deadline WHERE workspace_id = %s AND due_at <= %s ORDER BY due_at LIMIT %s"
-
-_ALL_OVERDUE = "SELECT profile_id FROM deadline WHERE workspace_id = %s AND due_at <= %s"
 
 # Deadlines of profiles that are not seen any more are left to _END_OF_UNSEEN. Mostly nothing at all is due, which one look
 # at the times tells.

@@ -168,6 +168,20 @@ def test_deadlines__written_before_the_swap_of_a_version_that_is_given_up__end_n
     assert not Membership.objects.exists()
 
 
+def test_swap__while_many_deadlines_are_late__comes_after_them(workspace, source, now, large):
+    for person in people(3, workspace):
+        happen(person, source, "Order", now)
+    create(workspace, 'done "Order" in last 1 day', now, slug="leaving")
+    finish(workspace, now)
+    create(workspace, RULE, now + 3 * DAY / 2, slug="entering")
+
+    finish(workspace, now + 3 * DAY / 2)
+
+    leaving, entering = (Membership.objects.filter(segment__slug=slug) for slug in ("leaving", "entering"))
+    assert {(row.left_at, row.left_cause) for row in leaving} == {(now + DAY, Cause.DEADLINE)}
+    assert {(row.entered_at, row.left_at) for row in entering} == {(now + 3 * DAY / 2, None)}
+
+
 def test_person__who_withdraws_before_the_swap__does_not_enter(workspace, source, now, large):
     ada, *_ = people(3, workspace)
     happen(ada, source, "Order", now)
