@@ -67,7 +67,7 @@ STEPS: Mapping[Stage, Step] = {
     Stage.IDENTITY: Step(Purpose.IDENTITY, identity.link, batch=10_000, passes=NO_NEWS),
     Stage.ENRICHMENT: Step(Purpose.ENRICHMENT, enrichment.enrich, batch=10_000, passes=NO_NEWS),
     Stage.SEGMENTS: Step(
-        Purpose.SEGMENTATION, segments.evaluate, batch=2_000, due=segments.due, next_due=segments.next_due
+        Purpose.SEGMENTATION, segments.evaluate, batch=5_000, due=segments.due, next_due=segments.next_due
     ),
     Stage.ACTIVATION: Step(Purpose.ADVERTISING, activation.reconcile, batch=5_000),
 }
