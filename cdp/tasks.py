@@ -28,6 +28,10 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 1.0
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
+REST_SECONDS = (
+    0.06  # after a batch of those with most of them: what arrives meanwhile is one batch, and others have the cores
+)
+RESTING = frozenset({Stage.INGESTION, Stage.SEGMENTS})
 TOGETHER_SECONDS = 0.2  # what is handed over meanwhile is told to destinations in one go; a withdrawal does not wait
 BROKER_TIMEOUT_SECONDS = 2
 REPLAY_SECONDS = 2.0  # of one turn: what arrives meanwhile wants to be stored
@@ -346,13 +350,15 @@ def tell_due_requests(**_: Any) -> None:
 
 
 def _run(stage: Stage, workspace_id: int) -> None:
-    """Under a steady load a stage does not come to rest, so its heirs are woken after each batch."""
+    """Under a steady load a stage does not come to an end, so its heirs are woken after each batch."""
 
-    def wake_heirs() -> None:
+    def after_each() -> None:
         for heir in pipeline.heirs(stage):
             (wake_later if heir is Stage.ACTIVATION else wake)(heir, workspace_id=workspace_id)
+        if stage in RESTING:
+            time.sleep(REST_SECONDS)
 
-    pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, after_each=wake_heirs)
+    pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, after_each=after_each)
     _expect(stage, workspace_id)
     if stage is Stage.ACTIVATION:
         activation.send_due(workspace_id=workspace_id, now=timezone.now(), meanwhile=_reconcile_everywhere)
