@@ -9,7 +9,7 @@ import pytest
 import pytest_django
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from cdp.kernel.purposes import Purpose
 from cdp.models import User, Workspace
@@ -47,6 +47,13 @@ def django_db_setup(django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterato
 def erasure_ledger_of_its_own(settings: pytest_django.Settings, tmp_path: Path) -> None:
     """Whoever is erased in a test is no business of the installation: it would wait for somebody to do it again."""
     settings.ERASURE_LEDGER = tmp_path / "erasures.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def language_of_its_own() -> Iterator[None]:
+    """A page in French would else leave the next test in French."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def refused(read, written):
         ('trait "a" has "x"', "unexpected_word", 15, None),
         ('trait "a" has ("x" = 1 or "y" = 2)', "unexpected_word", 24, None),
         ('trait "a" has ("x" has ("y" has ("z" has ("k" = 1))))', "objects_too_deep", 42, None),
-        (f'trait "a" has ({" and ".join(["x = 1"] * 11)})', "too_many_conditions", 114, None),
+        (f'trait "a" has ({" and ".join(["x = 1"] * 11)})', "too_many_conditions", 121, None),
         ('trait "a" has ("x" = 1) ignoring case', "value_not_text", 7, None),
         ('first "a" of "E" has ("x" = 1)', "objects_not_possible", 1, None),
         ('values of a of b = "x"', "not_a_list_comparison", 1, None),
