@@ -28,9 +28,7 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 1.0
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
-REST_SECONDS = (
-    0.06  # after a batch of those with most of them: what arrives meanwhile is one batch, and others have the cores
-)
+REST_SECONDS = 0.06  # after a batch of these: what arrives meanwhile is one batch, and others have the cores
 RESTING = frozenset({Stage.INGESTION, Stage.SEGMENTS})
 TOGETHER_SECONDS = 0.2  # what is handed over meanwhile is told to destinations in one go; a withdrawal does not wait
 BROKER_TIMEOUT_SECONDS = 2
@@ -53,9 +51,7 @@ def wake(stage: Stage, *, workspace_id: int) -> None:
     if moment - _last_woken.get((stage, workspace_id), 0) < SOONEST_AGAIN_SECONDS:
         return
     _last_woken[stage, workspace_id] = moment
-    advance.apply_async(
-        kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60, retry=False
-    )
+    _send(stage, workspace_id)
 
 
 def wake_later(stage: Stage, *, workspace_id: int) -> None:
@@ -64,10 +60,17 @@ def wake_later(stage: Stage, *, workspace_id: int) -> None:
     if moment < _will_be_woken.get((stage, workspace_id), 0):
         return
     _will_be_woken[stage, workspace_id] = moment + TOGETHER_SECONDS
+    _send(stage, workspace_id, countdown=TOGETHER_SECONDS)
+
+
+def _send(stage: Stage, workspace_id: int, **options: Any) -> None:
     advance.apply_async(
-        kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), expires=60, retry=False,
-        countdown=TOGETHER_SECONDS,
-    )  # fmt: skip
+        kwargs={"stage": stage.value, "workspace_id": workspace_id},
+        queue=queue_of(stage),
+        expires=60,
+        retry=False,
+        **options,
+    )
 
 
 def broker_answers() -> bool:
@@ -371,10 +374,7 @@ def _expect(stage: Stage, workspace_id: int) -> None:
     if due_at is None or ahead >= SWEEP_SECONDS or _expected.get((stage, workspace_id)) == due_at:
         return
     _expected[stage, workspace_id] = due_at
-    advance.apply_async(
-        kwargs={"stage": stage.value, "workspace_id": workspace_id}, queue=queue_of(stage), retry=False,
-        countdown=max(ahead, SOONEST_AGAIN_SECONDS), expires=60,
-    )  # fmt: skip
+    _send(stage, workspace_id, countdown=max(ahead, SOONEST_AGAIN_SECONDS))
 
 
 def _reconcile_everywhere() -> None:

@@ -27,7 +27,7 @@ from consent.gate import Permit, Segmentation
 from segments import membership, ranks, serving
 from segments.language.compile import Asked
 from segments.models import Backfill, Segment, SegmentVersion
-from segments.queries import of_profiles
+from segments.queries import EVERYBODY, of_profiles
 
 log = structlog.get_logger()
 
@@ -57,15 +57,12 @@ def is_large(_: Permit[Segmentation]) -> bool:
         return bool(cursor.fetchone()[0] > AT_ONCE)
 
 
-_EVERYBODY = "SELECT count(*), COALESCE(min(id), 0), COALESCE(max(id), 0) FROM profile"
-
-
 def begin(permit: Permit[Segmentation], *, version: SegmentVersion, author: User | None, now: datetime) -> Run:
     """The version is computed from the commit of this transaction on: whoever is evaluated after it is noted. So is
     whoever comes after it, which is why it is enough to look at the ids that there are.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_EVERYBODY)
+        cursor.execute(EVERYBODY)
         people, first, last = cursor.fetchone()
     run = Run.objects.create(
         workspace_id=permit.workspace_id, kind=KIND, subject=version.segment.slug, asked_by=author, started_at=now,

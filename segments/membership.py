@@ -19,8 +19,8 @@ from typing import Any, Final
 from django.db import connection
 
 from cdp.kernel.arrays import bigints
-from cdp.models import Cause
-from cdp.models.outbox import PACK
+from cdp.models import Cause, Stage
+from cdp.models.outbox import PACK, hand_over
 from consent.gate import Permit, Segmentation
 from segments import ranks, references, serving
 from segments.language import Node
@@ -255,8 +255,7 @@ def catch_up(permit: Permit[Segmentation], now: datetime, *, most: int | None = 
 def _tell(permit: Permit[Segmentation], cause: Cause, profiles: set[int]) -> None:
     """Activation looks at these; and versions under way, which may refer to what changed."""
     _touch(permit, profiles)
-    with connection.cursor() as cursor:
-        cursor.execute(_TELL, [permit.workspace_id, cause, sorted(profiles)])
+    hand_over(dict.fromkeys(sorted(profiles), cause), stage=Stage.ACTIVATION, workspace_id=permit.workspace_id)
 
 
 def _write(permit: Permit[Segmentation], live: Live, looks: Mapping[int, Look]) -> set[Change]:
@@ -304,11 +303,6 @@ _TOUCH = """
 INSERT INTO backfill_touch (workspace_id, version_id, profile_id) SELECT %s, %s, unnest(%s::bigint[])
 """
 
-_TELL = """
-INSERT INTO outbox (workspace_id, stage, subject_id, cause)
-SELECT %s, 'ACTIVATION', subject, %s FROM unnest(%s::bigint[]) AS changed (subject)
-"""
-
 # A deadline that is there is only ever written sooner: when it comes, nothing has changed perhaps, and the next one is
 # found. Who does something every day is so written down once a window instead of every time.
 SOONER = """
@@ -318,16 +312,16 @@ WHERE excluded.due_at < deadline.due_at
    OR excluded.due_at = deadline.due_at AND NOT deadline.segments @> excluded.segments
 """
 
-# `news` is what differs from what is known: mostly that is little. Its instants are microseconds since 2000.
+# `news` is what differs from what is known: mostly that is little. Who has a membership leaves. Its instants are microseconds since 2000.
 # The conflict clauses say what the turns already ensure: whatever runs twice finds nothing to do.
 _WRITE = f"""
 WITH news AS MATERIALIZED (
-    SELECT n.segment_id, n.profile_id, n.version_id, n.membership_id, n.is_in,
+    SELECT n.segment_id, n.profile_id, n.version_id, n.membership_id,
            timestamptz '2000-01-01Z' + n.at * interval '1 microsecond' AS at, n.cause
     FROM unnest(
         %(segments)s::bigint[], %(profiles)s::bigint[], %(versions)s::bigint[], %(memberships)s::bigint[],
-        %(are_in)s::boolean[], %(at)s::bigint[], %(causes)s::text[]
-    ) AS n (segment_id, profile_id, version_id, membership_id, is_in, at, cause)
+        %(at)s::bigint[], %(causes)s::text[]
+    ) AS n (segment_id, profile_id, version_id, membership_id, at, cause)
 ),
 waiting AS (
     INSERT INTO deadline (profile_id, workspace_id, due_at, segments)
@@ -338,10 +332,10 @@ waiting AS (
 ),
 leaving AS (
     UPDATE membership m SET left_at = greatest(n.at, m.entered_at), left_cause = n.cause
-    FROM news n WHERE m.id = n.membership_id AND NOT n.is_in RETURNING m.segment_id, m.profile_id
+    FROM news n WHERE m.id = n.membership_id RETURNING m.segment_id, m.profile_id
 ),
 coming AS MATERIALIZED (
-    SELECT segment_id, profile_id, at, version_id, cause FROM news WHERE is_in AND membership_id IS NULL
+    SELECT segment_id, profile_id, at, version_id, cause FROM news WHERE membership_id IS NULL
 ),
 -- An undone merge gives back what the merge ended, as if it had not been.
 returning_after_split AS (

@@ -26,7 +26,7 @@ from segments.checking import Definition, Doubt
 from segments.language import Node, to_json
 from segments.language.compile import Asked, Query, compile_rules
 from segments.language.compile.members import compile_members
-from segments.queries import of_profiles
+from segments.queries import EVERYBODY, of_profiles
 
 SECONDS: Final = 0.75
 """Of all that is done here: what is shown beside it, and its way to whoever asked, have the rest of the second."""
@@ -256,7 +256,6 @@ def scaled(found: int, known: int, count: int) -> int:
 # -- queries that may not take long ---------------------------------------------------------------------------------
 
 
-_EVERYBODY = "SELECT count(*), COALESCE(min(id), 0), COALESCE(max(id), 0) FROM profile"
 _KEPT: dict[int, tuple[float, _Everybody]] = {}
 
 
@@ -264,7 +263,7 @@ def _everybody(permit: Permit[Segmentation]) -> _Everybody:
     """Many are counted once a minute: that alone takes a third of the time, and a few more change no share."""
     kept = _KEPT.get(permit.workspace_id)
     if kept is None or time.monotonic() - kept[0] > KEPT_SECONDS or not kept[1].are_many:
-        [found] = _rows(_EVERYBODY, [])
+        [found] = _rows(EVERYBODY, [])
         kept = _KEPT[permit.workspace_id] = time.monotonic(), _Everybody(*found)
     return kept[1]
 

@@ -83,6 +83,8 @@ class Found:
         return hashlib.sha256(b"".join(b"%d\n" % member for member in self.members)).hexdigest()
 
 
+EVERYBODY: Final = "SELECT count(*), COALESCE(min(id), 0), COALESCE(max(id), 0) FROM profile"
+
 _MATCHING = "SELECT profile_id FROM ({members}) AS members ORDER BY profile_id"
 
 

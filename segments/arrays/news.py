@@ -12,7 +12,7 @@ from cdp.kernel.arrays import bigints, texts
 from consent.gate import Permit, Segmentation
 from segments import serving
 from segments.arrays.answers import Answers, answers_of
-from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, UncountableError, micros, numbers
+from segments.arrays.streams import MOST_PROFILES, NEVER, Batch, Instants, UncountableError, micros, numbers
 from segments.looks import Look
 from segments.queries import LiveVersion
 
@@ -29,12 +29,14 @@ def news(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], looks: M
     for batch in _batches(looks):
         answers, known = _answers(permit, live, batch), _known(segments, batch)
         changed = _changed(answers, known, _told(segments, batch, looks))
-        awaited = _awaited(answers, known)
-        if len(changed[0]) or len(awaited[0]):
+        awaited, due = _awaited(answers, known)
+        if len(changed[0]) or len(due):
             yield {
-                **_memberships(changed, answers, known, segments, versions, batch),
+                **_memberships(changed, known, segments, versions, batch),
                 "causes": texts(looks[profile].cause for profile in batch.profiles[changed[1]].tolist()),
-                **_deadlines(awaited, answers, segments, batch),
+                "who_waits": bigints(batch.profiles[awaited[1]].tolist()),
+                "where": bigints(segments[awaited[0]].tolist()),
+                "due": bigints(due.tolist()),
             }
 
 
@@ -120,40 +122,25 @@ def _changed(answers: Answers, known: _Known, told: NDArray[np.bool_]) -> _Pairs
     return np.nonzero((are_in != (known.memberships != 0)) & answers.seen & told)
 
 
-def _awaited(answers: Answers, known: _Known) -> _Pairs:
-    """Those whose next change is the first of their profile, as far as that is not known."""
+def _awaited(answers: Answers, known: _Known) -> tuple[_Pairs, Instants]:
+    """Those whose next change is the first of their profile, as far as that is not known; and when it is."""
     changes = np.stack([rule.change for rule in answers.rules])
     first = changes.min(axis=0)
     is_sooner = (first < known.first) | ((first == known.first) & (known.due != first))
-    return np.nonzero((changes == first) & is_sooner & answers.seen & (first != NEVER))
+    pairs = np.nonzero((changes == first) & is_sooner & answers.seen & (first != NEVER))
+    return pairs, first[pairs[1]]
 
 
 def _memberships(
-    pairs: _Pairs,
-    answers: Answers,
-    known: _Known,
-    segments: NDArray[np.int64],
-    versions: NDArray[np.int64],
-    batch: Batch,
+    pairs: _Pairs, known: _Known, segments: NDArray[np.int64], versions: NDArray[np.int64], batch: Batch
 ) -> News:
+    """Whoever is in leaves, and whoever is not enters: else nothing would be new."""
     rules, profiles = pairs
-    are_in = np.stack([rule.is_true for rule in answers.rules])[pairs]
     ids = known.memberships[pairs].tolist()
     return {
         "segments": bigints(segments[rules].tolist()),
         "profiles": bigints(batch.profiles[profiles].tolist()),
         "versions": bigints(versions[rules].tolist()),
         "memberships": "{" + ",".join("NULL" if each == 0 else str(each) for each in ids) + "}",
-        "are_in": bigints(are_in.astype(np.int64).tolist()),
         "at": bigints(batch.at[profiles].tolist()),
-    }
-
-
-def _deadlines(pairs: _Pairs, answers: Answers, segments: NDArray[np.int64], batch: Batch) -> News:
-    rules, profiles = pairs
-    changes = np.stack([rule.change for rule in answers.rules])[pairs]
-    return {
-        "who_waits": bigints(batch.profiles[profiles].tolist()),
-        "where": bigints(segments[rules].tolist()),
-        "due": bigints(changes.tolist()),
     }

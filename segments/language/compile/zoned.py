@@ -2,9 +2,8 @@
 
 from sqlglot import exp
 
-from segments.language.compile import Query, passes
+from segments.language.compile import Query, passes, written
 from segments.language.compile.draft import Asked, Draft
-from segments.language.compile.expressions import DIALECT
 from segments.language.tree import Zone
 
 
@@ -16,6 +15,4 @@ def compile_zones() -> Query:
     of_profile = exp.alias_(draft.zone(Zone.PROFILE), "zone")
     of_workspace = exp.alias_(draft.zone(Zone.WORKSPACE), "workspace_zone")
     query = exp.select("profile_id", of_profile, of_workspace).from_("subject")
-    for name, subject in passes.subjects(draft):
-        query = query.with_(name, as_=subject)
-    return Query(query.sql(DIALECT), draft.parameters.values)
+    return written(query, dict(passes.subjects(draft)), draft)
