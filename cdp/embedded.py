@@ -447,7 +447,7 @@ def _tuning() -> dict[str, str]:
 def _room_for_wal(state: Path) -> dict[str, str]:
     """After each checkpoint every page is written whole once more: a big load should meet few of them."""
     gigabytes = shutil.disk_usage(state).free >> 30
-    return {"max_wal_size": f"{max(1, min(gigabytes // 8, 8))}GB"}
+    return {"max_wal_size": f"{max(1, min(gigabytes // 4, 16))}GB"}
 
 
 def _has_shared_memory() -> bool:

@@ -5,6 +5,7 @@ there is a quote, a stray carriage return, a NUL or a row of another length, the
 """
 
 import ctypes
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,6 +26,28 @@ _M_ARENA_MAX: Final = -8
 if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc: else each thread keeps what it once needed
     mallopt(_M_ARENA_MAX, 2)
 _PLAIN_CHARSETS: Final = frozenset({"utf-8", "ascii"})
+
+
+class _WithoutPandas:
+    """A finder that finds no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def _leave_pandas_alone() -> None:
+    """Arrow loads pandas, where it is installed, to see whether what it is given comes from there: 45 MB for nothing.
+
+    It looks once in a process. Whoever uses pandas there still can, but Arrow makes no frames for them.
+    """
+    sys.meta_path.insert(0, _WithoutPandas)
+    pa.scalar("")
+    sys.meta_path.remove(_WithoutPandas)
+
+
+_leave_pandas_alone()
 
 
 @dataclass(frozen=True, slots=True)

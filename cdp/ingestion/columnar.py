@@ -225,8 +225,8 @@ class _Reading:
         encoded = column.dictionary_encode()
         return _identifiers(kind, encoded.dictionary, self.layout).take(encoded.indices)
 
-    def _values(self, slots: Sequence[Any]) -> list[tuple[str, list[str]]]:
-        return [(kind, slot.dictionary.to_pylist()) for (kind, _), slot in zip(self.layout.slots, slots, strict=True)]
+    def _values(self, slots: Sequence[Any]) -> list[tuple[str, Any]]:
+        return [(kind, slot.dictionary) for (kind, _), slot in zip(self.layout.slots, slots, strict=True)]
 
     # -- what -------------------------------------------------------------------------------------------------------
 
@@ -318,16 +318,16 @@ def _meetings(slots: Sequence[Any], occurred: Any) -> list[Meetings]:  # noqa: A
         pairs = pa.table({"left": left.indices, "right": right.indices, "at": occurred.cast(pa.int64())})
         pairs = pairs.filter(pc.and_(pc.is_valid(left), pc.is_valid(right)))
         first = pairs.group_by(["left", "right"], use_threads=False).aggregate([("at", "min")])
-        found.append(Meetings((one, other), *(first.column(name).to_pylist() for name in ("left", "right", "at_min"))))
+        found.append(Meetings((one, other), *(first.column(name).to_numpy() for name in ("left", "right", "at_min"))))
     return found
 
 
 def _what(columns: Columns, ids: Sequence[Ids]) -> What:
     """The events as COPY takes them, but for those that name somebody who has no id."""
-    slots = [pa.array(theirs, pa.int64()).take(places) for theirs, places in zip(ids, columns.slots, strict=True)]
+    slots = [pa.array(theirs, mask=theirs == 0).take(places) for theirs, places in zip(ids, columns.slots, strict=True)]
     whose = pc.coalesce(*slots)
     lines = _lines(*columns.before, whose.cast(pa.string()), _seen_with(slots), *columns.behind)
-    if any(None in theirs for theirs in ids):
+    if any((theirs == 0).any() for theirs in ids):
         is_named = [
             pc.or_(pc.is_valid(slot), pc.is_null(places)) for slot, places in zip(slots, columns.slots, strict=True)
         ]
@@ -379,7 +379,7 @@ def _each(column: Any, understood: Callable[[Any], Any], kind: Any) -> Any:  # n
 
 def _joined(columns: Sequence[Any], size: int) -> Any:  # noqa: ANN401  # Arrow
     """What there is in each row, between commas. A row that has nothing would be forgotten by Arrow: hence the blank."""
-    blank = pa.array([""] * size, pa.string())
+    blank = pa.repeat("", size)
     return pc.ascii_ltrim(pc.binary_join_element_wise(blank, *columns, ",", null_handling="skip"), ",")
 
 
@@ -391,7 +391,7 @@ def _any_valid(columns: Sequence[Any], size: int) -> Any:  # noqa: ANN401  # Arr
 
 
 def _constant(size: int, *, value: bool) -> Any:  # noqa: ANN401  # Arrow
-    return pa.array([value] * size, pa.bool_())
+    return pa.repeat(value, size)
 
 
 def _plain_times(given: Any) -> Any:  # noqa: ANN401  # Arrow

@@ -4,13 +4,16 @@ First whom it names (`meet`), then what happened (`store`); each may be a transa
 have no event yet do no harm.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -27,7 +30,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_LEAST_ONE: Final = 2**60  # added to times, which may be 0 or less
 
 
-Ids = Sequence[int | None]
+Numbers = npt.NDArray[np.int64]
+Ids = Numbers  # 0 for those who must not be stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +39,29 @@ class Meetings:
     """Of two slots: the places of those who came together, and when they did so first, in microseconds since 1970."""
 
     slots: tuple[int, int]
-    left: Sequence[int]
-    right: Sequence[int]
-    first_at: Sequence[int]
+    left: Numbers
+    right: Numbers
+    first_at: Numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Whom:
-    """Whom a block names. A slot is a type and its values, each once; rows and meetings name them by their place.
+    """Whom a block names. A slot is a type and its values, each once, as texts of Arrow; rows and meetings name them by
+    their place.
 
     `facts` are rows that were read singly: they too are met before anything is stored.
     """
 
     source_id: int
     months: Sequence[date]
-    slots: Sequence[tuple[str, Sequence[str]]]
+    slots: Sequence[tuple[str, Any]]
     meetings: Sequence[Meetings]
     facts: Sequence[Fact] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """For each slot the ids of its places, None for those who must not be stored; and the identifiers of which something
-    is new.
-    """
+    """For each slot the ids of its places, and the identifiers of which something is new."""
 
     ids: Sequence[Ids]
     learnt: set[int]
@@ -111,58 +114,60 @@ def _last_erasure() -> int:
 
 def _know(permit: Permit[Collection], whom: Whom, known: Acquaintances) -> tuple[Sequence[Ids], set[int]]:
     """The ids of the places, and those among them that are new."""
-    ids = [[key or None for key in known.ids[kind].find(names_of(values)).tolist()] for kind, values in whom.slots]
+    ids = [known.ids[kind].find(names_of(values)) for kind, values in whom.slots]
     strange = {
         (kind, value)
         for (kind, values), theirs in zip(whom.slots, ids, strict=True)
-        if None in theirs
-        for value, key in zip(values, theirs, strict=True)
-        if key is None
+        for value in _those(values, theirs == 0)
     }
     strange -= suppression.suppressed_among(permit, strange)
     if not strange:
         return ids, set()
     found = storing.resolve(permit, strange)
+    for (kind, values), theirs in zip(whom.slots, ids, strict=True):
+        theirs[theirs == 0] = [found.known.get((kind, value), 0) for value in _those(values, theirs == 0)]
     transaction.on_commit(partial(_remember, known, found.known))
-    return [_completed(ids, slot, found.known) for ids, slot in zip(ids, whom.slots, strict=True)], set(found.added)
+    return ids, set(found.added)
 
 
-def _completed(ids: Ids, slot: tuple[str, Sequence[str]], found: storing.Ids) -> Ids:
-    kind, values = slot
-    return [key or found.get((kind, value)) for value, key in zip(values, ids, strict=True)]
+def _those(values: Any, chosen: npt.NDArray[np.bool_]) -> list[str]:  # noqa: ANN401  # texts of Arrow
+    those: list[str] = values.filter(pa.array(chosen)).to_pylist()
+    return those
 
 
 def _remember(known: Acquaintances, ids: storing.Ids) -> None:
     for kind in {kind for kind, _ in ids}:
         theirs = {value: key for (type_, value), key in ids.items() if type_ == kind}
-        known.ids[kind].put(names_of(list(theirs)), list(theirs.values()))
+        known.ids[kind].put(names_of(pa.array(theirs, pa.string())), np.array(list(theirs.values()), np.int64))
 
 
 def _pair(permit: Permit[Collection], whom: Whom, ids: Sequence[Ids], known: Acquaintances) -> set[int]:
     """Returns the identifiers of pairs that nobody saw before, or not as early."""
-    pairs = [pair for meetings in whom.meetings for pair in _pairs(meetings, ids)]
+    pairs = [_pairs(meetings, ids) for meetings in whom.meetings]
     if not pairs:
         return set()
-    names = names_of_pairs([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    since = known.pairs.find(names).tolist()
-    strange = [pair for pair, at in zip(pairs, since, strict=True) if not at or at > pair[2] + _AT_LEAST_ONE]
-    learnt = storing.add_pairs(permit, [(left, right, whom.source_id, _told(at)) for left, right, at in strange])
-    names = names_of_pairs([pair[0] for pair in strange], [pair[1] for pair in strange])
-    transaction.on_commit(partial(known.pairs.put, names, [at + _AT_LEAST_ONE for _, _, at in strange]))
+    left, right, at = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    since = known.pairs.find(names_of_pairs(left, right))
+    is_strange = (since == 0) | (since > at + _AT_LEAST_ONE)
+    left, right, at = left[is_strange], right[is_strange], at[is_strange]
+    seen = zip(left.tolist(), right.tolist(), at.tolist(), strict=True)
+    learnt = storing.add_pairs(permit, [(one, other, whom.source_id, _told(when)) for one, other, when in seen])
+    transaction.on_commit(partial(known.pairs.put, names_of_pairs(left, right), at + _AT_LEAST_ONE))
     return learnt
+
+
+def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> tuple[Numbers, Numbers, Numbers]:
+    """Their ids, the lesser first, and when they met."""
+    one, other = (
+        ids[slot][places] for slot, places in zip(meetings.slots, (meetings.left, meetings.right), strict=True)
+    )
+    are_known = (one != 0) & (other != 0)
+    one, other = one[are_known], other[are_known]
+    return np.minimum(one, other), np.maximum(one, other), meetings.first_at[are_known]
 
 
 def _told(at: int) -> str:
     return str(_EPOCH + timedelta(microseconds=at))
-
-
-def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> Iterator[tuple[int, int, int]]:
-    """Their ids, the lesser first."""
-    lefts, rights = (ids[slot] for slot in meetings.slots)
-    for one, other, at in zip(meetings.left, meetings.right, meetings.first_at, strict=True):
-        left, right = lefts[one], rights[other]
-        if left is not None and right is not None:
-            yield (left, right, at) if left < right else (right, left, at)
 
 
 def _meet_facts(permit: Permit[Collection], facts: Sequence[Fact]) -> set[int]:
@@ -207,7 +212,7 @@ def _drop_suppressed(permit: Permit[Collection], cursor: CursorWrapper, met: Met
     """Take out the events that name somebody who was suppressed since they were met. Returns how many they were."""
     if not suppression.is_in_use(permit.workspace_id):
         return 0
-    ids = bigints({key for slot in met.ids for key in slot if key is not None})
+    ids = bigints(np.unique(np.concatenate(met.ids)).tolist())
     cursor.execute(_SUPPRESSED, [permit.workspace_id, ids])
     them = [key for (key,) in cursor.fetchall()]
     if not them:

@@ -179,15 +179,15 @@ FROM pg_temp.arriving_event
     whose="SELECT DISTINCT ids[1] FROM pg_temp.arriving_event",
 )
 _FRESH_PLACES = "CREATE TEMPORARY TABLE arriving_place (place tid)"
-# In the order of the key, so that two writers of the same messages wait for each other instead of deadlocking. Of two
-# arrivals of one message the first counts.
+# In one order, so that two writers of the same messages wait for each other instead of deadlocking: by the message first,
+# for where all have one source nothing else tells them apart. Of two arrivals of one message the first counts.
 _CLAIM_MESSAGES = """
 WITH first AS (
     SELECT source_id, message_id, min(ctid) AS place FROM pg_temp.arriving_event GROUP BY source_id, message_id
 ),
 claimed AS (
     INSERT INTO message (source_id, message_id, workspace_id)
-    SELECT source_id, message_id, %s FROM first ORDER BY source_id, message_id
+    SELECT source_id, message_id, %s FROM first ORDER BY message_id, source_id
     ON CONFLICT DO NOTHING RETURNING source_id, message_id
 )
 INSERT INTO pg_temp.arriving_place SELECT place FROM first JOIN claimed USING (source_id, message_id)
@@ -195,7 +195,7 @@ INSERT INTO pg_temp.arriving_place SELECT place FROM first JOIN claimed USING (s
 # Where all are expected to be new, the key itself tells whether they are, at half the price.
 _CLAIM_NEW_MESSAGES = """
 INSERT INTO message (source_id, message_id, workspace_id)
-SELECT source_id, message_id, %s FROM pg_temp.arriving_event ORDER BY source_id, message_id
+SELECT source_id, message_id, %s FROM pg_temp.arriving_event ORDER BY message_id, source_id
 """
 _FORGET_THE_KNOWN = """
 DELETE FROM pg_temp.arriving_event WHERE NOT ctid = ANY(ARRAY(SELECT place FROM pg_temp.arriving_place))
