@@ -433,6 +433,7 @@ def _tuning() -> dict[str, str]:
         "work_mem": f"{max(8, min(megabytes // 256, 64))}MB",
         "maintenance_work_mem": f"{max(64, min(megabytes // 32, 512))}MB",
         "checkpoint_timeout": "15min",
+        "checkpoint_completion_target": "0.5",  # the shorter one takes, the more is written before it begins
         "random_page_cost": "1.1",
         "jit": "off",
         "timezone": "UTC",
