@@ -95,6 +95,8 @@ class Acquaintances:
         self.ids: defaultdict[str, Table] = defaultdict(Table)
         """of each type of identifiers the ids by their names"""
         self.pairs = Table()
+        self.are_new = False
+        """whether most of the last strangers were unknown to everybody"""
 
     def forget_if_after(self, last_erasure: int) -> None:
         """Their ids may be gone."""

@@ -150,7 +150,7 @@ def _by_rows(table: Table, text: Text, file: BinaryIO, at: Place) -> Block | Non
 def _by_arrow(table: Table, text: Text, data: bytes, at: Place) -> Block | None:
     """None where the two readers might differ."""
     data = data[: data.rfind(b"\n") + 1]
-    if not data or any(odd in data for odd in _ODD) or data.count(b"\r") != data.count(b"\r\n"):
+    if not data or any(odd in data for odd in _ODD) or (b"\r" in data and data.count(b"\r") != data.count(b"\r\n")):
         return None
     read = _columns(table, data if text.charset in _PLAIN_CHARSETS else data.decode(text.charset).encode())
     lines = data.count(b"\n")

@@ -123,7 +123,8 @@ def _know(permit: Permit[Collection], whom: Whom, known: Acquaintances) -> tuple
     strange -= suppression.suppressed_among(permit, strange)
     if not strange:
         return ids, set()
-    found = storing.resolve(permit, strange)
+    found = storing.resolve(permit, strange, are_new=known.are_new)
+    known.are_new = 2 * len(found.added) > len(strange)
     for (kind, values), theirs in zip(whom.slots, ids, strict=True):
         theirs[theirs == 0] = [found.known.get((kind, value), 0) for value in _those(values, theirs == 0)]
     transaction.on_commit(partial(_remember, known, found.known))

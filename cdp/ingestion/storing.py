@@ -301,9 +301,11 @@ ON CONFLICT DO NOTHING RETURNING type, value, id
 """
 
 
-def resolve(permit: Permit[Collection], nodes: SomeOf[Node]) -> Resolved:
-    """The ids of these identifiers; those that nobody saw before are made, in the order of their names."""
-    found = _found(permit, nodes)
+def resolve(permit: Permit[Collection], nodes: SomeOf[Node], *, are_new: bool = False) -> Resolved:
+    """The ids of these identifiers; those that nobody saw before are made, in the order of their names. Where most
+    `are_new`, it takes less to make them than to look for them first.
+    """
+    found = {} if are_new else _found(permit, nodes)
     missing = [node for node in nodes if node not in found]
     if not missing:
         return Resolved(found, ())

@@ -502,6 +502,24 @@ def test_load_of_events__some_of_which_are_known__stores_the_others(crm, tmp_pat
     assert Event.objects.count() == 11
 
 
+@pytest.mark.parametrize("known", [(), range(10), (0, 1), (8, 9), (0, 2, 4, 6, 8), range(5, 10)])
+def test_load_of_events__of_people_of_whom_some_are_known__gives_each_event_to_its_own(
+    known, crm, tmp_path, monkeypatch
+):
+    """Whether strangers are looked for before they are made follows from those before them; whose an event is does not."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 80)
+    head, mapping = "id,user_id,event,timestamp\n", mapped(tmp_path, MAPPED)
+    before = head + "".join(f"k{n},u{n},Met,\n" for n in (*known, 10))
+    after = head + "".join(f"m{n},u{n},Bought,\n" for n in range(11))
+
+    for text in (before, after):
+        load(crm, write(tmp_path, text, "events.csv"), events=True, mapping=mapping)
+
+    owners = Event.objects.filter(name="Bought").values_list("message_id", "identifier__value")
+    assert sorted(owners) == sorted((f"m{n}", f"u{n}") for n in range(11))
+    assert Identifier.objects.filter(type="user_id").count() == 11
+
+
 @pytest.mark.parametrize("events", [False, True])
 def test_limit__loads_the_first_rows_and_no_more(events, crm, tmp_path):
     path = write(tmp_path, EVENTS.replace("id,user_id", "message_id,user_id") if events else TEN)
