@@ -1,7 +1,7 @@
 """`python -m bench [--only NAME]`: run the benchmarks, print a table, write bench/results.json.
 
 Every module of NAMES has `run()`, which returns {"name", "figures", "baseline", "ratio"}: figures and baseline are
-measured alike, and the ratio says how they compare.
+measured alike, and the ratio says how they compare. Beside them stands what share of its time others took of the machine.
 """
 
 import argparse
@@ -61,8 +61,9 @@ def parse() -> argparse.Namespace:
 
 def run(name: str) -> dict[str, Any]:
     print(f"{name} ...", file=sys.stderr)
-    result: dict[str, Any] = importlib.import_module(f"bench.{name}").run()
-    return result
+    with harness.stolen_time() as share:
+        result: dict[str, Any] = importlib.import_module(f"bench.{name}").run()
+    return {**result, **share}
 
 
 def write(results: list[dict[str, Any]], date: str) -> None:

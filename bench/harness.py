@@ -76,6 +76,17 @@ def best_seconds(work: Callable[[], object], *, times: int = 3) -> float:
     return min(measured)
 
 
+@contextmanager
+def stolen_time() -> Iterator[dict[str, float]]:
+    """What others took of this machine while the block ran, as a share of its processors' time; nothing where none tells."""
+    share: dict[str, float] = {}
+    before = psutil.cpu_times()
+    yield share
+    after = psutil.cpu_times()
+    if hasattr(after, "steal"):
+        share["stolen"] = round((after.steal - before.steal) / max(sum(after) - sum(before), 1), 3)
+
+
 def machine() -> dict[str, Any]:
     with embedded.default_stack().connect_as_superuser() as admin:
         row = admin.execute("SHOW server_version").fetchone()
