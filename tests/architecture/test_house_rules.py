@@ -155,10 +155,20 @@ print(*sorted(set({HEAVY}) & set(sys.modules)))
 """
 
 
-def test_web_server__when_it_starts__loads_nothing_that_only_the_work_with_many_records_needs():
+READ = """
+import sys, django
+django.setup()
+import cdp.ingestion.columnar, pyarrow
+pyarrow.array(["a value"])
+print(*{"pandas"} & set(sys.modules))
+"""
+
+
+@pytest.mark.parametrize("work", [LOADED, READ])
+def test_process__of_web_or_that_reads_a_file__loads_nothing_that_only_the_work_with_many_records_needs(work):
     """Each process of each kind would carry it: 50 MiB and more."""
     done = subprocess.run(
-        [sys.executable, "-c", LOADED], cwd=CHECKOUT, env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        [sys.executable, "-c", work], cwd=CHECKOUT, env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 
