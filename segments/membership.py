@@ -312,7 +312,8 @@ WHERE excluded.due_at < deadline.due_at
    OR excluded.due_at = deadline.due_at AND NOT deadline.segments @> excluded.segments
 """
 
-# `news` is what differs from what is known: mostly that is little. Who has a membership leaves. Its instants are microseconds since 2000.
+# `news` is what differs from what is known: mostly that is little. Who has a membership leaves. Its instants are
+# microseconds since 2000.
 # The conflict clauses say what the turns already ensure: whatever runs twice finds nothing to do.
 _WRITE = f"""
 WITH news AS MATERIALIZED (

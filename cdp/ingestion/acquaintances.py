@@ -116,9 +116,7 @@ def names_of(values: Any) -> Names:  # noqa: ANN401  # an array of texts of Arro
     """
     _, offsets, data = values.buffers()
     bounds = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
-    if not len(values) or data is None:
-        return np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64)
-    letters = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]].astype(np.uint64) + np.uint64(1)
+    letters = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]].astype(np.uint64) + np.uint64(1)
     starts = bounds - bounds[0]
     places = np.arange(len(letters)) - np.repeat(starts[:-1], np.diff(starts))
     first, second = (_sums(letters * factors[places], starts) for factors in _FACTORS)

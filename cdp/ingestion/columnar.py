@@ -324,10 +324,11 @@ def _meetings(slots: Sequence[Any], occurred: Any) -> list[Meetings]:  # noqa: A
 
 def _what(columns: Columns, ids: Sequence[Ids]) -> What:
     """The events as COPY takes them, but for those that name somebody who has no id."""
-    slots = [pa.array(theirs, mask=theirs == 0).take(places) for theirs, places in zip(ids, columns.slots, strict=True)]
+    known = [pa.array(theirs, mask=theirs == 0) for theirs in ids]
+    slots = [theirs.take(places) for theirs, places in zip(known, columns.slots, strict=True)]
     whose = pc.coalesce(*slots)
     lines = _lines(*columns.before, whose.cast(pa.string()), _seen_with(slots), *columns.behind)
-    if any((theirs == 0).any() for theirs in ids):
+    if any(theirs.null_count for theirs in known):
         is_named = [
             pc.or_(pc.is_valid(slot), pc.is_null(places)) for slot, places in zip(slots, columns.slots, strict=True)
         ]

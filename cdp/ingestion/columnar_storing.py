@@ -12,13 +12,12 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from cdp.ingestion import storing
-from cdp.ingestion.acquaintances import Acquaintances, names_of, names_of_pairs
+from cdp.ingestion.acquaintances import Acquaintances, Flags, Values, names_of, names_of_pairs
 from cdp.ingestion.messages import Fact
 from cdp.ingestion.storing import Form
 from cdp.kernel.arrays import bigints
@@ -30,8 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_LEAST_ONE: Final = 2**60  # added to times, which may be 0 or less
 
 
-Numbers = npt.NDArray[np.int64]
-Ids = Numbers  # 0 for those who must not be stored
+Ids = Values  # 0 for those who must not be stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,9 @@ class Meetings:
     """Of two slots: the places of those who came together, and when they did so first, in microseconds since 1970."""
 
     slots: tuple[int, int]
-    left: Numbers
-    right: Numbers
-    first_at: Numbers
+    left: Values
+    right: Values
+    first_at: Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def _know(permit: Permit[Collection], whom: Whom, known: Acquaintances) -> tuple
     return ids, set(found.added)
 
 
-def _those(values: Any, chosen: npt.NDArray[np.bool_]) -> list[str]:  # noqa: ANN401  # texts of Arrow
+def _those(values: Any, chosen: Flags) -> list[str]:  # noqa: ANN401  # texts of Arrow
     those: list[str] = values.filter(pa.array(chosen)).to_pylist()
     return those
 
@@ -157,7 +155,7 @@ def _pair(permit: Permit[Collection], whom: Whom, ids: Sequence[Ids], known: Acq
     return learnt
 
 
-def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> tuple[Numbers, Numbers, Numbers]:
+def _pairs(meetings: Meetings, ids: Sequence[Ids]) -> tuple[Values, Values, Values]:
     """Their ids, the lesser first, and when they met."""
     one, other = (
         ids[slot][places] for slot, places in zip(meetings.slots, (meetings.left, meetings.right), strict=True)

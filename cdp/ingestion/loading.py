@@ -5,7 +5,6 @@ it is unfinished a second call resumes it; afterwards it finds duplicates only. 
 chunk, as a place in the file: nothing that was read before is read again, but for the survey of the file.
 """
 
-import gc
 import hashlib
 import math
 from collections import deque
@@ -520,7 +519,6 @@ def _store_abreast(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts
     turns = Turns("meet", "claim", "commit")
     under_way: deque[tuple[Chunk, Future[None]]] = deque()
     with ExitStack() as stack:
-        stack.enter_context(_nothing_old_is_swept())
         threads = [stack.enter_context(_thread_with_connection()) for _ in range(CONNECTIONS)]
         for number, chunk in enumerate(chunks):
             thread = threads[number % CONNECTIONS]
@@ -529,16 +527,6 @@ def _store_abreast(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts
                 yield _stored(*under_way.popleft())
         while under_way:
             yield _stored(*under_way.popleft())
-
-
-@contextmanager
-def _nothing_old_is_swept() -> Iterator[None]:
-    """Of all that Python looks through for what nobody needs any more, nearly all was there before the first chunk."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @contextmanager

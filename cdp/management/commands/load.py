@@ -14,6 +14,7 @@ from tqdm import tqdm
 from cdp.ingestion import services as ingestion
 from cdp.ingestion.connector_registry import EXPORTS
 from cdp.ingestion.loading import Progress
+from cdp.kernel import garbage
 from cdp.management.command import TesseraCommand
 
 
@@ -34,6 +35,10 @@ class Command(TesseraCommand):
             action.add_argument("--guess", action="store_true", help="load nothing: print a mapping to begin with")
             action.add_argument("--limit", type=int, metavar="ROWS", help="load the first rows only")
             action.add_argument("--quiet", action="store_true", help="say nothing while it loads")
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        garbage.settle()
+        super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
         where = {"workspace_id": self.workspace_id(options), "source": options["source"], "path": options["file"]}
