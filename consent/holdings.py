@@ -177,7 +177,7 @@ WITHHELD: Final[Mapping[str, str]] = MappingProxyType(
         "inbox": "holds what arrived for the moment until it becomes an event; a package shows the event",
         "membership_change": "entries and exits of the last weeks, to be told to others; they are in `segments`",
         "permission_change": "what was permitted until a moment ago; what is permitted is in `consents`",
-        "message": "ids of messages, so that none is stored twice: nothing that the event does not have",
+        "message": "digests of messages, so that none is stored twice: nothing that the event does not have",
         "quarantine_order": "what staff ordered for refused items",
         "quarantine_reading": "what refused items came in",
         "data_request_step": "what staff did and noted about a request; its dates and reasons are in `requests`",

@@ -16,7 +16,7 @@ import pyarrow as pa
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from cdp.ingestion import storing
+from cdp.ingestion import message_ledger, storing
 from cdp.ingestion.acquaintances import Acquaintances, Flags, Values, names_of, names_of_pairs
 from cdp.ingestion.messages import Fact
 from cdp.ingestion.storing import Form
@@ -194,7 +194,7 @@ def store(
         size = what.size - dropped
         with turn:  # what counts the dropped is one row of the day, for which blocks wait in their order as well
             _count(permit, what.dropped + dropped)
-            fresh = size if storing.claim_all(permit, cursor) else storing.claim(permit, cursor, size)
+            fresh = size if message_ledger.claim_all(permit, cursor) else message_ledger.claim(permit, cursor, size)
         storing.insert_events(permit, cursor, form)
         return fresh, what.owners if fresh == what.size else storing.owners(cursor, form)
 

@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 from django.db.models import Func, IntegerField, Max, QuerySet
 
-from cdp.ingestion import quarantine, recording, storing
+from cdp.ingestion import message_ledger, quarantine, recording, storing
 from cdp.ingestion.mending import MISSING, Difference, differences, parse_mend
 from cdp.ingestion.messages import Fact
 from cdp.ingestion.quarantine import Chosen, waiting_in
@@ -131,10 +131,6 @@ def _shown(one: Reread, outcome: str) -> Shown:
     return Shown(one.item.pk, one.item.place, one.item.code, outcome, one.message, changed)
 
 
-_KNOWN_MESSAGES = """
-SELECT m.source_id, m.message_id FROM unnest(%s::bigint[], %s::text[]) AS asked (source, message)
-JOIN message m ON m.source_id = asked.source AND m.message_id = asked.message
-"""
 _KNOWN_RECORDS = """
 SELECT r.source_id, r.key, r.digest, r.loaded_at FROM unnest(%s::bigint[], %s::text[]) AS asked (source, key)
 JOIN record r ON r.source_id = asked.source AND r.key = asked.key
@@ -179,7 +175,7 @@ class _Foreseen:
     def _look_up(self, batch: Sequence[Reread]) -> None:
         said = [(one, says) for one in batch for says in one.says]
         events = [(says.source_id, says.message_id) for _, says in said if isinstance(says, Fact)]
-        self.messages.update(hash((source, message)) for source, message in _rows(_KNOWN_MESSAGES, events))
+        self.messages.update(hash(key) for key in message_ledger.known(events))
         records = [(one.item.source_id, says.key) for one, says in said if isinstance(says, RecordRow)]
         for source, key, digest, loaded_at in _rows(_KNOWN_RECORDS, records):
             self.records.setdefault(hash((source, key)), (bytes(digest), loaded_at))

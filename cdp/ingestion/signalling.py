@@ -7,15 +7,14 @@ which the door writes into the context. Of several that speak of one purpose the
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from django.db import connection
-
+from cdp.ingestion import message_ledger
 from cdp.ingestion.messages import GPC_IN_CONTEXT, Fact
 from cdp.kernel.identifiers import Identifier
 from cdp.kernel.purposes import Purpose
@@ -32,11 +31,6 @@ CONSENT_IN_CONTEXT: Final = "consent"
 Purposes = Mapping[tuple[str, str], frozenset[Purpose]]
 Strings = Mapping[Carried, Heard]
 
-_KNOWN_MESSAGES = """
-SELECT m.source_id, m.message_id
-FROM unnest(%s::bigint[], %s::text[]) AS asked (source_id, message_id) JOIN message m USING (source_id, message_id)
-"""
-
 
 def record_signals(permit: Permit[Collection], facts: Sequence[Fact]) -> None:
     """Before the events are stored: an identifier that is new gets its permission with what it says.
@@ -48,7 +42,7 @@ def record_signals(permit: Permit[Collection], facts: Sequence[Fact]) -> None:
     purposes = queries.purposes_by_signal(permit.workspace_id) if speaking else {}
     if not purposes:
         return
-    known = _known(speaking)
+    known = message_ledger.known(speaking)
     news = sorted((fact for key, fact in speaking.items() if key not in known), key=attrgetter("source_id"))
     for source_id, sent in groupby(news, key=attrgetter("source_id")):
         _record(permit, source_id, list(sent), purposes)
@@ -56,13 +50,6 @@ def record_signals(permit: Permit[Collection], facts: Sequence[Fact]) -> None:
 
 def speaks(fact: Fact) -> bool:
     return CONSENT_IN_CONTEXT in fact.context or GPC_IN_CONTEXT in fact.context
-
-
-def _known(keys: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
-    sources, messages = zip(*keys, strict=True)
-    with connection.cursor() as cursor:
-        cursor.execute(_KNOWN_MESSAGES, [list(sources), list(messages)])
-        return set(cursor.fetchall())
 
 
 def _record(permit: Permit[Collection], source_id: int, facts: Sequence[Fact], purposes: Purposes) -> None:

@@ -13,10 +13,11 @@ from functools import lru_cache
 from itertools import combinations, islice
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from msgspec.structs import replace
 
+from cdp.ingestion import message_ledger
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.messages import Fact, Node
 from cdp.ingestion.signalling import record_signals
@@ -178,28 +179,6 @@ FROM pg_temp.arriving_event
 """,
     whose="SELECT DISTINCT ids[1] FROM pg_temp.arriving_event",
 )
-_FRESH_PLACES = "CREATE TEMPORARY TABLE arriving_place (place tid)"
-# In one order, so that two writers of the same messages wait for each other instead of deadlocking: by the message first,
-# for where all have one source nothing else tells them apart. Of two arrivals of one message the first counts.
-_CLAIM_MESSAGES = """
-WITH first AS (
-    SELECT source_id, message_id, min(ctid) AS place FROM pg_temp.arriving_event GROUP BY source_id, message_id
-),
-claimed AS (
-    INSERT INTO message (source_id, message_id, workspace_id)
-    SELECT source_id, message_id, %s FROM first ORDER BY message_id, source_id
-    ON CONFLICT DO NOTHING RETURNING source_id, message_id
-)
-INSERT INTO pg_temp.arriving_place SELECT place FROM first JOIN claimed USING (source_id, message_id)
-"""
-# Where all are expected to be new, the key itself tells whether they are, at half the price.
-_CLAIM_NEW_MESSAGES = """
-INSERT INTO message (source_id, message_id, workspace_id)
-SELECT source_id, message_id, %s FROM pg_temp.arriving_event ORDER BY message_id, source_id
-"""
-_FORGET_THE_KNOWN = """
-DELETE FROM pg_temp.arriving_event WHERE NOT ctid = ANY(ARRAY(SELECT place FROM pg_temp.arriving_place))
-"""
 _ENSURE_PARTITIONS = """
 SELECT core.ensure_event_partition(month) FROM (
     SELECT DISTINCT date_trunc('month', day)::date
@@ -217,7 +196,7 @@ def write_arrived(permit: Permit[Collection], lines: Iterable[str]) -> tuple[int
     """
     with arriving(CALLS) as cursor:
         arrived = _copy(cursor, "arriving_event", lines)
-        fresh = claim(permit, cursor, arrived)
+        fresh = message_ledger.claim(permit, cursor, arrived)
         cursor.execute(_ENSURE_PARTITIONS)
         insert_events(permit, cursor, CALLS)
         return fresh, owners(cursor, CALLS)
@@ -241,27 +220,6 @@ def owners(cursor: CursorWrapper, form: Form) -> list[int]:
     """Whose the events in `arriving_event` are."""
     cursor.execute(form.whose)
     return [key for (key,) in cursor.fetchall()]
-
-
-def claim_all(permit: Permit[Collection], cursor: CursorWrapper) -> bool:
-    """Whether no message among the arrived was known, nor came twice: then all are claimed."""
-    try:
-        with transaction.atomic():
-            cursor.execute(_CLAIM_NEW_MESSAGES, [permit.workspace_id])
-    except IntegrityError:
-        return False
-    return True
-
-
-def claim(permit: Permit[Collection], cursor: CursorWrapper, arrived: int) -> int:
-    """How many of the arrived are new; the others go from the table."""
-    cursor.execute(_FRESH_PLACES)
-    cursor.execute(_CLAIM_MESSAGES, [permit.workspace_id])
-    fresh = int(cursor.rowcount)
-    if fresh < arrived:
-        cursor.execute(_FORGET_THE_KNOWN)
-    cursor.execute("DROP TABLE pg_temp.arriving_place")
-    return fresh
 
 
 # A batch was sent and received at one time, and telling a time takes longer than all else of a line.

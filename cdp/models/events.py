@@ -29,18 +29,21 @@ class InboxBatch(models.Model):
 
 
 class Message(models.Model):
-    """(source, message id) of every event ever stored. Events are partitioned by time, so they cannot hold this key."""
+    """Every message ever stored. Events are partitioned by time, so they cannot hold this key.
 
-    pk = models.CompositePrimaryKey("source_id", "message_id")
-    source = models.ForeignKey(Source, models.CASCADE, db_constraint=False, db_index=False)
-    message_id = models.CharField(max_length=100)
+    The key is a digest of source and message id (see cdp/ingestion/message_ledger.py).
+    """
+
+    pk = models.CompositePrimaryKey("high", "low")
+    high = models.BigIntegerField()
+    low = models.BigIntegerField()
     workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False)
 
     class Meta:
         db_table = "message"
 
     def __str__(self) -> str:
-        return self.message_id
+        return str(self.pk)
 
 
 class Event(models.Model):

@@ -36,6 +36,12 @@ def sightings():
     return {frozenset((str(seen.left), str(seen.right))) for seen in Sighting.objects.select_related("left", "right")}
 
 
+def test_message__stored_under_another_version_of_postgres__is_known_by_the_same_digest(db):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hashtextextended('m-1', 7), hashtextextended('m-1', ~7::bigint)")
+        assert cursor.fetchone() == (-3266785208211281906, -140496954634739511)
+
+
 def test_track__with_two_ids_and_an_email__is_stored_under_the_user(workspace, source):
     send(
         source,
