@@ -106,6 +106,7 @@ class Acquaintances:
 
 
 _FACTORS: Final = np.frombuffer(secrets.token_bytes(2 * 8 * 4 * LONGEST_IDENTIFIER), np.uint64).reshape(2, -1)
+_AT_ONCE: Final = 2_048  # values, whose letters as numbers stay in the cache of a processor
 
 
 def names_of(values: Any) -> Names:  # noqa: ANN401  # an array of texts of Arrow, without nulls
@@ -114,6 +115,12 @@ def names_of(values: Any) -> Names:  # noqa: ANN401  # an array of texts of Arro
     Multilinear hashing (Lemire and Kaser, Strongly universal string hashing is fast, 2014): each byte times a number drawn
     for its place, and the sum of that.
     """
+    pieces = [_names_of(values.slice(first, _AT_ONCE)) for first in range(0, max(len(values), 1), _AT_ONCE)]
+    first, second = (np.concatenate(halves) for halves in zip(*pieces, strict=True))
+    return first, second
+
+
+def _names_of(values: Any) -> Names:  # noqa: ANN401  # as above
     _, offsets, data = values.buffers()
     bounds = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
     letters = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]].astype(np.uint64) + np.uint64(1)

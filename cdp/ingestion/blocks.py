@@ -18,13 +18,15 @@ from cdp.ingestion import csv_rows, parquet_rows
 from cdp.ingestion.tables import START, Place, Row, Table
 from cdp.ingestion.texts import Lines, Text, packing_of
 
-BLOCK_ROWS: Final = 15_000
-BLOCK_BYTES: Final = 2**20
+BLOCK_ROWS: Final = 22_500
+BLOCK_BYTES: Final = 3 * 2**19
 _ODD: Final = (b'"', b"\x00")
 pa.set_memory_pool(pa.system_memory_pool())  # which gives back what a block needed; Arrow's own keeps it
 _M_ARENA_MAX: Final = -8
+_M_MMAP_THRESHOLD: Final = -3
 if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc: else each thread keeps what it once needed
     mallopt(_M_ARENA_MAX, 2)
+    mallopt(_M_MMAP_THRESHOLD, 2**20)  # what is larger is given back at once: else a column leaves a gap for its like
 _PLAIN_CHARSETS: Final = frozenset({"utf-8", "ascii"})
 
 

@@ -82,6 +82,11 @@ class Columns:
     def size(self) -> int:
         return len(self.before[0])
 
+    @property
+    def has_repetitions(self) -> bool:
+        """Whether a message comes twice. The first counts, so they must stay in their order."""
+        return bool(pc.count_distinct(self.before[0]).as_py() < self.size)
+
 
 @dataclass(slots=True)
 class Arrived:
@@ -257,12 +262,12 @@ class _Reading:
         return pa.array(["row-" + hashlib.sha256(one.encode()).hexdigest() for one in written.to_pylist()], pa.string())
 
     def _properties(self) -> Any:  # noqa: ANN401  # Arrow
-        """A JSON object for each row, as a value of COPY."""
+        """A JSON object for each row, as the last value of COPY."""
         pieces = [
             _each(self.simple(self.block.columns[name]), as_json, pa.string())
             for name, as_json in self.layout.properties
         ]
-        return pc.binary_join_element_wise("{", _joined(pieces, pc.sum(self.is_simple).as_py() or 0), "}", "")
+        return pc.binary_join_element_wise("{", _joined(pieces, pc.sum(self.is_simple).as_py() or 0), "}\n", "")
 
     # -- when -------------------------------------------------------------------------------------------------------
 
@@ -335,6 +340,9 @@ def _what(columns: Columns, ids: Sequence[Ids]) -> What:
         are_named = reduce(pc.and_, is_named)
         lines, whose = lines.filter(are_named), whose.filter(are_named)
     dropped = columns.size - len(lines)
+    if not columns.has_repetitions:  # then neighbours in the index are written one after the other
+        order = pc.sort_indices(whose)
+        lines, whose = lines.take(order), whose.take(order)
     owners = pc.unique(whose).to_pylist()
     return What(columns.whom.source_id, columns.received_at, len(lines), _data(lines), owners, dropped)
 
@@ -353,8 +361,8 @@ def _seen_with(slots: Sequence[Any]) -> Any:  # noqa: ANN401  # Arrow
 
 
 def _lines(*columns: Any) -> Any:  # noqa: ANN401  # Arrow
-    """As COPY's text format has them: tabs between, a newline behind."""
-    return pc.binary_join_element_wise(pc.binary_join_element_wise(*columns, "\t"), "\n", "")
+    """As COPY's text format has them: tabs between. The last column ends the line."""
+    return pc.binary_join_element_wise(*columns, "\t")
 
 
 def _data(lines: Any) -> memoryview | bytes:  # noqa: ANN401  # Arrow
