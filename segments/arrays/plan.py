@@ -39,7 +39,7 @@ from segments.language.compile.zoned import compile_zones
 from segments.language.json_form import canonical
 from segments.language.periods import EARLIEST, MOMENT
 from segments.language.ranks import Threshold
-from segments.language.tree import Aggregate, Calendar, Event, Measure, Measured, Of, Property, Sequence, Step
+from segments.language.tree import Aggregate, Calendar, Event, Measured, Of, Property, Sequence, Step
 
 MOST_VALUE: Final = 9 * 10**11  # in millionths it still fits into eight bytes
 
@@ -94,7 +94,7 @@ def plan_of(rules: Mapping[int, Node], frozen: Mapping[str, Threshold], *, count
         counted=counted,
         kind_columns=-(-len(read.kinds) // KINDS_A_COLUMN),
         reach=read.reach,
-        events=_events([step for _, step in read.kinds.values()], list(read.values)) if counted else None,
+        events=_events([step for _, step in read.kinds.values()], read.values) if counted else None,
         zones=compile_zones() if read.has_calendars else None,
         others=cache(lambda asked: _others(others, asked, frozen)),
     )
@@ -109,7 +109,7 @@ class _Read:
     """What is read of the events, each once, by its place among all: kinds, and values."""
 
     kinds: dict[str, tuple[int, Step]] = field(default_factory=dict)
-    values: dict[Value, int] = field(default_factory=dict)
+    values: dict[Value, set[str]] = field(default_factory=dict)  # and the names of the events that are asked for it
     reach: Reach = field(default_factory=Reach)
     has_calendars: bool = False
 
@@ -119,17 +119,19 @@ class _Read:
         self.has_calendars |= isinstance(period, Calendar)
         if isinstance(leaf, Sequence):
             return [(self._kind(step), None) for step in steps_of(leaf)]
-        return [(self._kind(Step(leaf.measured.event, leaf.measured.where)), self._value(leaf.measured.measure))]
+        return [(self._kind(Step(leaf.measured.event, leaf.measured.where)), self._value(leaf.measured))]
 
     def _kind(self, step: Step) -> int:
         key = canonical(Event(Measured(step.event, where=step.where)))
         return self.kinds.setdefault(key, (len(self.kinds), step))[0]
 
-    def _value(self, measure: Measure) -> int | None:
+    def _value(self, measured: Measured) -> int | None:
+        measure = measured.measure
         if not isinstance(measure, Aggregate):
             return None
         value = Value(measure.property, is_number=measure.of is not Of.DISTINCT)
-        return self.values.setdefault(value, len(self.values))
+        self.values.setdefault(value, set()).add(measured.event)
+        return list(self.values).index(value)
 
 
 # -- the one query for all events -----------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def earliest_of(plan: Plan, first: datetime) -> str:
     return min(of_length, of_length if reach.since is None else reach.since - MOMENT).isoformat()
 
 
-def _events(kinds: Several[Step], values: Several[Value]) -> Query:
+def _events(kinds: Several[Step], values: Mapping[Value, set[str]]) -> Query:
     """One row of bytes, as the driver gives bytes on without a look at them: of so many events nothing is parsed."""
     parameters = Parameters()
     fields = _Fields(parameters)
@@ -153,11 +155,13 @@ def _events(kinds: Several[Step], values: Several[Value]) -> Query:
     columns |= {
         f"kinds{start}": _bits(is_of[start : start + KINDS_A_COLUMN]) for start in range(0, len(is_of), KINDS_A_COLUMN)
     }
-    columns |= {f"value{place}": fields.sent(each) for place, each in enumerate(values)}
+    columns |= {
+        f"value{place}": fields.sent(each, of=sorted(names)) for place, (each, names) in enumerate(values.items())
+    }
     named = [exp.alias_(each, name, copy=False) for name, each in columns.items()]
     names = exp.array(*dict.fromkeys(parameters.text(step.event) for step in kinds), copy=False)
     told = exp.select(*named, copy=False).from_(fields.rows(names).subquery("e", copy=False), copy=False)
-    sent = [_together(name, values) for name in columns]
+    sent = [_together(name, list(values)) for name in columns]
     return Query(
         exp.select(*sent, copy=False).from_(told.subquery("e", copy=False), copy=False).sql(DIALECT), parameters.values
     )
@@ -173,9 +177,13 @@ class _Fields:
     def __getitem__(self, name: str) -> exp.Expr:
         return column(self.names.setdefault(name, f"field{len(self.names)}"), "e")
 
-    def sent(self, value: Value) -> exp.Expr:
+    def sent(self, value: Value, *, of: Several[str]) -> exp.Expr:
+        """Of the events that have one of these names: of others nobody asks, and a number takes long to tell."""
         found = inside(self[value.property.name], value.property.inside, self.parameters)
-        return _millionths(as_number(found)) if value.is_number else case(is_scalar(found), cast(found, "text"))
+        is_asked = is_one_of(column("name", "e"), exp.array(*map(self.parameters.text, of), copy=False))
+        if value.is_number:
+            return case(is_asked, _millionths(as_number(found)), whole(MISSING))
+        return case(all_of([is_asked, is_scalar(found)]), cast(found, "text"))
 
     def rows(self, names: exp.Expr) -> exp.Select:
         """`OFFSET 0` keeps Postgres from taking them out where they are asked for."""

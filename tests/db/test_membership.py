@@ -10,6 +10,7 @@ from cdp.models import Cause, OutboxRow, Stage
 from consent import gate
 from consent.models import ConsentState
 from segments import membership, queries, services
+from segments.arrays.plan import plan_of
 from segments.language import compile as compiler
 from segments.language import parse_text
 from segments.models import Deadline, Membership, Segment
@@ -366,6 +367,27 @@ def test_evaluation__of_many_when_tables_look_empty__goes_over_the_facts_once(wo
 
     again = {node["Node Type"]: node["Actual Loops"] for node in nodes(plan["Plan"]) if node["Actual Loops"] > 1}
     assert not {"Aggregate", "CTE Scan", "Subquery Scan", "Materialize"} & set(again)
+
+
+def test_evaluation__of_few_in_a_new_month__reads_no_events_of_others(workspace, source, now):
+    many = people(500, workspace)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT core.ensure_event_partition(%s)", [now.date()])
+        cursor.execute(
+            "INSERT INTO event (workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, received_at,"
+            " seen_with, properties, context) SELECT workspace_id, %s, id, id || '-' || place, 'track', 'Order', %s, %s, '{}',"
+            " '{}', '{}' FROM identifier, generate_series(1, 20) AS place",
+            [source.pk, now, now],
+        )
+    query = plan_of({1: parse_text('count of "Order" in last 2 days >= 2')}, {}).events
+
+    with gate.permit(Purpose.SEGMENTATION, workspace_id=workspace.pk), connection.cursor() as cursor:
+        asked = {**queries.of_profiles(person.pk for person in many[:50]), "since": "-infinity"}
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query.sql}", {**query.parameters, **asked})
+        [[[plan]]] = cursor.fetchall()
+
+    left_out = [node.get("Rows Removed by Filter", 0) * node["Actual Loops"] for node in nodes(plan["Plan"])]
+    assert sum(left_out) < 50 * 20
 
 
 def nodes(plan):
