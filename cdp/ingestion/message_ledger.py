@@ -11,6 +11,7 @@ from typing import Final
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from cdp.kernel.arrays import bigints, texts
 from consent.gate import Collection, Permit
 
 MessageKey = tuple[int, str]
@@ -31,7 +32,7 @@ def known(keys: SomeOf[MessageKey]) -> set[MessageKey]:
         return set()
     sources, messages = zip(*keys, strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, [list(sources), list(messages)])
+        cursor.execute(_KNOWN, [bigints(sources), texts(messages)])
         return set(cursor.fetchall())
 
 

@@ -177,15 +177,15 @@ class _Foreseen:
         events = [(says.source_id, says.message_id) for _, says in said if isinstance(says, Fact)]
         self.messages.update(hash(key) for key in message_ledger.known(events))
         records = [(one.item.source_id, says.key) for one, says in said if isinstance(says, RecordRow)]
-        for source, key, digest, loaded_at in _rows(_KNOWN_RECORDS, records):
+        for source, key, digest, loaded_at in _known_records(records):
             self.records.setdefault(hash((source, key)), (bytes(digest), loaded_at))
 
 
-def _rows(statement: str, keys: Sequence[tuple[int, str]]) -> list[tuple[Any, ...]]:
+def _known_records(keys: Sequence[tuple[int, str]]) -> list[tuple[Any, ...]]:
     if not keys:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(statement, list(map(list, zip(*keys, strict=True))))
+        cursor.execute(_KNOWN_RECORDS, list(map(list, zip(*keys, strict=True))))
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
 
