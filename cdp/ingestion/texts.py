@@ -12,6 +12,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -113,30 +114,38 @@ def read_through(path: Path, *, encoding: str = "") -> Text:
 
 
 class _Hashed(io.RawIOBase):
-    """A file that is hashed on its way to whoever unpacks it."""
+    """A file that is hashed on its way to whoever unpacks it: by `thread`, while the same block is looked at here."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, thread: Executor) -> None:
         self.file = file
-        self.hash = hashlib.sha256()
+        self._hash = hashlib.sha256()
+        self._thread = thread
+        self._hashing = thread.submit(self._hash.update, b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  # any buffer
         block = self.file.read(len(buffer))
-        self.hash.update(block)
+        self._hashing.result()
+        self._hashing = self._thread.submit(self._hash.update, block)
         buffer[: len(block)] = block
         return len(block)
 
+    def digest(self) -> str:
+        self._hashing.result()
+        return self._hash.hexdigest()
+
 
 def _surveyed(path: Path, encoding: str) -> Text:
-    with path.open("rb") as raw:
-        hashed = _Hashed(raw)
+    with path.open("rb") as raw, ThreadPoolExecutor(1, thread_name_prefix="hashing") as thread:
+        hashed = _Hashed(raw, thread)
         has_newline, has_return = _checked(path, _blocks(path, hashed), encoding)
         while hashed.read(_BLOCK):  # what lies behind the end of the packed text
             pass
+        digest = hashed.digest()
     is_recoded = not _breaks_lines_by_byte(encoding) or (has_return and not has_newline)
-    return Text(path, encoding, is_recoded, hashed.hash.hexdigest())
+    return Text(path, encoding, is_recoded, digest)
 
 
 def _blocks(path: Path, hashed: _Hashed) -> Iterator[bytes]:
@@ -151,7 +160,7 @@ def _blocks(path: Path, hashed: _Hashed) -> Iterator[bytes]:
 def _checked(path: Path, blocks: Iterator[bytes], encoding: str) -> tuple[bool, bool]:
     """Whether there are line feeds and carriage returns. Raises `UndecodableFileError` with the first byte's place."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, offset = 1, 0
+    offset = 0
     has_newline = has_return = False
     is_plain = encoding == "utf-8"
     for block in blocks:
@@ -160,23 +169,29 @@ def _checked(path: Path, blocks: Iterator[bytes], encoding: str) -> tuple[bool, 
             if pending or not (is_plain and block.isascii()):  # ASCII is told ten times as fast as it is decoded
                 decoder.decode(block)
         except UnicodeDecodeError as error:
-            raise _no_text(
-                path, encoding, offset - pending + error.start, line, block[: error.start - pending]
-            ) from None
-        line += block.count(b"\n")
+            raise _no_text(path, encoding, offset - pending + error.start) from None
         has_newline, has_return = has_newline or b"\n" in block, has_return or b"\r" in block
         offset += len(block)
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        raise _no_text(path, encoding, offset - len(decoder.getstate()[0]), line, b"") from None
+        raise _no_text(path, encoding, offset - len(decoder.getstate()[0])) from None
     return has_newline, has_return
 
 
-def _no_text(path: Path, encoding: str, byte: int, line: int, before: bytes) -> UndecodableFileError:
-    line += before.count(b"\n")
+def _no_text(path: Path, encoding: str, byte: int) -> UndecodableFileError:
+    line = 1 + _newlines_before(path, byte)
     message = f"{path.name} is no {encoding} text at byte {byte} (line {line}): save it as UTF-8."
     return UndecodableFileError(message, byte=byte, line=line)
+
+
+def _newlines_before(path: Path, byte: int) -> int:
+    found = 0
+    with _unpacked(path, path.open("rb")) as file:
+        while byte and (block := file.read(min(byte, _BLOCK))):
+            found += block.count(b"\n")
+            byte -= len(block)
+    return found
 
 
 def _marked(path: Path) -> str:
