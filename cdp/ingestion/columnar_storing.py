@@ -194,7 +194,7 @@ def store(
         size = what.size - dropped
         with turn:  # what counts the dropped is one row of the day, for which blocks wait in their order as well
             _count(permit, what.dropped + dropped)
-            fresh = size if message_ledger.claim_all(permit, cursor) else message_ledger.claim(permit, cursor, size)
+            fresh = size if message_ledger.claim_all(permit, cursor) else message_ledger.claim(permit, cursor)
         storing.insert_events(permit, cursor, form)
         return fresh, what.owners if fresh == what.size else storing.owners(cursor, form)
 

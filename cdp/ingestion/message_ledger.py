@@ -38,7 +38,6 @@ def known(keys: SomeOf[MessageKey]) -> set[MessageKey]:
 
 # -- claiming -------------------------------------------------------------------------------------------------------
 
-_FRESH_PLACES: Final = "CREATE TEMPORARY TABLE arriving_place (place tid)"
 # In one order, so that two writers of the same messages wait for each other instead of deadlocking. Of two arrivals of one
 # message the first counts.
 _CLAIM: Final = f"""
@@ -48,16 +47,15 @@ WITH first AS (
 claimed AS (
     INSERT INTO message (high, low, workspace_id) SELECT high, low, %s FROM first ORDER BY high, low
     ON CONFLICT DO NOTHING RETURNING high, low
-)
-INSERT INTO pg_temp.arriving_place SELECT place FROM first JOIN claimed USING (high, low)
+),
+fresh AS MATERIALIZED (SELECT place FROM first JOIN claimed USING (high, low)),
+known AS (DELETE FROM pg_temp.arriving_event WHERE NOT ctid = ANY(ARRAY(SELECT place FROM fresh)))
+SELECT count(*) FROM fresh
 """  # noqa: S608  # our own names
 # Where all are expected to be new, the key itself tells whether they are, at half the price.
 _CLAIM_NEW: Final = f"""
 INSERT INTO message (high, low, workspace_id) SELECT {_HIGH}, {_LOW}, %s FROM pg_temp.arriving_event ORDER BY 1, 2
 """  # noqa: S608  # our own names
-_FORGET_THE_KNOWN: Final = """
-DELETE FROM pg_temp.arriving_event WHERE NOT ctid = ANY(ARRAY(SELECT place FROM pg_temp.arriving_place))
-"""
 
 
 def claim_all(permit: Permit[Collection], cursor: CursorWrapper) -> bool:
@@ -70,12 +68,7 @@ def claim_all(permit: Permit[Collection], cursor: CursorWrapper) -> bool:
     return True
 
 
-def claim(permit: Permit[Collection], cursor: CursorWrapper, arrived: int) -> int:
+def claim(permit: Permit[Collection], cursor: CursorWrapper) -> int:
     """How many of the arrived are new, and are claimed for ever; the others go from the table."""
-    cursor.execute(_FRESH_PLACES)
     cursor.execute(_CLAIM, [permit.workspace_id])
-    fresh = int(cursor.rowcount)
-    if fresh < arrived:
-        cursor.execute(_FORGET_THE_KNOWN)
-    cursor.execute("DROP TABLE pg_temp.arriving_place")
-    return fresh
+    return int(cursor.fetchone()[0])

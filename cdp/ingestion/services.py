@@ -7,6 +7,7 @@ into facts, identifiers and sightings. Files go the second half of the way at on
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from itertools import chain, islice
 from typing import Final
 
 from django.db import connection
@@ -106,18 +107,27 @@ Batch = tuple[int, int, datetime, bytes]
 """id, source, when it was received, body"""
 
 
-def _read_ahead(slices: Iterable[list[Batch]], corrections: Corrections) -> Iterator[list[messages.Fact]]:
-    """What the slices say. One of them is being read by a thread while the caller waits for Postgres with another."""
+def _read_ahead(slices: Iterator[list[Batch]], corrections: Corrections) -> Iterator[list[messages.Fact]]:
+    """What the slices say. One of them is being read by a thread while the caller waits for Postgres with another; for
+    one alone a thread would cost more than it saves.
+    """
+    first = list(islice(slices, 2))
+    if len(first) < 2:
+        yield from (_facts(batches, _regions(batches), corrections) for batches in first)
+        return
     with ThreadPoolExecutor(1, "reader") as reader:
         ahead: Future[list[messages.Fact]] | None = None
-        for batches in slices:
-            regions = regions_of([source_id for _, source_id, _, _ in batches])
-            reading = reader.submit(_facts, batches, regions, corrections)
+        for batches in chain(first, slices):
+            reading = reader.submit(_facts, batches, _regions(batches), corrections)
             if ahead:
                 yield ahead.result()
             ahead = reading
         if ahead:
             yield ahead.result()
+
+
+def _regions(batches: Iterable[Batch]) -> Mapping[int, str]:
+    return regions_of(source_id for _, source_id, _, _ in batches)
 
 
 def _taken(batches: list[int]) -> Iterator[list[Batch]]:

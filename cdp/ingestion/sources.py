@@ -2,15 +2,16 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 
 from cdp.ingestion.limits import Limit, limit_of
+from cdp.kernel.arrays import bigints
 from cdp.kernel.assertions import public_keys_in
 from cdp.kernel.errors import TesseraError
 from cdp.models import Source, SourceKind, Workspace, WriteKey
@@ -173,9 +174,17 @@ def known_source(source: Source) -> KnownSource:
     )
 
 
-def regions_of(source_ids: Sequence[int]) -> dict[int, str]:
-    sources = Source.objects.filter(pk__in=source_ids).select_related("workspace")
-    return {source.pk: known_source(source).region for source in sources}
+_REGIONS = """
+SELECT s.id, COALESCE(NULLIF(s.default_region, ''), w.default_region)
+FROM source s JOIN workspace w ON w.id = s.workspace_id WHERE s.id = ANY(%s::bigint[])
+"""
+
+
+def regions_of(source_ids: Iterable[int]) -> dict[int, str]:
+    """Asked for each batch of the pipeline, so by a query that need not be put together each time."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REGIONS, [bigints(set(source_ids))])
+        return dict(cursor.fetchall())
 
 
 def seal_of(public_keys: str) -> str:

@@ -21,7 +21,7 @@ from cdp.ingestion import message_ledger
 from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.messages import Fact, Node
 from cdp.ingestion.signalling import record_signals
-from cdp.kernel.arrays import bigints
+from cdp.kernel.arrays import bigints, texts
 from cdp.models import Cause
 from cdp.models.digests import identifier_digest
 from consent import suppression
@@ -139,13 +139,12 @@ def copied(text: str) -> str:
     return text.replace("\\", "\\\\") if "\\" in text else text
 
 
-def _copy(cursor: CursorWrapper, table: str, lines: Iterable[str]) -> int:
-    """Lines end with a newline. `table` is one of our own names. Returns how many lines there were."""
+def _copy(cursor: CursorWrapper, table: str, lines: Iterable[str]) -> None:
+    """Lines end with a newline. `table` is one of our own names."""
     rest = iter(lines)
     with cursor.copy(f"COPY pg_temp.{table} FROM STDIN") as copy:
         while some := list(islice(rest, _LINES_AT_ONCE)):
             copy.write("".join(some))
-    return int(cursor.rowcount)
 
 
 # -- events ---------------------------------------------------------------------------------------------------------
@@ -195,8 +194,8 @@ def write_arrived(permit: Permit[Collection], lines: Iterable[str]) -> tuple[int
     Returns how many were new, and whose they are.
     """
     with arriving(CALLS) as cursor:
-        arrived = _copy(cursor, "arriving_event", lines)
-        fresh = message_ledger.claim(permit, cursor, arrived)
+        _copy(cursor, "arriving_event", lines)
+        fresh = message_ledger.claim(permit, cursor)
         cursor.execute(_ENSURE_PARTITIONS)
         insert_events(permit, cursor, CALLS)
         return fresh, owners(cursor, CALLS)
@@ -246,9 +245,8 @@ class Resolved:
     added: SomeOf[int]
 
 
-_ARRIVING_NODES = "CREATE TEMPORARY TABLE arriving_node (type text, value text)"
 _FIND_IDENTIFIERS = """
-SELECT n.type, n.value, i.id FROM pg_temp.arriving_node n
+SELECT n.type, n.value, i.id FROM unnest(%s::text[], %s::text[]) AS n (type, value)
 JOIN identifier i ON i.workspace_id = %s AND i.type = n.type AND i.value = n.value
 """
 _ARRIVING_IDENTIFIERS = "CREATE TEMPORARY TABLE arriving_identifier (type text, value text, digest bytea)"
@@ -274,12 +272,9 @@ def resolve(permit: Permit[Collection], nodes: SomeOf[Node], *, are_new: bool = 
 
 def _found(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
     with connection.cursor() as cursor:
-        cursor.execute(_ARRIVING_NODES)
-        _copy(cursor, "arriving_node", (f"{copied(kind)}\t{copied(value)}\n" for kind, value in nodes))
-        cursor.execute(_FIND_IDENTIFIERS, [permit.workspace_id])
-        found = {(kind, value): key for kind, value, key in cursor.fetchall()}
-        cursor.execute("DROP TABLE pg_temp.arriving_node")
-    return found
+        kinds, values = texts(kind for kind, _ in nodes), texts(value for _, value in nodes)
+        cursor.execute(_FIND_IDENTIFIERS, [kinds, values, permit.workspace_id])
+        return {(kind, value): key for kind, value, key in cursor.fetchall()}
 
 
 def add(permit: Permit[Collection], nodes: Iterable[Node]) -> dict[Node, int]:
