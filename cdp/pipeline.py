@@ -11,7 +11,7 @@ is killed leaves everything as it was, and whatever runs twice finds nothing lef
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,24 +75,19 @@ ORDER = tuple(STEPS)
 ANOTHER_IS_AT_IT_SECONDS = 0.05
 
 
-def heirs(stage: Stage) -> Iterator[Stage]:
-    """The stages for which something may wait that this one handed over."""
-    going = frozenset(Cause)
-    for after in ORDER[ORDER.index(stage) + 1 :]:
-        if going - STEPS[after].passes:
-            yield after
-        going &= STEPS[after].passes
+def nobody_waits(_: Stage) -> None:
+    """Its worker finds the work by itself."""
 
 
-def advance(stage: Stage, *, workspace_id: int, now: datetime) -> int:
+def advance(stage: Stage, *, workspace_id: int, now: datetime, wake: Callable[[Stage], None] = nobody_waits) -> int:
     """Work one batch of a stage. Returns how many subjects it had: 0 when nothing waits or another worker is at it.
 
-    A batch that fails is halved until it works, or one subject fails alone: that is set aside with its error.
+    Each stage that something was handed to is named to `wake` as soon as it is committed. A batch that fails is halved until it works, or one subject fails alone: that is set aside with its error.
     """
     most = STEPS[stage].batch
     while True:
         try:
-            return _work(stage, most, workspace_id, now)
+            worked, heirs = _work(stage, most, workspace_id, now)
         except OperationalError:  # the database went away, or a deadlock: the batch is as it was, come again
             raise
         except Exception as error:
@@ -100,6 +95,10 @@ def advance(stage: Stage, *, workspace_id: int, now: datetime) -> int:
             if most == 1:
                 return _set_aside(stage, workspace_id, now, error)
             most //= 2
+        else:
+            for heir in heirs:
+                wake(heir)
+            return worked
 
 
 def next_due(stage: Stage, *, workspace_id: int) -> datetime | None:
@@ -111,8 +110,8 @@ def next_due(stage: Stage, *, workspace_id: int) -> datetime | None:
         return step.next_due(permit)
 
 
-def nothing_more() -> None:
-    """Nobody waits for what was done."""
+def no_rest() -> None:
+    """The next batch follows at once."""
 
 
 def run_until_idle(
@@ -121,14 +120,15 @@ def run_until_idle(
     workspace_id: int,
     now: Callable[[], datetime],
     seconds: float = 30,
-    after_each: Callable[[], None] = nothing_more,
+    wake: Callable[[Stage], None] = nobody_waits,
+    rest: Callable[[], None] = no_rest,
 ) -> int:
-    """Advance a stage until nothing waits, or `seconds` have passed: others want their turn."""
+    """Advance a stage until nothing waits, or `seconds` have passed: others want their turn. `rest` after each batch."""
     until = time.monotonic() + seconds
     total = 0
-    while worked := advance(stage, workspace_id=workspace_id, now=now()):
+    while worked := advance(stage, workspace_id=workspace_id, now=now(), wake=wake):
         total += worked
-        after_each()
+        rest()
         if time.monotonic() > until:
             break
     return total
@@ -183,17 +183,24 @@ def open_workspaces() -> list[int]:
 # One worker at a time for each stage of a workspace: what two would do to one person at once need never be asked.
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(%s, %s)"
 
-# The first so many subjects, in one look at the index that ends with the last of them. Of a pack that exceeds the batch
-# only its beginning is taken: the rest waits on in its place, under the same id.
-_CLAIM = """
+_WAITING_IN_ORDER = """(
+    SELECT id, cause, COALESCE(subjects, ARRAY[subject_id]) AS subjects FROM outbox
+    WHERE stage = %(stage)s AND workspace_id = %(workspace)s AND failed_at IS NULL AND {which}
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)"""
+# The first so many subjects, in a look at two indexes that ends with the last of them: what people said comes before all
+# that waits longer, however much that is. Of a pack that exceeds the batch only its beginning is taken: the rest waits on
+# in its place, under the same id.
+_CLAIM = f"""
 WITH taken AS MATERIALIZED (
     SELECT id, cause, unnest(subjects) AS subject FROM (
-        SELECT id, cause, COALESCE(subjects, ARRAY[subject_id]) AS subjects FROM outbox
-        WHERE stage = %s AND workspace_id = %s AND failed_at IS NULL ORDER BY id FOR UPDATE SKIP LOCKED
-    ) AS waiting LIMIT %s
+        SELECT * FROM {_WAITING_IN_ORDER.format(which="cause = 'CONSENT'")} AS said
+        UNION ALL SELECT * FROM {_WAITING_IN_ORDER.format(which="cause <> 'CONSENT'")} AS others
+    ) AS waiting LIMIT %(most)s
 ),
 last AS (
-    SELECT id, count(*)::integer AS number FROM taken WHERE id = (SELECT max(id) FROM taken) GROUP BY id
+    SELECT id, count(*)::integer AS number FROM taken
+    WHERE id = (SELECT id FROM taken ORDER BY cause = 'CONSENT', id DESC LIMIT 1) GROUP BY id
 ),
 gone AS (
     DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT DISTINCT id FROM taken)) RETURNING *
@@ -204,10 +211,7 @@ rest AS (
     FROM gone JOIN last USING (id) WHERE number < cardinality(subjects)
 )
 SELECT cause, array_agg(subject) FROM taken GROUP BY cause
-"""
-
-# What people said comes before all that waits longer: by an index of its own, however much waits.
-_CLAIM_CONSENTS = _CLAIM.replace("failed_at IS NULL", "failed_at IS NULL AND cause = 'CONSENT'")
+"""  # noqa: S608  # our own words
 
 # Also those that another worker has claimed and not yet finished: until it commits they still wait.
 _WAITING_ALREADY = """
@@ -228,19 +232,20 @@ _WEIGHTIEST = (
 )  # fmt: skip
 
 
-def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> int:
-    step, began = STEPS[stage], time.monotonic()
+def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> tuple[int, Sequence[Stage]]:
+    """How many subjects there were, and the stages that something was handed to."""
+    step, began, heirs = STEPS[stage], time.monotonic(), list[Stage]()
     with gate.permit(step.purpose, workspace_id=workspace_id) as permit:
         if not _takes_turn(stage, workspace_id):
-            return 0
+            return 0, ()
         subjects = {**step.due(permit, now=now, most=most), **_claim(stage, most, workspace_id)}
         if subjects:
             onward = step.process(permit, subjects, now=now)
-            _hand_on(stage, workspace_id, onward)
+            heirs = list(_hand_on(stage, workspace_id, onward))
     if subjects:
         seconds = round(time.monotonic() - began, 3)
         log.info("pipeline.advanced", stage=stage, workspace=workspace_id, subjects=len(subjects), seconds=seconds)
-    return len(subjects)
+    return len(subjects), heirs
 
 
 def _takes_turn(stage: Stage, workspace_id: int) -> bool:
@@ -251,21 +256,19 @@ def _takes_turn(stage: Stage, workspace_id: int) -> bool:
 
 def _claim(stage: Stage, most: int, workspace_id: int) -> dict[int, Cause]:
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_CONSENTS, [stage, workspace_id, most])
+        cursor.execute(_CLAIM, {"stage": stage, "workspace": workspace_id, "most": most})
         taken: list[tuple[str, list[int]]] = cursor.fetchall()
-        room = most - sum(len(subjects) for _, subjects in taken)
-        cursor.execute(_CLAIM, [stage, workspace_id, room])
-        taken += cursor.fetchall()
     lightest_first = sorted(taken, key=lambda row: -_WEIGHTIEST.index(row[0]))
     return {subject: Cause(cause) for cause, subjects in lightest_first for subject in subjects}
 
 
-def _hand_on(stage: Stage, workspace_id: int, subjects: Subjects) -> None:
-    """Each to the first stage after this one that has something to do with it."""
+def _hand_on(stage: Stage, workspace_id: int, subjects: Subjects) -> Iterator[Stage]:
+    """Each to the first stage after this one that has something to do with it. Yields those that got something."""
     for after in ORDER[ORDER.index(stage) + 1 :]:
         going = _going_past(after, workspace_id, subjects)
         if staying := {subject: cause for subject, cause in subjects.items() if subject not in going}:
             hand_over(staying, stage=after, workspace_id=workspace_id)
+            yield after
         subjects = going
 
 

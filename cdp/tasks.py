@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -355,13 +356,11 @@ def tell_due_requests(**_: Any) -> None:
 def _run(stage: Stage, workspace_id: int) -> None:
     """Under a steady load a stage does not come to an end, so its heirs are woken after each batch."""
 
-    def after_each() -> None:
-        for heir in pipeline.heirs(stage):
-            (wake_later if heir is Stage.ACTIVATION else wake)(heir, workspace_id=workspace_id)
-        if stage in RESTING:
-            time.sleep(REST_SECONDS)
+    def wake_heir(heir: Stage) -> None:
+        (wake_later if heir is Stage.ACTIVATION else wake)(heir, workspace_id=workspace_id)
 
-    pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, after_each=after_each)
+    rest = partial(time.sleep, REST_SECONDS if stage in RESTING else 0)
+    pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, wake=wake_heir, rest=rest)
     _expect(stage, workspace_id)
     if stage is Stage.ACTIVATION:
         activation.send_due(workspace_id=workspace_id, now=timezone.now(), meanwhile=_reconcile_everywhere)
