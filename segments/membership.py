@@ -26,7 +26,7 @@ from segments import ranks, references, serving
 from segments.language import Node
 from segments.language.compile import Asked, Query
 from segments.looks import Look
-from segments.models import Backfill, Segment
+from segments.models import Segment
 from segments.queries import LiveVersion, live_versions
 from segments.references import Order
 
@@ -54,8 +54,7 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     take_turn(permit, is_alone=False)
     subjects = _followed(subjects)
     _touch(permit, subjects)
-    with connection.cursor() as cursor:
-        cursor.execute(_TELL_PERMISSIONS, [list(subjects), now])
+    are_all_seen = _tell_permissions(subjects, now)
     order = references.order_of(live_versions(permit.workspace_id))
     told = {profile: cause for profile, cause in subjects.items() if cause in ALWAYS_TOLD}
     looks = {profile: Look(now, cause) for profile, cause in subjects.items() if cause is not Cause.DEADLINE}
@@ -64,7 +63,9 @@ def evaluate(permit: Permit[Segmentation], subjects: Subjects, *, now: datetime)
     if late:
         changes |= _catch_up_these(permit, order, late, now)
         changes |= _compute(permit, order, {profile: each for profile, each in looks.items() if profile in late})
-    changed = {profile for _, profile in changes} | _end_of_unseen(permit, subjects, now)
+    changed = {profile for _, profile in changes}
+    if not are_all_seen:
+        changed |= _end_of_unseen(permit, subjects, now)
     return {**{profile: subjects[profile] for profile in sorted(changed)}, **told}
 
 
@@ -118,7 +119,6 @@ SELECT pg_advisory_xact_lock(hashtext('segments'), %(workspace)s),
        pg_advisory_xact_lock(hashtext('membership_change'), %(workspace)s)
 """
 _TAKE_TURN_TOGETHER = _TAKE_TURN.replace("lock(", "lock_shared(", 1)
-_TELL_PERMISSIONS = "SELECT core.tell_permissions(%s, %s)"
 
 
 def take_turn(permit: Permit[Segmentation], *, is_alone: bool) -> None:
@@ -128,6 +128,20 @@ def take_turn(permit: Permit[Segmentation], *, is_alone: bool) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_TURN if is_alone else _TAKE_TURN_TOGETHER, {"workspace": permit.workspace_id})
+
+
+_TELL_PERMISSIONS = """
+SELECT core.tell_permissions(profiles, %s), (SELECT count(*) FROM profile WHERE id = ANY(profiles))
+FROM (SELECT %s::bigint[]) AS subjects (profiles)
+"""
+
+
+def _tell_permissions(subjects: Subjects, now: datetime) -> bool:
+    """The feed is told who came or went though no segment changed. Returns whether all of them live and permit it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TELL_PERMISSIONS, [now, bigints(subjects)])
+        _, seen = cursor.fetchone()
+    return bool(seen == len(subjects))
 
 
 _WHOSE = "SELECT id, profile_id FROM identifier WHERE id = ANY(%s::bigint[])"
@@ -171,10 +185,8 @@ def _replace(
 
 def _touch(permit: Permit[Segmentation], profiles: Iterable[int]) -> None:
     """Versions that are being computed must look at these again: they may have looked before this became known."""
-    under_way = list(Backfill.objects.filter(workspace_id=permit.workspace_id).values_list("pk", flat=True))
     with connection.cursor() as cursor:
-        for version_id in under_way:
-            cursor.execute(_TOUCH, [permit.workspace_id, version_id, bigints(profiles)])
+        cursor.execute(_TOUCH, [bigints(profiles), permit.workspace_id])
 
 
 def _catch_up_these(permit: Permit[Segmentation], order: Order, profiles: Iterable[int], now: datetime) -> set[Change]:
@@ -300,7 +312,9 @@ RETURNING d.profile_id, d.due_at, d.segments
 """
 
 _TOUCH = """
-INSERT INTO backfill_touch (workspace_id, version_id, profile_id) SELECT %s, %s, unnest(%s::bigint[])
+INSERT INTO backfill_touch (workspace_id, version_id, profile_id)
+SELECT workspace_id, version_id, profile_id FROM backfill, unnest(%s::bigint[]) AS touched (profile_id)
+WHERE workspace_id = %s
 """
 
 # A deadline that is there is only ever written sooner: when it comes, nothing has changed perhaps, and the next one is

@@ -4,19 +4,19 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Count, TextField
-from django.db.models.functions import Cast
+from django.db.models import Count
 
 from cdp.kernel.arrays import bigints
 from consent.gate import Permit, Segmentation
 from segments.language import Node, parse_json
 from segments.language.compile.members import compile_members
 from segments.language.ranks import Threshold
-from segments.models import Membership, Segment, SegmentList, SegmentVersion
+from segments.models import Membership, Segment, SegmentVersion
 
 NO_ENDS: Final[Mapping[str, Threshold]] = MappingProxyType({})
 
@@ -45,25 +45,40 @@ class LiveVersion:
     """`+slug` and `-slug`, as far as somebody was ever put into the segment, or kept out of it, by hand."""
 
 
+_SERVING: Final = """
+SELECT s.id, s.slug, v.id, jsonb_hash_extended(v.definition, 0), jsonb_hash_extended(v.computed, 0)
+FROM segment s JOIN segment_version v ON v.id = s.live_version_id
+WHERE s.workspace_id = %s AND s.archived_at IS NULL ORDER BY s.id
+"""
+_RULES: Final = """
+SELECT id, definition::text, COALESCE(computed::text, '{}') FROM segment_version WHERE id = ANY(%s::bigint[])
+"""
+_OWN_LISTS: Final = "SELECT slug FROM segment_list WHERE workspace_id = %s AND slug ~ '^[+-]'"
+
+_Serving = tuple[int, str, int, int, int | None]
+"""segment, its slug, its live version, and hashes of what that says"""
+
+
 def live_versions(workspace_id: int) -> Mapping[int, LiveVersion]:
-    """Of each segment that serves."""
-    live = Segment.objects.filter(workspace_id=workspace_id, archived_at=None, live_version__isnull=False)
-    as_text = {
-        "definition": Cast("live_version__definition", TextField()),
-        "computed": Cast("live_version__computed", TextField()),
-    }
-    rows = live.order_by("pk").annotate(**as_text).values_list("pk", "slug", "live_version_id", *as_text)
-    own = own_lists_of(workspace_id)
-    return {
-        segment: LiveVersion(version or 0, slug, definition, computed or "{}", own & {f"+{slug}", f"-{slug}"})
-        for segment, slug, version, definition, computed in rows
-    }
+    """Of each segment that serves. Every batch asks, so rules are read only when they are others than the last time."""
+    return _versions(tuple(_rows(_SERVING, [workspace_id])), own_lists_of(workspace_id))
+
+
+@lru_cache(maxsize=64)
+def _versions(serving: tuple[_Serving, ...], own: frozenset[str]) -> Mapping[int, LiveVersion]:
+    found = _rows(_RULES, [bigints(version for _, _, version, *_ in serving)])
+    rules = {version: (definition, computed) for version, definition, computed in found}
+    return MappingProxyType(
+        {
+            segment: LiveVersion(version, slug, *rules[version], own & {f"+{slug}", f"-{slug}"})
+            for segment, slug, version, *_ in serving
+        }
+    )
 
 
 def own_lists_of(workspace_id: int) -> frozenset[str]:
     """The lists of the segments themselves: `+slug`, always in it, and `-slug`, never."""
-    lists = SegmentList.objects.filter(workspace_id=workspace_id, slug__regex=r"^[+-]")
-    return frozenset(lists.values_list("slug", flat=True))
+    return frozenset(slug for (slug,) in _rows(_OWN_LISTS, [workspace_id]))
 
 
 def definition_of(segment: Segment) -> Node:
@@ -107,7 +122,7 @@ def of_profiles(profiles: Iterable[int]) -> Mapping[str, str]:
     return {**given, "identifiers": identifiers}
 
 
-def _rows(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
+def _rows(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
