@@ -31,6 +31,8 @@ def reconcile(permit: Permit[Advertising], subjects: Mapping[int, Cause], *, now
 
     A profile that left its segments, that was merged away or that withdrew has no wishes left: its keys are removed.
     """
+    if not Audience.objects.exists():
+        return NOTHING
     wishes = _wishes(permit, list(subjects))
     ledger.take_turn(permit)
     ledger.make_wishes_true(permit, wishes, subjects, now=now)
