@@ -3,7 +3,7 @@
 Everything runs as `make serve` runs it, with Postgres, the client and the watcher on the same machine. Two hundred live
 segments of mixed kinds; single events of known people, so many a second offered, answered or not. Every tenth is the
 first of its kind for its person, who so enters one segment, and leaves it after ten seconds though nothing happens. A
-watcher polls that segment: what it sees is committed. An entry counts from the moment when the server received the event,
+watcher polls the feed of changes for that segment: what it sees is committed. An entry counts from the moment when the server received the event,
 an exit from its deadline. The baseline is the same load with that one segment alone.
 """
 
@@ -144,12 +144,12 @@ def _event(number: int, tag: str) -> bytes:
 
 
 class _Watcher(threading.Thread):
-    """Sees when each membership of the segment is there, and when it has ended."""
+    """Sees when each membership of the segment is there, and when it has ended: each person enters once."""
 
     def __init__(self, workspace_id: int, began: datetime) -> None:
         super().__init__(daemon=True)
         self._given = {"workspace": workspace_id, "slug": FRESH, "began": began}
-        self._entered: dict[int, tuple[int, float]] = {}
+        self._entered: dict[int, float] = {}
         self._left: dict[int, tuple[float, float]] = {}
         self._is_done = threading.Event()
 
@@ -157,14 +157,11 @@ class _Watcher(threading.Thread):
         with psycopg.connect(harness.address_of("postgres"), autocommit=True) as admin:
             segment, last = admin.execute(_SEGMENT, self._given).fetchone() or (0, 0)
             while not self._is_done.wait(POLL_SECONDS):
-                rows = admin.execute(_ENTERED, [last, segment]).fetchall()
+                changes = admin.execute(_CHANGES, {**self._given, "segment": segment, "last": last}).fetchall()
                 seen = time.time()
-                self._entered |= {row: (profile, seen) for row, profile in rows}
-                last = max([last, *(row for row, _ in rows)])
-                inside = [row for row in self._entered if row not in self._left]
-                gone = admin.execute(_LEFT, [inside]).fetchall()
-                seen = time.time()
-                self._left |= {row: (left_at.timestamp(), seen) for row, left_at in gone}
+                last = max([last, *(change for change, *_ in changes)])
+                self._entered |= {profile: seen for _, profile, has_entered, _ in changes if has_entered}
+                self._left |= {profile: (at, seen) for _, profile, has_entered, at in changes if not has_entered}
 
     def stop(self) -> None:
         self._is_done.set()
@@ -174,17 +171,19 @@ class _Watcher(threading.Thread):
         with psycopg.connect(harness.address_of("postgres"), autocommit=True) as admin:
             received = {profile: at.timestamp() for profile, at in admin.execute(_RECEIVED, self._given)}
         return {
-            "entry": [seen - received[profile] for profile, seen in self._entered.values()],
+            "entry": [seen - received[profile] for profile, seen in self._entered.items()],
             "exit": [seen - left_at for left_at, seen in self._left.values()],
         }
 
 
 _SEGMENT = """
-SELECT s.id, (SELECT COALESCE(max(m.id), 0) FROM core.membership m)
+SELECT s.id, (SELECT COALESCE(max(c.id), 0) FROM core.membership_change c WHERE c.workspace_id = s.workspace_id)
 FROM core.segment s WHERE s.workspace_id = %(workspace)s AND s.slug = %(slug)s
 """
-_ENTERED = "SELECT id, profile_id FROM core.membership WHERE id > %s AND segment_id = %s"
-_LEFT = "SELECT id, left_at FROM core.membership WHERE id = ANY(%s) AND left_at IS NOT NULL"
+_CHANGES = """
+SELECT id, profile_id, told_before = 0, extract(epoch FROM at)::float8 FROM core.membership_change
+WHERE workspace_id = %(workspace)s AND id > %(last)s AND segment_id = %(segment)s
+"""
 _RECEIVED = """
 SELECT i.profile_id, max(e.received_at) FROM core.event e JOIN core.identifier i ON i.id = e.identifier_id
 WHERE e.workspace_id = %(workspace)s AND e.name = 'Signed Up' AND e.occurred_at >= %(began)s GROUP BY i.profile_id
