@@ -1,10 +1,12 @@
 """The append to the inbox: what was acknowledged is on disk. Requests that come while Postgres writes go together.
 
 Of the threads of a process one writes at a time, for all that wait, in one transaction; then the first that came
-meanwhile writes the next. A request alone is written at once, and the more there are, the less each costs.
+meanwhile writes the next. A request alone is written at once, and the more there are, the less each costs: so whoever
+comes while another writes waits a moment for company, for that is how it will go on.
 """
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +20,10 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 
 MOST_BYTES: Final = 16 * 2**20  # of one statement; a single body may have more
+COMPANY: Final = 8  # rows: so many need not wait for more
+LARGE_BYTES: Final = 8 * 2**10  # nor need a body that takes longer itself than a transaction
+LONGEST_WAIT_SECONDS: Final = 0.01
+QUIET_SECONDS: Final = 0.002  # in which nobody came: nobody is to be expected
 _BYTEA: Final = 17  # Postgres's number of the type
 _APPEND: Final = b"SELECT core.append_to_inbox($1::bigint[], $2::bigint[], $3::timestamptz[], $4::bytea[])"
 _FORMATS: Final = (Format.TEXT, Format.TEXT, Format.TEXT, Format.BINARY)
@@ -50,7 +56,10 @@ def append(*, workspace_id: int, source_id: int, received_at: datetime, body: by
     connection = connections[DEFAULT_DB_ALIAS]  # looked up once: it takes longer than all that follows
     if connection.in_atomic_block:
         _execute([row], connection)
-    elif _begins(row) or _is_next(row):
+    elif _begins(row):
+        _write_all(connection)
+    elif _is_next(row):
+        _await_company(row)
         _write_all(connection)
     if row.error:
         raise OperationalError("The append failed.") from row.error
@@ -72,6 +81,14 @@ def _is_next(row: Row) -> bool:
     """Wait until the row is written, or its thread must write."""
     row.turn.acquire()
     return not row.is_written and row.error is None
+
+
+def _await_company(row: Row) -> None:
+    until = time.monotonic() + LONGEST_WAIT_SECONDS
+    there = 0
+    while there < len(_waiting) < COMPANY and len(row.body) < LARGE_BYTES and time.monotonic() < until:
+        there = len(_waiting)
+        time.sleep(QUIET_SECONDS)
 
 
 def _write_all(connection: BaseDatabaseWrapper) -> None:

@@ -1,6 +1,7 @@
 """Requests that come while Postgres writes go together in the next statement: each is written once, or hears why not."""
 
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -61,6 +62,40 @@ def test_append__by_many_at_once__keeps_each_body_once_with_its_work(source, mon
     assert OutboxRow.objects.filter(workspace=source.workspace_id, stage="INGESTION").count() == THREADS * EACH
     assert sum(together) == THREADS * EACH
     assert len(together) < THREADS * EACH, "some went together"
+
+
+def test_append__that_comes_while_another_is_written__waits_a_moment_for_company(source, monkeypatch):
+    monkeypatch.setattr(appending, "QUIET_SECONDS", 1.0)
+    monkeypatch.setattr(appending, "LONGEST_WAIT_SECONDS", 1.0)
+    together, is_writing, goes_on = [], threading.Event(), threading.Event()
+    execute = appending._execute
+
+    def execute_slowly(rows, on):
+        together.append(sorted(row.body for row in rows))
+        is_writing.set()
+        goes_on.wait()
+        execute(rows, on)
+
+    def come(body):
+        append(source, body)
+        connection.close()
+
+    monkeypatch.setattr(appending, "_execute", execute_slowly)
+    first, second, third = (threading.Thread(target=come, args=[body]) for body in (b"1", b"2", b"3"))
+
+    first.start()
+    is_writing.wait()
+    second.start()
+    while not appending._waiting:
+        time.sleep(0.001)
+    goes_on.set()
+    first.join()
+    third.start()
+    second.join()
+    third.join()
+
+    assert together == [[b"1"], [b"2", b"3"]]
+    assert bodies_in_the_inbox(source) == Counter([b"1", b"2", b"3"])
 
 
 def test_append__that_fails__is_told_to_everybody_who_waited_and_the_next_is_written(source, monkeypatch):
