@@ -82,7 +82,8 @@ def nobody_waits(_: Stage) -> None:
 def advance(stage: Stage, *, workspace_id: int, now: datetime, wake: Callable[[Stage], None] = nobody_waits) -> int:
     """Work one batch of a stage. Returns how many subjects it had: 0 when nothing waits or another worker is at it.
 
-    Each stage that something was handed to is named to `wake` as soon as it is committed. A batch that fails is halved until it works, or one subject fails alone: that is set aside with its error.
+    Each stage that something was handed to is named to `wake` as soon as it is committed. A batch that fails is halved until
+    it works, or one subject fails alone: that is set aside with its error.
     """
     most = STEPS[stage].batch
     while True:
