@@ -31,9 +31,10 @@ def reconcile(permit: Permit[Advertising], subjects: Mapping[int, Cause], *, now
 
     A profile that left its segments, that was merged away or that withdrew has no wishes left: its keys are removed.
     """
-    if not Audience.objects.exists():
+    formats = _formats()
+    if not formats:  # there is no audience
         return NOTHING
-    wishes = _wishes(permit, list(subjects))
+    wishes = _wishes(permit, list(subjects), formats)
     ledger.take_turn(permit)
     ledger.make_wishes_true(permit, wishes, subjects, now=now)
     return NOTHING
@@ -160,12 +161,19 @@ def refresh_audience(
         return int(cursor.rowcount)
 
 
-def _wishes(permit: Permit[Advertising], profiles: Sequence[int]) -> list[Wish]:
-    """Each key once for each profile, though two of its identifiers may come to the same."""
-    formats = {
+FormatKey = Callable[[str, str], str | None]
+
+
+def _formats() -> Mapping[int, FormatKey]:
+    """How the destination of each audience writes an identifier."""
+    return {
         audience.pk: registry.destination(audience.destination.kind, audience.destination.config).format_key
         for audience in Audience.objects.select_related("destination")
     }
+
+
+def _wishes(permit: Permit[Advertising], profiles: Sequence[int], formats: Mapping[int, FormatKey]) -> list[Wish]:
+    """Each key once for each profile, though two of its identifiers may come to the same."""
     wishes: dict[tuple[int, int, str], Wish] = {}
     for audience_id, profile_id, identifier_type, value in queries.candidates(permit, profiles):
         if key := formats[audience_id](identifier_type, value):

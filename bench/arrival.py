@@ -3,8 +3,8 @@
 Everything runs as `make serve` runs it, with Postgres, the client and the watcher on the same machine. Two hundred live
 segments of mixed kinds; single events of known people, so many a second offered, answered or not. Every tenth is the
 first of its kind for its person, who so enters one segment, and leaves it after ten seconds though nothing happens. A
-watcher polls the feed of changes for that segment: what it sees is committed. An entry counts from the moment when the server received the event,
-an exit from its deadline. The baseline is the same load with that one segment alone.
+watcher polls the feed of changes for that segment: what it sees is committed. An entry counts from the moment when the
+server received the event, an exit from its deadline. The baseline is the same load with that one segment alone.
 """
 
 import json

@@ -235,14 +235,15 @@ _WEIGHTIEST = (
 
 def _work(stage: Stage, most: int, workspace_id: int, now: datetime) -> tuple[int, Sequence[Stage]]:
     """How many subjects there were, and the stages that something was handed to."""
-    step, began, heirs = STEPS[stage], time.monotonic(), list[Stage]()
+    step, began = STEPS[stage], time.monotonic()
+    heirs: Sequence[Stage] = ()
     with gate.permit(step.purpose, workspace_id=workspace_id) as permit:
         if not _takes_turn(stage, workspace_id):
             return 0, ()
         subjects = {**step.due(permit, now=now, most=most), **_claim(stage, most, workspace_id)}
         if subjects:
             onward = step.process(permit, subjects, now=now)
-            heirs = list(_hand_on(stage, workspace_id, onward))
+            heirs = tuple(_hand_on(stage, workspace_id, onward))
     if subjects:
         seconds = round(time.monotonic() - began, 3)
         log.info("pipeline.advanced", stage=stage, workspace=workspace_id, subjects=len(subjects), seconds=seconds)

@@ -59,7 +59,8 @@ def append(*, workspace_id: int, source_id: int, received_at: datetime, body: by
     elif _begins(row):
         _write_all(connection)
     elif _is_next(row):
-        _await_company(row)
+        if len(row.body) < LARGE_BYTES:
+            _await_company()
         _write_all(connection)
     if row.error:
         raise OperationalError("The append failed.") from row.error
@@ -83,10 +84,11 @@ def _is_next(row: Row) -> bool:
     return not row.is_written and row.error is None
 
 
-def _await_company(row: Row) -> None:
+def _await_company() -> None:
+    """Until a crowd waits, or nobody comes any more."""
     until = time.monotonic() + LONGEST_WAIT_SECONDS
     there = 0
-    while there < len(_waiting) < COMPANY and len(row.body) < LARGE_BYTES and time.monotonic() < until:
+    while there < len(_waiting) < COMPANY and time.monotonic() < until:
         there = len(_waiting)
         time.sleep(QUIET_SECONDS)
 

@@ -22,7 +22,7 @@ from cdp.ingestion.bodies import storable_json
 from cdp.ingestion.corrections import corrections_of
 from cdp.ingestion.mapping import FileMapping, mapping_for_records, read_mapping
 from cdp.ingestion.mapping_texts import Reading, keep_mapping, kept_mappings
-from cdp.ingestion.messages import Node, RefusedEventError
+from cdp.ingestion.messages import RefusedEventError
 from cdp.ingestion.normalise import VERSION, Corrections
 from cdp.ingestion.recording import hand_over
 from cdp.ingestion.rows import RecordRow, record_row
@@ -263,10 +263,6 @@ def _row(work: _Work, stored: _Stored, mapping: FileMapping) -> RecordRow:
     return record_row(stored.fields, mapping, region=region, now=stored.loaded_at, corrections=work.corrections)
 
 
-_KNOWN_NODES = """
-SELECT i.type, i.value, i.id FROM unnest(%s::text[], %s::text[]) AS wanted (type, value)
-JOIN identifier i ON i.workspace_id = %s AND i.type = wanted.type AND i.value = wanted.value
-"""
 _KNOWN_TRAITS = """
 SELECT identifier_id, name, value, observed_at FROM identifier_trait WHERE source_id = %s AND identifier_id = ANY(%s)
 """
@@ -275,7 +271,7 @@ SELECT identifier_id, name, value, observed_at FROM identifier_trait WHERE sourc
 def _compared(
     permit: Permit[Collection], source: KnownSource, rows: Sequence[tuple[_Stored, RecordRow, Reading]]
 ) -> Iterator[_Change]:
-    ids = _known_nodes(permit, {node for _, row, _ in rows for node in row.nodes})
+    ids = storing.found(permit, {node for _, row, _ in rows for node in row.nodes})
     traits = _known_traits(source, [ids[row.nodes[0]] for _, row, _ in rows if row.nodes[0] in ids])
     for stored, row, reading in rows:
         known = traits.get(ids.get(row.nodes[0], 0), {})
@@ -288,13 +284,6 @@ def _compared(
 def _is_other(known: tuple[object, datetime] | None, value: object, row: RecordRow) -> bool:
     """A later word of the same source stands, whatever this record says."""
     return known is None or (known[0] != value and known[1] <= row.observed_at)
-
-
-def _known_nodes(permit: Permit[Collection], nodes: set[Node]) -> dict[Node, int]:
-    with connection.cursor() as cursor:
-        types, values = [kind for kind, _ in nodes], [value for _, value in nodes]
-        cursor.execute(_KNOWN_NODES, [types, values, permit.workspace_id])
-        return {(kind, value): key for kind, value, key in cursor.fetchall()}
 
 
 def _known_traits(source: KnownSource, ids: Sequence[int]) -> dict[int, dict[str, tuple[object, datetime]]]:

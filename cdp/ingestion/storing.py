@@ -261,16 +261,17 @@ def resolve(permit: Permit[Collection], nodes: SomeOf[Node], *, are_new: bool = 
     """The ids of these identifiers; those that nobody saw before are made, in the order of their names. Where most
     `are_new`, it takes less to make them than to look for them first.
     """
-    found = {} if are_new else _found(permit, nodes)
-    missing = [node for node in nodes if node not in found]
+    known = {} if are_new else found(permit, nodes)
+    missing = [node for node in nodes if node not in known]
     if not missing:
-        return Resolved(found, ())
+        return Resolved(known, ())
     added = add(permit, missing)
     met = [node for node in missing if node not in added]  # another transaction made them meanwhile
-    return Resolved({**found, **added, **(_found(permit, met) if met else {})}, added.values())
+    return Resolved({**known, **added, **(found(permit, met) if met else {})}, added.values())
 
 
-def _found(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
+def found(permit: Permit[Collection], nodes: SomeOf[Node]) -> dict[Node, int]:
+    """The ids of those that there are."""
     with connection.cursor() as cursor:
         kinds, values = texts(kind for kind, _ in nodes), texts(value for _, value in nodes)
         cursor.execute(_FIND_IDENTIFIERS, [kinds, values, permit.workspace_id])
