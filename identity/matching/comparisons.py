@@ -129,6 +129,9 @@ def _dob(columns: Columns) -> ComparisonCreator:
 
 
 # Of two people of one name such addresses are alike as the names are, which those have said already.
+_MADE_OF_NAMES: Final = " AND ".join(
+    f"is_made_of_names(email_name_{side}, given_name_{side}, surname_{side})" for side in "lr"
+)
 _MADE_OF_SURNAMES: Final = " AND ".join(
     f"contains(email_name_{side}, replace(surname_{side}, ' ', ''))" for side in "lr"
 )
@@ -141,6 +144,7 @@ def _email(columns: Columns) -> ComparisonCreator:
         _exact("email"),
         *([_crossed("email", "other_email")] if "other_email" in columns else []),
         levels.DamerauLevenshteinLevel("email", 2),
+        *([_labelled("each made of names alone", _MADE_OF_NAMES)] if {"given_name", "surname"} <= columns else []),
         _exact("email_name"),
         *([_labelled("each made of a surname", _MADE_OF_SURNAMES)] if "surname" in columns else []),
         levels.JaroWinklerLevel("email_name", _CLOSE),

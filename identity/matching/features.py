@@ -180,6 +180,10 @@ _MACROS: Final = (
     # Words of a name that the other name has not.
     """CREATE OR REPLACE MACRO words_apart(one, other) AS list_filter(
         string_split(one, ' '), lambda word: NOT list_contains(string_split(other, ' '), word))""",
+    # "ada.lovelace" of Ada Lovelace, and "alovelace" too.
+    r"""CREATE OR REPLACE MACRO is_made_of_names(mailbox, given, family) AS length(regexp_replace(replace(replace(
+        mailbox, replace(COALESCE(family, ''), ' ', ''), ''), replace(COALESCE(given, ''), ' ', ''), ''),
+        '[^\p{L}\p{N}]+', '', 'g')) <= 1""",
     # "pkg" is short for "packaging": its letters, in their order, from the first one on.
     """CREATE OR REPLACE MACRO is_short_for(short, long) AS CASE
         WHEN left(short, 1) = left(long, 1) AND length(short) > 1 AND length(short) < length(long)

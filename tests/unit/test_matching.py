@@ -69,6 +69,29 @@ def test_clean__of_a_value__is_what_can_be_compared(duck, trait, given, column, 
     assert cleaned(duck, {trait: given})[0][column] == expected
 
 
+@pytest.mark.parametrize(
+    ("mailbox", "given", "family", "expected"),
+    [
+        ("ada.lovelace", "Ada", "Lovelace", True),
+        ("lovelace-ada", "Ada", "Lovelace", True),
+        ("a.lovelace", "Ada", "Lovelace", True),
+        ("mario.de.la.cruz", "Mario", "de la Cruz", True),
+        ("ada", "Ada", "Lovelace", True),
+        ("ada.lovelace", None, "Lovelace", False),
+        ("ada.lovelace", None, None, False),
+        ("ada.lovelace1815", "Ada", "Lovelace", False),
+        ("ada.lovelcae", "Ada", "Lovelace", False),
+        ("countess", "Ada", "Lovelace", False),
+    ],
+)
+def test_mailbox__of_its_owners_names_alone__says_nothing_beyond_them(duck, mailbox, given, family, expected):
+    cleaned(duck, {"email": f"{mailbox}@example.com", "given_name": given, "surname": family})
+
+    told = duck.execute("SELECT is_made_of_names(email_name, given_name, surname) FROM record").fetchall()
+
+    assert told == [(expected,)]
+
+
 def test_clean__dates_with_a_month_first__are_told_by_the_others(duck):
     found = cleaned(duck, {"date_of_birth": "12/31/1908"}, {"date_of_birth": "02/03/1910"})
 
