@@ -8,8 +8,10 @@ To belong together permits nothing: each member is shown to a purpose by their o
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
+from itertools import chain, pairwise
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
@@ -28,7 +30,8 @@ MANY_AT_ONCE: Final = 50_000  # where all is held by one transaction anyway
 
 # Only the traits that a rule reads, by key; whoever does not permit to be recognised has none here.
 _TRAITS = """
-SELECT profile_id, name, value FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = ANY(%(names)s)
+SELECT profile_id, name, CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN value #>> '{}' END
+FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = ANY(%(names)s)
 """
 # Of events the purpose sees group calls alone. The newest of each person: the calls of a person who is merged or undone follow the identifier.
 _GROUPS = """
@@ -67,10 +70,7 @@ class Changes(NamedTuple):
 def relate(permit: Permit[Identity], profile_ids: Iterable[int], *, now: datetime) -> Changes:
     """After their golden records were chosen anew: write down whom these people belong with now."""
     profiles = bigints(profile_ids)
-    with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_TRAITS, {"profiles": profiles, "names": list(belonging.TRAITS)})
-        found = [(profile, each) for profile, traits in _by_person(cursor) for each in belonging.belongings_of(traits)]
-    return _written(permit, profiles, found, _OF_TRAITS, now)
+    return _written(_told_by_traits(permit, profiles, _traits_of(profiles), now))
 
 
 def relate_many(
@@ -82,8 +82,12 @@ def relate_many(
     given: dict[str, Any] = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
     with plans.in_bulk(), connection.cursor() as cursor:
         cursor.execute(_END_OF_THE_GONE_AMONG, given)
-    for start in range(0, len(changed), MANY_AT_ONCE):
-        relate(permit, changed[start : start + MANY_AT_ONCE], now=now)
+    slices = (bigints(changed[start : start + MANY_AT_ONCE]) for start in range(0, len(changed), MANY_AT_ONCE))
+    with ThreadPoolExecutor(1) as aside:  # one slice is reckoned while the one before it is written
+        telling = (aside.submit(_told_by_traits, permit, one, _traits_of(one), now) for one in slices)
+        for told, _ in pairwise(chain(telling, [None])):
+            if told:
+                _written(told.result())
 
 
 def relate_everybody(*, workspace_id: int, now: datetime) -> dict[str, int]:
@@ -107,7 +111,7 @@ def _relate_by_group_calls(permit: Permit[Identity], profile_ids: Collection[int
     with plans.by_key(), connection.cursor() as cursor:
         cursor.execute(_GROUPS, {"profiles": profiles})
         found = [(one, Belonging(Rule.GROUP_CALL, group, ("groupId",))) for one, group in cursor.fetchall()]
-    return _written(permit, profiles, found, [Rule.GROUP_CALL.value], now)
+    return _written(_told(permit, profiles, found, [Rule.GROUP_CALL.value], now))
 
 
 def _everybody() -> Iterator[list[int]]:
@@ -122,21 +126,32 @@ def _everybody() -> Iterator[list[int]]:
             last = chunk[-1]
 
 
-def _by_person(rows: Iterable[tuple[int, str, str]]) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    people: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+def _traits_of(profiles: str) -> list[tuple[int, str, str | None]]:
+    with plans.by_key(), connection.cursor() as cursor:
+        cursor.execute(_TRAITS, {"profiles": profiles, "names": list(belonging.TRAITS)})
+        rows: list[tuple[int, str, str | None]] = cursor.fetchall()
+        return rows
+
+
+def _told_by_traits(
+    permit: Permit[Identity], profiles: str, rows: Iterable[tuple[int, str, str | None]], now: datetime
+) -> dict[str, Any]:
+    people: defaultdict[int, dict[str, str | None]] = defaultdict(dict)
     for profile, name, value in rows:
-        people[profile][name] = json.loads(value)
-    return people.items()
+        people[profile][name] = value
+    found = [(profile, each) for profile, traits in people.items() for each in belonging.belongings_of(traits)]
+    return _told(permit, profiles, found, _OF_TRAITS, now)
 
 
-def _written(
+def _told(
     permit: Permit[Identity],
     profiles: str,
     found: Collection[tuple[int, Belonging]],
     rules: list[str],
     now: datetime,
-) -> Changes:
-    given: dict[str, Any] = {
+) -> dict[str, Any]:
+    """What is found by these rules of these profiles, as the statements below take it."""
+    return {
         "workspace": permit.workspace_id,
         "now": now,
         "profiles": profiles,
@@ -148,12 +163,14 @@ def _written(
         "confidence": floats(TRUST[each.rule].confidence for _, each in found),
         "shared": texts(_as_json(each.shared) for _, each in found),
     }
+
+
+def _written(told: Mapping[str, Any]) -> Changes:
     with plans.by_key(), connection.cursor() as cursor:
-        cursor.execute(_END, given)
+        cursor.execute(_END, told)
         ended = cursor.rowcount
-        if found:
-            cursor.execute(_BEGIN, given)
-        return Changes(begun=cursor.rowcount if found else 0, ended=ended)
+        cursor.execute(_BEGIN, told)
+        return Changes(begun=cursor.rowcount, ended=ended)
 
 
 _as_json = cache(json.dumps)  # of a handful of different ones

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
@@ -21,7 +22,8 @@ from cdp.models import Run, RunState, Stage, outbox
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import nearby, plans, queries, records, registry, training, wholesale
+from identity import crowds, nearby, plans, queries, records, registry, training, wholesale
+from identity.glance import Numbers
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
@@ -149,8 +151,8 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
         scored = engine.evidence_above(duck, model.metadata["thresholds"]["lower"]) if loaded else engine.no_evidence()
         progress.step("score", pairs=scored.num_rows)
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-            counts = _write(permit, progress, model, scored, arrivals)
-            counts.clusters = _people_behind(engine.records(duck)) if loaded else 0
+            compared = engine.records(duck) if loaded else np.array([], np.int64)
+            counts = _write(permit, progress, model, scored, compared, arrivals)
         progress.lap("write")
     return counts
 
@@ -173,12 +175,15 @@ def _score(duck: DuckDBPyConnection, model: FrozenModel, arrivals: list[int] | N
 
 
 def _write(
-    permit: Permit[Identity], progress: Progress, model: LinkageModel, scored: pa.Table, arrivals: list[int] | None
-) -> Counts:
+    permit: Permit[Identity], progress: Progress, model: LinkageModel, scored: pa.Table, compared: Numbers,
+    arrivals: list[int] | None,
+) -> Counts:  # fmt: skip
     origin = {
         "workspace": permit.workspace_id, "model": model.pk, "run": progress.run.pk, "now": progress.now(),
         "scope": None if arrivals is None else bigints(arrivals),
     }  # fmt: skip
+    seen = crowds.seen(compared)
+    scored = scored.filter(seen.knows(scored["left_id"].to_numpy()) & seen.knows(scored["right_id"].to_numpy()))
     alike = scored.filter(pc.field("weight") >= model.metadata["thresholds"]["upper"])
     outdated = _executed(_RETRACT_OUTDATED, {**origin, **_ends_of(alike)})
     judged = _executed(_UNJUDGED, {**origin, **_ends_of(alike)})
@@ -186,14 +191,19 @@ def _write(
         _written(_JUDGE, {**origin, **some})
     touched = wholesale.link(permit, {end for pair in outdated + judged for end in pair}, now=progress.now())
     outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
-    _ask(scored, origin)
+    if touched:
+        seen = crowds.seen(compared)
+    _ask(scored, seen, origin)
     review = ReviewPair.objects.filter(judgement=None).count()
-    return Counts(pairs=scored.num_rows, judgements=len(judged), review=review)
+    clusters = seen.people_behind(compared)
+    return Counts(pairs=scored.num_rows, judgements=len(judged), review=review, clusters=clusters)
 
 
-def _ask(scored: pa.Table, origin: Mapping[str, Any]) -> None:
+def _ask(scored: pa.Table, seen: crowds.Seen, origin: Mapping[str, Any]) -> None:
     """When the identifiers are where they belong: of the scored pairs those that are two people still."""
-    questions = _only(_executed(_STILL_OPEN, {**origin, **_ends_of(scored)}), scored)
+    left, right = (seen.profiles_of(scored[end].to_numpy()) for end in ("left_id", "right_id"))
+    apart = scored.filter(left != right)
+    questions = _only(_executed(_STILL_OPEN, {**origin, **_ends_of(apart)}), apart)
     _executed(_FORGET_ASKED, {**origin, **_ends_of(questions)})
     for some in _in_parts(questions):
         _written(_QUESTION + ASK, {**origin, **some})
@@ -209,8 +219,8 @@ def _only(chosen: Sequence[Pair], scored: pa.Table) -> pa.Table:
 
 # Values that came since; what a source corrected keeps its row, and is compared anew by the next run over all.
 _ARRIVALS = "SELECT DISTINCT identifier_id FROM identifier_trait WHERE id > %s AND name = ANY(%s::varchar[])"
-# Only of what is new: the view of a purpose finds the last value of all by reading all.
-_POSITION = "SELECT COALESCE(max(id), %(last)s) FROM identifier_trait WHERE id > %(last)s"
+# From the end, by the index: for the largest of all the view of a purpose would read all.
+_POSITION = "SELECT id FROM identifier_trait WHERE id > %s ORDER BY id DESC LIMIT 1"
 
 
 def _arrivals(position: int) -> list[int]:
@@ -222,17 +232,9 @@ def _arrivals(position: int) -> list[int]:
 def _position(last: int) -> int:
     """Up to which value there is something to read, after that of the last run."""
     with connection.cursor() as cursor:
-        cursor.execute(_POSITION, {"last": last})
-        return int(cursor.fetchone()[0])
-
-
-_PEOPLE = "SELECT count(*) FROM (SELECT DISTINCT profile_id FROM identifier WHERE id = ANY(%s::bigint[])) AS people"
-
-
-def _people_behind(identifier_ids: Sequence[int]) -> int:
-    with plans.in_bulk(), connection.cursor() as cursor:
-        cursor.execute(_PEOPLE, [bigints(identifier_ids)])
-        return int(cursor.fetchone()[0])
+        cursor.execute(_POSITION, [last])
+        found = cursor.fetchone()
+        return int(found[0]) if found else last
 
 
 # -- what a run writes ----------------------------------------------------------------------------------------------
@@ -253,10 +255,8 @@ WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts
 RETURNING left_id, right_id
 """
 
-# Who is seen at all, and has not been judged: for all pairs at once, since everybody is read for it.
 _UNJUDGED = f"""
 SELECT s.left_id, s.right_id FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
-JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
 WHERE NOT {IS_JUDGED.format(judgements="judgement")}
 """  # noqa: S608  # our own constant
 _JUDGE = """
@@ -266,11 +266,10 @@ FROM unnest(%(left)s::bigint[], %(right)s::bigint[], %(weight)s::float8[], %(par
     AS s (left_id, right_id, weight, parts)
 """
 
-# Two people still: between the thresholds, or refused by a guard; and no steward has said what they are.
+# Between the thresholds, or refused by a guard; and no steward has said what they are.
 _STILL_OPEN = """
 SELECT s.left_id, s.right_id FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
-JOIN identifier l ON l.id = s.left_id JOIN identifier r ON r.id = s.right_id
-WHERE l.profile_id <> r.profile_id AND NOT EXISTS (
+WHERE NOT EXISTS (
     SELECT 1 FROM judgement j WHERE j.left_id = s.left_id AND j.right_id = s.right_id AND j.retracts_id IS NULL
     AND j.kind = 'STEWARD' AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
 )

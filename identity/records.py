@@ -27,13 +27,13 @@ _PARTS: Final = 1 << 20  # into which identifiers fall by their hash
 _SOURCES: Final = "SELECT count(*) FROM source WHERE workspace_id = %s AND kind <> 'ENRICHMENT'"
 _VALUES: Final = """
 COPY (
-    SELECT t.identifier_id, array_position(%(traits)s::varchar[], t.name), t.value #>> '{{}}', {moment}, t.source_id
+    SELECT t.identifier_id, array_position(%(traits)s::varchar[], t.name), t.value #>> '{{}}'{moment}
     FROM identifier_trait t
     WHERE t.name = ANY(%(traits)s::varchar[])
       AND t.source_id IN (SELECT id FROM source WHERE kind <> 'ENRICHMENT') {chosen}
 ) TO STDOUT (FORMAT csv)
 """
-_MOMENT: Final = "(extract(epoch FROM t.observed_at) * 1000000)::bigint"
+_MOMENT: Final = ", (extract(epoch FROM t.observed_at) * 1000000)::bigint, t.source_id"
 _IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(parts)s"
 _AMONG: Final = "AND {id} = ANY(%(ids)s::bigint[])"
 _UNIQUE: Final = """
@@ -85,10 +85,10 @@ def _receive(
 ) -> int:  # fmt: skip
     unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
     competing = _are_competing(workspace_id)
-    values = _VALUES.format(moment=_MOMENT if competing else "0", chosen=chosen)
-    engine.receive(duck, "value", _blocks(values, given))
+    values = _VALUES.format(moment=_MOMENT if competing else "", chosen=chosen)
+    engine.receive(duck, "value", engine.COMPETING_VALUE if competing else engine.VALUE, _blocks(values, given))
     unique = _UNIQUE.format(chosen=_AMONG.format(id="id") if "ids" in given else "")
-    engine.receive(duck, "unique_type", _blocks(unique, {**given, "types": unique_types}))
+    engine.receive(duck, "unique_type", engine.UNIQUE_TYPE, _blocks(unique, {**given, "types": unique_types}))
     return engine.pivot(duck, are_competing=competing, is_day_first=is_day_first)
 
 

@@ -6,7 +6,7 @@ once and written by a handful of statements; whoever a guard might object to goe
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import structlog
 
 from cdp.models import Cause
 from consent.gate import Identity, Permit
-from identity import glance, golden, households, plans, queries, records, refusals, services
+from identity import crowds, glance, golden, households, plans, queries, records, refusals, services
 from identity.glance import Crowd, Flags, Numbers
 from identity.queries import Rules
 from identity.resolver import Kind
@@ -126,9 +126,9 @@ def _crowd(rules: Rules) -> Crowd:
     ids = everybody["id"].to_numpy()
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    left, is_left = _places(ids, standing["left"])
-    right, is_right = _places(ids, standing["right"])
-    are_known = is_left & is_right
+    left, is_left = crowds.places(ids, standing["left"].to_numpy())
+    right, is_right = crowds.places(ids, standing["right"].to_numpy())
+    are_known = is_left & is_right  # the gate hides both ends of a judgement alike
     return Crowd(
         ids=ids,
         kinds=types.indices.to_numpy().astype(np.int64)[order],
@@ -139,10 +139,3 @@ def _crowd(rules: Rules) -> Crowd:
         is_same=standing["is_same"].to_numpy()[are_known] == 1,
         judged_by=standing["kind"].to_numpy()[are_known],
     )
-
-
-def _places(ids: Numbers, column: Any) -> tuple[Numbers, Flags]:  # noqa: ANN401  # pyarrow has no types
-    """Where these stand among the ids, and which of them are there at all: the gate hides both ends of a judgement alike."""
-    wanted = column.to_numpy()
-    places = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
-    return places, ids[places] == wanted if len(ids) else np.zeros(len(wanted), dtype=np.bool_)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import structlog
@@ -106,7 +107,8 @@ def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]
 
 
 def _of_keys(keys: Collection[tuple[int, int]]) -> dict[str, Any]:
-    return {"ones": bigints(one for one, _ in keys), "keys": bigints(key for _, key in keys)}
+    pairs = sorted(keys, key=itemgetter(1))
+    return {"ones": bigints(one for one, _ in pairs), "keys": bigints(key for _, key in pairs)}
 
 
 # -- building it ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 from pyarrow import csv
@@ -63,17 +65,14 @@ def append(connection: DuckDBPyConnection, table: str, schema: pa.Schema, rows: 
     connection.unregister("chunk")
 
 
-_RECEIVED: Final = {
-    "value": pa.schema([
-        ("id", pa.int64()), ("trait", pa.int32()), ("text", pa.string()), ("at", pa.int64()), ("source", pa.int64())
-    ]),
-    "unique_type": pa.schema([("id", pa.int64()), ("type", pa.string())]),
-}  # fmt: skip
+# What is received: `at` and `source` only where values of a trait compete.
+VALUE: Final = pa.schema([("id", pa.int64()), ("trait", pa.int32()), ("text", pa.string())])
+COMPETING_VALUE: Final = pa.schema([*VALUE, ("at", pa.int64()), ("source", pa.int64())])
+UNIQUE_TYPE: Final = pa.schema([("id", pa.int64()), ("type", pa.string())])
 
 
-def receive(connection: DuckDBPyConnection, table: str, blocks: Iterable[bytes]) -> None:
-    """Make a table of `_RECEIVED` from blocks of CSV, each of whole rows. An empty text is one, and no NULL."""
-    schema = _RECEIVED[table]
+def receive(connection: DuckDBPyConnection, table: str, schema: pa.Schema, blocks: Iterable[bytes]) -> None:
+    """Make a table of blocks of CSV, each of whole rows."""
     connection.register("block", schema.empty_table())
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM block")  # noqa: S608  # our own names of tables
     connection.unregister("block")
@@ -159,8 +158,8 @@ def pairs_above(connection: DuckDBPyConnection, weight: float) -> list[tuple[int
     ).fetchall()
 
 
-def records(connection: DuckDBPyConnection) -> list[int]:
-    return [one for (one,) in connection.execute("SELECT unique_id FROM record").fetchall()]
+def records(connection: DuckDBPyConnection) -> npt.NDArray[np.int64]:
+    return connection.execute("SELECT unique_id FROM record").fetchnumpy()["unique_id"]
 
 
 def number_by_content(connection: DuckDBPyConnection) -> None:
