@@ -28,9 +28,12 @@ class Seen:
     def knows(self, identifiers: Numbers) -> Flags:
         return places(self.ids, identifiers)[1]
 
-    def profiles_of(self, identifiers: Numbers) -> Numbers:
-        """Of identifiers that are all known."""
-        return self.profiles[places(self.ids, identifiers)[0]]
+    def are_apart(self, left: Numbers, right: Numbers) -> Flags:
+        """Known, and of two profiles."""
+        (one, is_one), (other, is_other) = (places(self.ids, end) for end in (left, right))
+        found = is_one & is_other
+        found[found] = self.profiles[one[found]] != self.profiles[other[found]]
+        return found
 
     def people_behind(self, identifiers: Numbers) -> int:
         where, are_known = places(self.ids, identifiers)

@@ -201,8 +201,7 @@ def _write(
 
 def _ask(scored: pa.Table, seen: crowds.Seen, origin: Mapping[str, Any]) -> None:
     """When the identifiers are where they belong: of the scored pairs those that are two people still."""
-    left, right = (seen.profiles_of(scored[end].to_numpy()) for end in ("left_id", "right_id"))
-    apart = scored.filter(left != right)
+    apart = scored.filter(seen.are_apart(scored["left_id"].to_numpy(), scored["right_id"].to_numpy()))
     questions = _only(_executed(_STILL_OPEN, {**origin, **_ends_of(apart)}), apart)
     _executed(_FORGET_ASKED, {**origin, **_ends_of(questions)})
     for some in _in_parts(questions):

@@ -1,0 +1,36 @@
+"""Whose very many identifiers are: arrays say what a dictionary would."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from identity import crowds
+
+identifiers = st.integers(1, 30)
+people = st.dictionaries(identifiers, st.integers(1, 5), max_size=20)
+pairs = st.lists(st.tuples(identifiers, identifiers), max_size=20)
+
+
+def seen(profiles):
+    ids = np.array(sorted(profiles), np.int64)
+    return crowds.Seen(ids, np.array([profiles[one] for one in ids.tolist()], np.int64))
+
+
+def ends(pairs):
+    return (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+
+
+@given(profiles=people, pairs=pairs)
+def test_seen__of_any_pairs__tells_those_that_are_known_and_two_people(profiles, pairs):
+    found = seen(profiles).are_apart(*ends(pairs)).tolist()
+
+    assert found == [{left, right} <= profiles.keys() and profiles[left] != profiles[right] for left, right in pairs]
+
+
+@given(profiles=people, wanted=st.lists(identifiers, max_size=20))
+def test_seen__of_any_identifiers__counts_the_people_behind_those_it_knows(profiles, wanted):
+    found = seen(profiles)
+    asked = np.array(wanted, np.int64)
+
+    assert found.knows(asked).tolist() == [one in profiles for one in wanted]
+    assert found.people_behind(asked) == len({profiles[one] for one in wanted if one in profiles})
