@@ -67,6 +67,7 @@ def _linked(rows: int) -> dict[str, Any]:
         trained = linkage.train(workspace_id=workspace_id, seed=1, now=harness.NOW)
         resolved = _resolve(workspace_id)
     f1 = _pairwise(workspace_id, rows)
+    _settle()
     again = _resolve(workspace_id)
     more = _more(workspace_id, first=rows)
     by_keys = {f"{NEW}_more_by_keys_seconds": _more_by_keys(workspace_id, first=rows + NEW)} if rows <= SMALL else {}
@@ -183,7 +184,15 @@ def _store(workspace_id: int, source_id: int, *, rows: int, first: int) -> None:
         with ThreadPoolExecutor() as both:
             list(both.map(_insert, _COPIES[2:]))
         postgres.execute("DROP TABLE arrived")
-        postgres.execute("ANALYZE")
+    _settle()
+
+
+def _settle() -> None:
+    """What autovacuum does of its own soon after much was written, and well before anybody runs again."""
+    import psycopg
+
+    with psycopg.connect(harness.address_of("postgres"), autocommit=True) as postgres:
+        postgres.execute("VACUUM (ANALYZE)")
 
 
 def _insert(copy: tuple[str, str, str]) -> None:
