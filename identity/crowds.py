@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from cdp.kernel.arrays import bigints
-from identity import plans, records
+from cdp.models import planning
+from identity import records
 from identity.glance import Flags, Numbers
 
 BY_KEY: Final = 100_000  # up to so many are quicker read by key than everybody in a row
@@ -45,7 +46,7 @@ def seen(identifier_ids: Collection[int]) -> Seen:
     if len(identifier_ids) > BY_KEY:
         found = records.table(_SEEN.format(chosen=""), {}, _ROW)
     else:
-        with plans.by_key():
+        with planning.by_key():
             found = records.table(_SEEN.format(chosen=_AMONG), {"ids": bigints(identifier_ids)}, _ROW)
     ids = found["id"].to_numpy()
     order = np.argsort(ids, kind="stable")

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from django.db import connection
 
 from cdp.kernel.arrays import bigints
+from cdp.models import planning
 from consent.gate import Enrichment, Identity, Permit
-from identity import plans
 
 # Which value is chosen follows from the values alone, never from the order in which they came. All is read by key, and
 # the keys are given: conditions reach an index through the view of a purpose, joins do not.
@@ -122,7 +122,7 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
     """
     del permit  # the proof is the type; the transaction does the rest
     profiles = bigints(profile_ids)
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_IDENTIFIERS_AND_RULES, [profiles])
         identifiers, has_rules = cursor.fetchone()
         statement = _REFRESH_BY_RULE if has_rules else _REFRESH
@@ -132,7 +132,7 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
 def refresh_traits_of_many(permit: Permit[Identity], profile_ids: Iterable[int]) -> list[int]:
     """The same for a good part of everybody, at once. Returns the profiles whose golden record is another one now."""
     del permit  # as above
-    with plans.in_bulk(), connection.cursor() as cursor:
+    with planning.in_bulk(), connection.cursor() as cursor:
         cursor.execute(f"SELECT {_HAS_RULES}")
         (has_rules,) = cursor.fetchone()
         cursor.execute(_REFRESH_MANY_BY_RULE if has_rules else _REFRESH_MANY, {"profiles": bigints(profile_ids)})
@@ -143,7 +143,7 @@ def traits_that_would_change(profile_ids: Iterable[int], names: Iterable[str]) -
     """By the rules as they are in this transaction: of each of these traits, how many profiles would have another value
     and how many have any.
     """
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_IDENTIFIERS, [bigints(profile_ids)])
         identifiers = bigints(one for (one,) in cursor.fetchall())
         cursor.execute(_WOULD_CHANGE, {"identifiers": identifiers, "names": list(names)})

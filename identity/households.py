@@ -18,10 +18,11 @@ from django.db import connection
 
 from cdp.kernel.arrays import bigints, byteas, floats, texts
 from cdp.kernel.purposes import Purpose
+from cdp.models import planning
 from cdp.models.digests import identifier_digest
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import golden, plans
+from identity import golden
 from identity.matching import belonging
 from identity.matching.belonging import TRUST, Belonging, Rule
 
@@ -80,7 +81,7 @@ def relate_many(
     others there is nothing new to say, unless they are gone.
     """
     given: dict[str, Any] = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
-    with plans.in_bulk(), connection.cursor() as cursor:
+    with planning.in_bulk(), connection.cursor() as cursor:
         cursor.execute(_END_OF_THE_GONE_AMONG, given)
     slices = (bigints(changed[start : start + MANY_AT_ONCE]) for start in range(0, len(changed), MANY_AT_ONCE))
     with ThreadPoolExecutor(1) as aside:  # one slice is reckoned while the one before it is written
@@ -108,7 +109,7 @@ def relate_everybody(*, workspace_id: int, now: datetime) -> dict[str, int]:
 
 def _relate_by_group_calls(permit: Permit[Identity], profile_ids: Collection[int], *, now: datetime) -> Changes:
     profiles = bigints(profile_ids)
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_GROUPS, {"profiles": profiles})
         found = [(one, Belonging(Rule.GROUP_CALL, group, ("groupId",))) for one, group in cursor.fetchall()]
     return _written(_told(permit, profiles, found, [Rule.GROUP_CALL.value], now))
@@ -127,7 +128,7 @@ def _everybody() -> Iterator[list[int]]:
 
 
 def _traits_of(profiles: str) -> list[tuple[int, str, str | None]]:
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_TRAITS, {"profiles": profiles, "names": list(belonging.TRAITS)})
         rows: list[tuple[int, str, str | None]] = cursor.fetchall()
         return rows
@@ -166,7 +167,7 @@ def _told(
 
 
 def _written(told: Mapping[str, Any]) -> Changes:
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_END, told)
         ended = cursor.rowcount
         cursor.execute(_BEGIN, told)

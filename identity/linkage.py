@@ -18,11 +18,11 @@ from duckdb import DuckDBPyConnection
 from cdp.kernel.arrays import bigints, floats, texts
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Run, RunState, Stage, outbox
+from cdp.models import Run, RunState, Stage, outbox, planning
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import crowds, nearby, plans, queries, records, registry, training, wholesale
+from identity import crowds, nearby, queries, records, registry, training, wholesale
 from identity.glance import Numbers
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
@@ -294,7 +294,7 @@ WITH question AS (
 
 
 def _executed(statement: str, given: Mapping[str, Any]) -> list[Pair]:
-    with plans.in_bulk(), connection.cursor() as cursor:
+    with planning.in_bulk(), connection.cursor() as cursor:
         cursor.execute(statement, given)
         rows: list[Pair] = cursor.fetchall()
         return rows

@@ -10,7 +10,8 @@ from django.db import connection
 from duckdb import DuckDBPyConnection
 
 from cdp.kernel.arrays import bigints
-from identity import plans, records
+from cdp.models import planning
+from identity import records
 from identity.live import index
 from identity.matching import blocking
 from identity.matching.scoring import FrozenModel
@@ -38,6 +39,6 @@ def load(
 
 
 def _sharing(keys: Collection[int]) -> set[int]:
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_SHARING, [bigints(sorted(keys))])
         return {one for (one,) in cursor.fetchall()}

@@ -15,7 +15,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
 from cdp.kernel.arrays import bigints
-from identity import plans
+from cdp.models import planning
 from identity.matching import engine, features
 from identity.queries import Rules
 
@@ -68,14 +68,14 @@ def load_some(
 ) -> int:
     """As `load`, of these alone and by key. How dates are read is not for so few to say."""
     given = {"traits": list(features.TRAITS), "ids": bigints(sorted(identifier_ids))}
-    with plans.by_key():
+    with planning.by_key():
         return _receive(
             duck, rules, workspace_id, _AMONG.format(id="t.identifier_id"), given, is_day_first=is_day_first
         )
 
 
 def _load(duck: DuckDBPyConnection, rules: Rules, workspace_id: int, chosen: str, given: dict[str, Any]) -> int:
-    with plans.in_bulk():
+    with planning.in_bulk():
         return _receive(duck, rules, workspace_id, chosen, given)
 
 

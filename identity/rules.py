@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.db import DataError, connection, transaction
 
 from cdp.kernel.errors import TesseraError
-from cdp.models import Cause
+from cdp.models import Cause, planning
 from cdp.models.tenancy import workspace_scope
-from identity import disputes, plans, queries, resolver, services
+from identity import disputes, queries, resolver, services
 from identity.models import IdentityRules
 
 MOST_ENTRIES: Final = 1_000  # of a list or an object
@@ -212,7 +212,7 @@ def preview_rules(*, workspace_id: int, document: object, now: datetime, most: i
 def _tried(some: Iterable[int], rules: queries.Rules, now: datetime) -> list[Cause]:
     """The judgements that the rules would let speak are written, heard, and taken back with the savepoint."""
     with transaction.atomic():
-        with plans.by_key():
+        with planning.by_key():
             services.judge_sightings(some, rules, now)
             before = queries.neighbourhood_of(some, rules)
             after = disputes.resolve(before, rules).clusters
@@ -252,7 +252,7 @@ GROUP BY i.id, o.type HAVING count(DISTINCT o.id) > %(least)s ORDER BY 4 DESC, 1
 
 def set_aside_in(workspace_id: int, *, most: int = 200) -> list[SetAside]:
     """The busiest first. Read from the ledger, so it is what the resolver goes by at this moment."""
-    with workspace_scope(workspace_id), plans.in_bulk(), connection.cursor() as cursor:
+    with workspace_scope(workspace_id), planning.in_bulk(), connection.cursor() as cursor:
         limits = queries.rules_of(workspace_id).limits
         asked: Document = {
             "workspace": workspace_id,

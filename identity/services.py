@@ -16,10 +16,10 @@ from django.db import connection
 
 from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
-from cdp.models import Cause, Identifier, OutboxRow, Stage, User
+from cdp.models import Cause, Identifier, OutboxRow, Stage, User, planning
 from cdp.models.tenancy import workspace_scope
 from consent.gate import Identity, Permit
-from identity import disputes, golden, households, plans, queries, refusals, resolver
+from identity import disputes, golden, households, queries, refusals, resolver
 from identity.models import Judgement, JudgementKind, ReviewPair, Verdict
 from identity.resolver import Kind
 
@@ -82,7 +82,7 @@ def resolve_all_anew(*, workspace_id: int) -> int:
 def _resolve(
     permit: Permit[Identity], subjects: Mapping[int, Cause], rules: queries.Rules, now: datetime
 ) -> dict[int, Cause]:
-    with plans.by_key():
+    with planning.by_key():
         touched = _link(permit, subjects, rules, now)
     golden.refresh_traits(permit, touched)
     households.relate(permit, touched, now=now)

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from cdp.models import Cause
+from cdp.models import Cause, planning
 from consent.gate import Identity, Permit
-from identity import crowds, glance, golden, households, plans, queries, records, refusals, services
+from identity import crowds, glance, golden, households, queries, records, refusals, services
 from identity.glance import Crowd, Flags, Numbers
 from identity.queries import Rules
 from identity.resolver import Kind
@@ -32,7 +32,7 @@ def link(permit: Permit[Identity], identifier_ids: Collection[int], *, now: date
         return dict(services.link(permit, dict.fromkeys(sorted(identifier_ids), Cause.LEARNT), now=now))
     golden.take_turn(permit)
     rules = queries.rules_of(permit.workspace_id)
-    with plans.in_bulk():
+    with planning.in_bulk():
         services.judge_sightings(identifier_ids, rules, now)
         crowd = _crowd(rules)
     seen = glance.look_at(crowd, rules.limits, rules.windows)
@@ -60,7 +60,7 @@ def _link_clear(
 ) -> dict[int, Cause]:
     ids, before, after = crowd.ids[is_clear], crowd.profiles[is_clear], people[is_clear]
     is_moved = before != after
-    with plans.in_bulk():
+    with planning.in_bulk():
         services.move(
             ids[is_moved].tolist(), after[is_moved].tolist(), merged_away=ids[is_moved & (before == ids)].tolist()
         )

@@ -21,7 +21,7 @@ from django.db import connection
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Run, RunState, User
+from cdp.models import Run, RunState, User, planning
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments import membership, ranks, serving
@@ -291,7 +291,7 @@ def _stage(permit: Permit[Segmentation], version: SegmentVersion, profiles: Sequ
     query = ranks.compiled_anew(permit, {version.segment_id: rule}, Asked.SOME, now=now)
     about = {"workspace": permit.workspace_id, "version": version.pk, "now": now}
     given: dict[str, Any] = {**of_profiles(profiles), **about}
-    with connection.cursor() as cursor:
+    with planning.in_bulk(), connection.cursor() as cursor:
         cursor.execute(_STAGE.replace("{answers}", query.sql), {**query.parameters, **given})
 
 

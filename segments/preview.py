@@ -19,6 +19,7 @@ from django.db import OperationalError, connection, transaction
 
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
+from cdp.models import planning
 from consent import gate
 from consent.gate import Permit, Segmentation
 from segments import checking, ranks, serving
@@ -184,7 +185,8 @@ def _by_sample(compiled: Compiled, everybody: _Everybody, at: datetime) -> _Coun
 
 def _answers(query: Query, profiles: list[int], at: datetime, until: float) -> dict[int, bool] | None:
     given = {**query.parameters, **of_profiles(profiles), "now": at}
-    rows = _within(until, lambda: _rows(query.sql, given))
+    with planning.in_bulk():
+        rows = _within(until, lambda: _rows(query.sql, given))
     return None if rows is None else {profile: is_in for _, profile, is_in, _, _ in rows}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import connection
 
 from cdp.kernel.arrays import bigints, floats, texts
-from identity import plans
+from cdp.models import planning
 from identity.scored import ASK, IS_JUDGED
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def origin_of(*, workspace_id: int, model_id: int, now: datetime) -> dict[str, A
 
 
 def _written(statement: str, changed: Collection[int], pairs: Sequence["Pair"], origin: Mapping[str, Any]) -> Pairs:
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_SCORED + statement, _given(changed, pairs, origin))
         rows: Pairs = cursor.fetchall()
         return rows
@@ -119,7 +119,7 @@ def _written(statement: str, changed: Collection[int], pairs: Sequence["Pair"], 
 
 def _write(statement: str, changed: Collection[int], pairs: Sequence["Pair"], origin: Mapping[str, Any]) -> None:
     """As `_written`, where nobody asks what was: so nobody need wait for it."""
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_SCORED + statement, _given(changed, pairs, origin))
 
 

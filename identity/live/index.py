@@ -14,9 +14,10 @@ from django.db import connection
 from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
+from cdp.models import planning
 from cdp.models.digests import identifier_digest
 from consent import gate
-from identity import golden, plans, queries, records, registry, training
+from identity import golden, queries, records, registry, training
 from identity.matching import blocking, engine, features
 from identity.matching.compiled import CompiledModel
 from identity.matching.few import FewRecords
@@ -102,7 +103,7 @@ WITH forgotten AS (
 def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
     """Of (record, key). What is unchanged is not written."""
     given = {**_of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_REPLACE_KEYS, given)
 
 

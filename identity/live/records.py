@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.db import connection
 
 from cdp.kernel.arrays import bigints, texts
-from identity import plans
+from cdp.models import planning
 from identity.matching import features
 from identity.queries import Rules
 
@@ -43,7 +43,7 @@ def records_of(identifier_ids: Collection[int], rules: Rules) -> list[tuple[Any,
         "traits": _TRAITS,
         "unique_types": texts(kind for kind, limit in rules.limits.items() if limit == 1),
     }
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_RECORDS, given)
         return [(one, kind, *map(known.get, features.TRAITS)) for one, kind, known in cursor.fetchall()]
 
@@ -71,7 +71,7 @@ def pairs_sharing(asked: Collection[tuple[int, int]]) -> set[Pair]:
         "most_of_a_key": MOST_OF_A_KEY,
         "most_candidates": MOST_CANDIDATES,
     }
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_SHARING, given)
         return set(cursor.fetchall())
 
@@ -92,7 +92,7 @@ SELECT right_id, left_id FROM review_pair WHERE right_id = ANY(%(ids)s::bigint[]
 
 def decided_of(identifier_ids: Iterable[int]) -> set[Pair]:
     """(record, other) of all that was judged by a model or asked of these records, retracted or not."""
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_DECIDED, {"ids": bigints(identifier_ids)})
         return set(cursor.fetchall())
 
@@ -116,7 +116,7 @@ def still_sharing(decided: Collection[Pair], asked: Collection[tuple[int, int]])
         "decided": bigints(one for one, _ in decided),
         "others": bigints(other for _, other in decided),
     }
-    with plans.by_key(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_STILL_SHARING, given)
         return set(cursor.fetchall())
 

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
-from cdp.models import Cause
+from cdp.models import Cause, planning
 from consent.gate import Identity, Permit
-from identity import golden, plans, services
+from identity import golden, services
 from identity.live import decisions
 from identity.live.terms import terms_of
 from identity.models import BlockingIndex
@@ -21,7 +21,7 @@ def link(permit: Permit[Identity], subjects: Mapping[int, Cause], *, now: dateti
     """As `services.link`, and before it the records among `subjects` are compared with all others, if the workspace has
     an index for its latest model.
     """
-    with plans.for_few() if len(subjects) <= FEW else plans.by_key():
+    with planning.for_few() if len(subjects) <= FEW else planning.by_key():
         golden.take_turn(permit)
         known = terms_of(permit.workspace_id)
         changed = [one for one, cause in subjects.items() if cause in TELLING]

@@ -8,9 +8,9 @@ logarithms: a person with a thousand identifiers is worth more than one with ten
 from django.db import connection
 
 from cdp.kernel.purposes import Purpose
+from cdp.models import planning
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import plans
 
 # Sizes and counts are gathered once for each person of the queue, however many pairs ask for them.
 _WEIGH = """
@@ -59,6 +59,6 @@ def order_queue(*, workspace_id: int) -> int:
 
 
 def weigh(permit: Permit[Identity]) -> int:
-    with plans.in_bulk(), connection.cursor() as cursor:
+    with planning.in_bulk(), connection.cursor() as cursor:
         cursor.execute(_WEIGH, {"workspace": permit.workspace_id})
         return int(cursor.rowcount)

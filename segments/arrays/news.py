@@ -9,6 +9,7 @@ from django.db import connection
 from numpy.typing import NDArray
 
 from cdp.kernel.arrays import bigints, texts
+from cdp.models import planning
 from consent.gate import Permit, Segmentation
 from segments import serving
 from segments.arrays.answers import Answers, answers_of
@@ -41,10 +42,12 @@ def news(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], looks: M
 
 
 def _answers(permit: Permit[Segmentation], live: Mapping[int, LiveVersion], batch: Batch) -> Answers:
-    try:
-        return answers_of(serving.planned(permit, live), batch)
-    except UncountableError:
-        return answers_of(serving.planned(permit, live, counts_events=False), batch)
+    """Whatever is read is named, so joins only put together what was read."""
+    with planning.in_bulk():
+        try:
+            return answers_of(serving.planned(permit, live), batch)
+        except UncountableError:
+            return answers_of(serving.planned(permit, live, counts_events=False), batch)
 
 
 def _batches(looks: Mapping[int, Look]) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError, connection, transaction
 from psycopg.pq import PipelineStatus
 
-from identity import plans
+from cdp.models import planning
 
 ORDINARY = ("auto", "on", "on")
 
@@ -22,9 +22,9 @@ def chosen():
 
 @pytest.mark.django_db
 def test_few__are_planned_once_and_by_index__and_nobody_after_them():
-    with plans.for_few():
+    with planning.for_few():
         within = chosen()
-        with plans.by_key():
+        with planning.by_key():
             further_within = chosen()
 
     assert within == further_within == ("force_generic_plan", "off", "on")
@@ -39,9 +39,9 @@ def joins():
 
 @pytest.mark.django_db
 def test_everybody__is_joined_by_hash__and_nobody_after_that():
-    with plans.in_bulk():
+    with planning.in_bulk():
         within = joins()
-        with plans.in_bulk():
+        with planning.in_bulk():
             further_within = joins()
         after_the_inner = joins()
 
@@ -53,7 +53,7 @@ def test_everybody__is_joined_by_hash__and_nobody_after_that():
 def test_few__behind_a_pooler_that_keeps_no_plans__are_planned_each_time(settings):
     settings.DATABASE_PREPARED_STATEMENTS = False
 
-    with plans.for_few():
+    with planning.for_few():
         mode, *_ = chosen()
 
     assert mode == "auto"
@@ -74,7 +74,7 @@ def fail_and_ask():
 @pytest.mark.django_db
 @pytest.mark.parametrize("work", [fail, fail_and_ask])
 def test_few__where_a_statement_fails_that_nobody_waits_for__fails_as_ever_and_leaves_nothing(work):
-    with pytest.raises(DataError, match="division by zero"), transaction.atomic(), plans.for_few():
+    with pytest.raises(DataError, match="division by zero"), transaction.atomic(), planning.for_few():
         work()
 
     assert chosen() == ORDINARY
@@ -84,7 +84,7 @@ def test_few__where_a_statement_fails_that_nobody_waits_for__fails_as_ever_and_l
 
 @pytest.mark.django_db
 def test_few__what_nobody_waits_for__is_written_in_the_order_in_which_it_was_said():
-    with plans.for_few(), connection.cursor() as cursor:
+    with planning.for_few(), connection.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE said (word text) ON COMMIT DROP")
         for word in ("one", "two", "three"):
             cursor.execute("INSERT INTO said SELECT %s || count(*) FROM said", [word])
