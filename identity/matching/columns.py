@@ -128,6 +128,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )  # fmt: skip
 
 _FROM_NAMES: Final = 0.5  # what a name in a longer name is worth at least
+_FROM_CONTENTS: Final = 0.95  # what contents alone are worth at most: an "ssn" may be written as telephones are
 _MOST: Final = 0.85  # of the filled values must look like it, where the name says nothing
 _SOME: Final = 0.5  # of them, where the name says it: files hold junk
 _STREET: Final = frozenset(word for pair in STREET_WORDS for word in pair) | {
@@ -151,7 +152,7 @@ _MONTH: Final = (
 
 
 def _is_date(value: str) -> bool:
-    numbers = r"(18|19|20)\d\d([-/. ]?)\d\d?\2\d\d?([T ].*)?|\d{1,2}[-/. ]\d{1,2}[-/. ]((18|19|20)\d\d|\d\d)( .*)?"
+    numbers = r"(18|19|20)\d\d([-/. ]?)\d\d?\2\d\d?([T ].*)?|[0-3]\d[0-3]\d(18|19|20)\d\d|\d{1,2}[-/. ]\d{1,2}[-/. ]((18|19|20)\d\d|\d\d)( .*)?"
     words = (
         rf"\d{{1,2}}(st|nd|rd|th|er|\.)?[ -]{_MONTH}[ -](\d{{4}}|\d\d)|{_MONTH} \d{{1,2}},? \d{{4}}"
         rf"|\d{{1,2}} de {_MONTH} de \d{{4}}"
@@ -262,8 +263,7 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
     if not values:
         return by_name
     if trait in _TELLING:
-        share = _share(values, _TELLING[trait])
-        return by_name + share if share >= (_SOME if by_name else _MOST) and not _is_counter(trait, values) else 0.0
+        return _told(trait, by_name, values)
     if trait in _WORDED and _share(values, _is_worded) < _SOME:
         return 0.0
     if by_name and any(_share(values, is_one) >= _MOST for other, is_one in _TELLING.items() if other in _LOUD):
@@ -273,6 +273,13 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
     is_typical, needed = _HINTING[trait]
     share = _share(values, is_typical)
     return by_name + share if by_name else (_FROM_NAMES + share / 2) * (share >= needed)
+
+
+def _told(trait: str, by_name: float, values: Sequence[str]) -> float:
+    share = _share(values, _TELLING[trait])
+    if share < (_SOME if by_name else _MOST) or _is_counter(trait, values):
+        return 0.0
+    return by_name + share if by_name else _FROM_CONTENTS * share
 
 
 # As part of a longer name another word.
@@ -385,7 +392,7 @@ def _add_others(found: dict[str, str], scores: Mapping[tuple[str, str], float]) 
         rest = [
             (one, column)
             for (scored, column), one in scores.items()
-            if scored == trait and one >= 1 and column not in found.values()
+            if scored == trait and one >= _FROM_CONTENTS and column not in found.values()
         ]
         if rest and other not in found:
             found[other] = max(rest, key=lambda pair: pair[0])[1]

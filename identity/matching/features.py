@@ -120,6 +120,11 @@ _MACROS: Final = (
         "CREATE OR REPLACE MACRO year_in_full(year) AS CASE WHEN length(year) = 2 THEN"
         " CASE WHEN year < '30' THEN '20' ELSE '19' END || year ELSE year END"
     ),
+    # "06071981" has no gaps: of eight digits the last four can be a year only where the first four are none.
+    """CREATE OR REPLACE MACRO in_parts(parts) AS CASE
+        WHEN len(parts) = 1 AND length(parts[1]) = 8 AND right(parts[1], 4) BETWEEN '1800' AND '2099'
+        THEN string_split(left(parts[1], 2) || '-' || substr(parts[1], 3, 2) || '-' || right(parts[1], 4), '-')
+        ELSE parts END""",
     # Whatever its notation, a date is eight digits YYYYMMDD; typing errors are kept, so that they can be compared.
     """CREATE OR REPLACE MACRO date_digits(parts, word, day_first) AS CASE
         WHEN len(parts) = 1 AND length(parts[1]) = 8 THEN parts[1]
@@ -201,7 +206,7 @@ _MACROS: Final = (
 # Day and month can be told apart where a first part above 12 occurs more often than a second one.
 _DAY_FIRST: Final = r"""
 SELECT count(*) FILTER (WHERE TRY_CAST(parts[1] AS INT) > 12) >= count(*) FILTER (WHERE TRY_CAST(parts[2] AS INT) > 12)
-FROM (SELECT regexp_extract_all(date_of_birth, '\d+') AS parts FROM raw)
+FROM (SELECT in_parts(found) AS parts FROM (SELECT regexp_extract_all(date_of_birth, '\d+') AS found FROM raw))
 WHERE len(parts) >= 3 AND length(parts[1]) <= 2
 """
 
@@ -236,7 +241,7 @@ WITH lined AS (
     FROM lined
 ), told AS (
     SELECT * REPLACE ({", ".join(f"said({name}) AS {name}" for name in _TEXTS)}, said(whole) AS whole),
-        date_digits(date_parts, date_word, $day_first) AS dob,
+        date_digits(in_parts(date_parts), date_word, $day_first) AS dob,
         mailbox(email) AS mail, mailbox(other_email) AS other_mail,
         number_of(phone) AS number, number_of(other_phone) AS other_number
     FROM worded

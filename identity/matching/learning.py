@@ -21,6 +21,7 @@ Levels = list[Floats]
 
 ROUNDS: Final = 500
 SETTLED: Final = 1e-8  # of the log-likelihood for each pair: less gain than this is none
+ALSO_SHARED: Final = 0.02  # of relatives agree, as one person does, on something that is a person's own
 _SMALLEST: Final = 1e-9
 _SHARES: Final = (0.5, 0.05, 0.002)  # of matches, to start from
 
@@ -121,8 +122,14 @@ def _of_classes(patterns: Patterns, classes: Classes, facts: _Facts, unlike: Flo
         unlike + np.log(max(1 - classes.share - classes.related, _SMALLEST)),
     ]
     if classes.related:
-        rows.append(shared + _evidence(patterns, classes.strangers, facts.own) + np.log(classes.related))
+        rows.append(shared + _evidence(patterns, _of_relatives(classes), facts.own) + np.log(classes.related))
     return np.array(rows)
+
+
+def _of_relatives(classes: Classes) -> Levels:
+    """Of what is a person's own: as of strangers, but for twins, who share a birth date, and for father and son of one name."""
+    both = zip(classes.strangers, classes.matches, strict=True)
+    return [(1 - ALSO_SHARED) * strangers + ALSO_SHARED * matches for strangers, matches in both]
 
 
 def _quality(learnt: Learnt) -> float:

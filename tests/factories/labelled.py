@@ -304,6 +304,15 @@ def as_family(random: Random, one: Person) -> Row:
     }  # fmt: skip
 
 
+def as_registered(random: Random, one: Person) -> Row:
+    """Whole households with twins, and hardly anybody twice; some dates are written without gaps, in the order of the others."""
+    return with_gaps(random, {
+        "first_name": typed(random, one.given, 0.1), "last_name": typed(random, one.surname, 0.1), "sex": "F" if one.is_woman else "M",
+        "date_of_birth": dated(random, one.born, "%m/%d/%Y|%m/%d/%Y|%m%d%Y"), "street": f"{one.number} {one.street}",
+        "city": one.town, "zip": one.postcode,
+    }, 0.03, ("last_name",))  # fmt: skip
+
+
 def as_sparse(random: Random, one: Person) -> Row:
     """Three of ten values are missing, and first and last name stand in each other's place in a tenth of the rows."""
     given, surname = typed(random, one.given), typed(random, one.surname)
@@ -359,12 +368,14 @@ class Shape:
     separator: str = ","
     encoding: str = "utf-8"
     are_families: bool = False
+    times: tuple[int, ...] = (1, 1, 1, 2, 2, 3, 4)
 
 
 SHAPES: Final[Mapping[str, Shape]] = {
     "french": Shape((as_french,), ";", "latin-1"),
     "one_name": Shape((as_one_name,)),
     "families": Shape((as_family,), are_families=True),
+    "register": Shape((as_registered,), are_families=True, times=(*[1] * 39, 2)),
     "sparse": Shape((as_sparse,), "\t"),
     "two_scripts": Shape((as_two_scripts,)),
     "mixed": Shape((as_customer, as_company), ";"),
@@ -379,7 +390,7 @@ def rows(shape: Shape, *, count: int, seed: int = 1) -> list[Row]:
     said = []
     for who, one in enumerate(known):
         says = random.choice(shape.says)
-        said += [{TRUTH: str(who), **says(random, one)} for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4)))]
+        said += [{TRUTH: str(who), **says(random, one)} for _ in range(random.choice(shape.times))]
         if len(said) >= count:
             break
     random.shuffle(said)

@@ -98,6 +98,21 @@ def test_clean__dates_with_a_month_first__are_told_by_the_others(duck):
     assert [record["dob"] for record in found] == ["19081231", "19100203"]
 
 
+@pytest.mark.parametrize(
+    ("said", "other", "expected"),
+    [
+        ("06071981", "12311908", "19810607"),
+        ("06071981", "31121908", "19810706"),
+        ("06071981", "12/31/1908", "19810607"),
+        ("19191204", "12311908", "19191204"),
+    ],
+)
+def test_clean__dates_without_gaps__are_read_in_the_order_of_the_others(duck, said, other, expected):
+    found = cleaned(duck, {"date_of_birth": said}, {"date_of_birth": other})
+
+    assert found[0]["dob"] == expected
+
+
 def test_clean__twice__gives_the_same(duck):
     first = cleaned(duck, {"given_name": "Éloïse", "street": "12 Rue X", "organisation": "Acme Ltd"})[0]
 

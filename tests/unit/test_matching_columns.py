@@ -72,6 +72,19 @@ def test_recognise__two_mailboxes__keeps_both():
     assert columns.recognise(["mail", "work"], rows) == {"email": "mail", "other_email": "work"}
 
 
+def test_recognise__a_number_that_is_written_as_telephones_are__is_what_its_name_says():
+    rows = [{"ssn": "786-77-6454", "tel": "555-010-1234"}, {"ssn": "688-88-6377", "tel": "555-010-9876"}]
+
+    assert columns.recognise(["ssn", "tel"], rows) == {"national_id": "ssn", "phone": "tel"}
+    assert columns.recognise(["ssn"], rows) == {"national_id": "ssn"}
+
+
+def test_recognise__dates_without_gaps__are_dates_in_any_order():
+    rows = [{"ddn": "06071981"}, {"ddn": "31121985"}, {"ddn": "19191204"}]
+
+    assert columns.recognise(["ddn"], rows) == {"date_of_birth": "ddn"}
+
+
 def test_recognise__a_name_beside_a_given_name__is_the_surname():
     rows = [{"vorname": "Ada", "name": "Lovelace"}, {"vorname": "Grace", "name": "Hopper"}]
 

@@ -42,10 +42,13 @@ FAMILY_OF_STRANGERS = [
 ]
 
 
-def family_pairs(matches, relatives, *, of=1_000_000):
-    """Given name and birth date, which are a person's own, and surname and street, which a household shares."""
+def family_pairs(matches, relatives, *, alike=learning.ALSO_SHARED, of=1_000_000):
+    """Given name and birth date, which are a person's own, and surname and street, which a household shares. Of relatives
+    some are `alike`: twins share a birth date, and a father and his son a name.
+    """
     places = np.array([[i, j, k, m] for i in (0, 1) for j in (0, 1) for k in (0, 1) for m in (0, 1)])
-    of_relatives = FAMILY_OF_STRANGERS[:2] + FAMILY_OF_MATCHES[2:]
+    own = zip(FAMILY_OF_STRANGERS[:2], FAMILY_OF_MATCHES[:2], strict=True)
+    of_relatives = [(1 - alike) * unlike + alike * same for unlike, same in own] + FAMILY_OF_MATCHES[2:]
     shares = (matches, relatives, 1 - matches - relatives)
     counts = sum(
         share * np.prod([one[places[:, c]] for c, one in enumerate(levels)], axis=0)
@@ -60,6 +63,14 @@ def test_learn__more_pairs_of_relatives_than_of_one_person__learns_the_person():
     assert learnt.share == pytest.approx(0.002, rel=0.05)
     assert learnt.related == pytest.approx(0.02, rel=0.05)
     assert learnt.found[0] / learnt.found[0].sum() == pytest.approx(FAMILY_OF_MATCHES[0], abs=0.03)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.01, 0.02])
+def test_learn__twins_as_many_as_is_usual_or_fewer__learns_the_person(alike):
+    learnt = learning.learn(family_pairs(0.002, 0.02, alike=alike), FAMILY_OF_STRANGERS, [0, 1, 2, 3], own={0, 1})
+
+    assert learnt.share == pytest.approx(0.002, rel=0.3)
+    assert learnt.found[0] / learnt.found[0].sum() == pytest.approx(FAMILY_OF_MATCHES[0], abs=0.12)
 
 
 def test_learn__without_a_fact_of_ones_own__knows_no_relatives():
