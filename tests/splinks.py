@@ -1,4 +1,7 @@
-"""Splink itself, called with a frozen model: what our own scoring must add up to, and what it is measured against."""
+"""Splink itself, called with a frozen model: what our own scoring must add up to, and what it is measured against.
+
+It knows no relatives: what these take away is reckoned from what Splink says of each comparison.
+"""
 
 from typing import Final
 
@@ -43,7 +46,9 @@ SELECT value AS {column}, max(frequency) AS tf_{column} FROM (
 def _prepared(connection: DuckDBPyConnection, model: FrozenModel) -> Linker:
     """Frozen frequencies stand in for those that Splink would count in the rows at hand."""
     linker = Linker(
-        DuckDBAPI(connection).register("record", dataset_display_name="people"), dict(model.settings), log_level=None
+        DuckDBAPI(connection).register("record", dataset_display_name="people"),
+        {name: value for name, value in model.settings.items() if name != weighing.RELATIVES},
+        log_level=None,
     )
     for column in frequency_columns(model.settings):
         known = model.frequencies.get(column, {})
@@ -66,15 +71,17 @@ def _registered(linker: Linker, table: str) -> SplinkDataFrame:
 _KEEP: Final = """
 CREATE OR REPLACE TABLE pair AS
 SELECT least(unique_id_l, unique_id_r) AS left_id, greatest(unique_id_l, unique_id_r) AS right_id,
-       match_weight AS weight, {parts} AS parts
-FROM ({predicted})
+       match_weight + mw_relatives AS weight, {parts} AS parts
+FROM (SELECT *, {relatives} AS mw_relatives FROM ({predicted})) WHERE match_weight + mw_relatives >= {least}
 """
 
 
 def _keep(connection: DuckDBPyConnection, model: FrozenModel, *predicted: SplinkDataFrame) -> None:
     """With the weight of each comparison, frequencies included, as the evidence."""
     parts = weighing.evidence_sql(model.settings, frequency="mw_tf_adj_")
+    has_relatives = weighing.RELATIVES in model.settings
+    relatives = weighing.relatives_sql(model.settings, frequency="mw_tf_adj_") if has_relatives else "0"
     union = " UNION ALL BY NAME ".join(
         f"SELECT * FROM {table.physical_name}" for table in predicted
     )  # names that Splink made
-    connection.execute(_KEEP.format(parts=parts, predicted=union))
+    connection.execute(_KEEP.format(parts=parts, predicted=union, relatives=relatives, least=LEAST_WEIGHT))

@@ -89,7 +89,7 @@ class _Weighing:
         comparisons = settings["comparisons"]
         condition = blocking.condition_sql(settings)
         levels = [weighing.level_sql(comparison) for comparison in comparisons]
-        parts = [part for comparison in comparisons for part in weighing.part_sqls(comparison)]
+        parts = weighing.all_part_sqls(settings)
         named = set[str]().union(*map(columns_of, [condition, *levels, *parts]))
         self.columns = [column for column in columns if named & {f"{column}_l", f"{column}_r"}]
         self._left = [f"{column}_l" for column in self.columns]

@@ -21,7 +21,9 @@ Levels = list[Floats]
 
 ROUNDS: Final = 500
 SETTLED: Final = 1e-8  # of the log-likelihood for each pair: less gain than this is none
-ALSO_SHARED: Final = 0.02  # of relatives agree, as one person does, on something that is a person's own
+ALSO_SHARED: Final = 0.02  # of relatives agree, as one person does, on something that is a person's own: usually
+MOST_SHARED: Final = 0.2  # or they were one person
+RELATIVES_KNOWN: Final = 1_000.0  # pairs of relatives that everybody has seen
 _SMALLEST: Final = 1e-9
 _SHARES: Final = (0.5, 0.05, 0.002)  # of matches, to start from
 
@@ -40,18 +42,21 @@ class Patterns:
 
 
 class Classes(NamedTuple):
-    """How large a share of the pairs are matches or of relatives, and how often each level occurs."""
+    """How large a share of the pairs are matches or of relatives, and how often each level occurs; and of relatives, for
+    each comparison of what is a person's own, how many agree as one person does.
+    """
 
     share: float
     related: float
     matches: Levels
     strangers: Levels
+    alike: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
     """What one start of one session came to. `found` counts the matches at each level, not their shares; `related` is the
-    share of relatives; `likely` says of each pattern how surely it is a match.
+    share of relatives; `strange` says of each pattern how surely it is of strangers.
     """
 
     share: float
@@ -59,7 +64,8 @@ class Learnt:
     likelihood: float
     has_converged: bool
     related: float
-    likely: Floats
+    alike: Floats
+    strange: Floats
 
 
 def shares_of(patterns: Patterns, weights: Floats | None = None, known: Levels | None = None) -> Levels:
@@ -90,13 +96,18 @@ def learn(
     return max((_climb(patterns, strangers, facts, counted, *start) for start in _starts(strangers)), key=_quality)
 
 
-def chances(patterns: Patterns, classes: Classes, own: Collection[int] = ()) -> Floats:
-    """How likely pairs of each pattern are matches, by all comparisons."""
+def strange(patterns: Patterns, classes: Classes, own: Collection[int] = ()) -> Floats:
+    """How likely pairs of each pattern are of strangers, by all comparisons."""
     everything = range(len(patterns.sizes))
     facts = _facts(everything, own)
     of_classes = _of_classes(patterns, classes, facts, _evidence(patterns, classes.strangers, everything))
-    likely: Floats = np.exp(of_classes[0] - np.logaddexp.reduce(of_classes))
-    return likely
+    return _strange(np.exp(of_classes - np.logaddexp.reduce(of_classes)))
+
+
+def _strange(chance: Floats) -> Floats:
+    """What neither matches nor relatives explain."""
+    left: Floats = 1 - chance[0]
+    return left - chance[2] if len(chance) > 2 else left
 
 
 class _Facts(NamedTuple):
@@ -128,8 +139,20 @@ def _of_classes(patterns: Patterns, classes: Classes, facts: _Facts, unlike: Flo
 
 def _of_relatives(classes: Classes) -> Levels:
     """Of what is a person's own: as of strangers, but for twins, who share a birth date, and for father and son of one name."""
-    both = zip(classes.strangers, classes.matches, strict=True)
-    return [(1 - ALSO_SHARED) * strangers + ALSO_SHARED * matches for strangers, matches in both]
+    each = zip(classes.alike, classes.matches, classes.strangers, strict=True)
+    return [alike * matches + (1 - alike) * strangers for alike, matches, strangers in each]
+
+
+def _alike(patterns: Patterns, related: Floats, facts: _Facts, classes: Classes) -> Floats:
+    """How many of those who are likely `related` agree on each of what is a person's own, as one person does."""
+    found, relatives = classes.alike.copy(), counted(patterns, related)
+    for place in facts.own:
+        as_one = found[place] * classes.matches[place]
+        either = as_one + (1 - found[place]) * classes.strangers[place]
+        number = float(relatives[place] @ (as_one / np.maximum(either, _SMALLEST)))
+        of = float(relatives[place].sum()) + RELATIVES_KNOWN
+        found[place] = min((number + RELATIVES_KNOWN * ALSO_SHARED) / of, MOST_SHARED)
+    return found
 
 
 def _quality(learnt: Learnt) -> float:
@@ -162,31 +185,41 @@ def _climb(
 ) -> Learnt:
     """Until the likelihood of all pairs gains nothing more, or the rounds are used up: then it has not converged."""
     unlike = _evidence(patterns, strangers, facts.all)
-    classes = Classes(share, share if facts.own else 0.0, matches, strangers)
+    alike = np.full(len(strangers), ALSO_SHARED)
+    classes = Classes(share, share if facts.own else 0.0, matches, strangers, alike)
     before, has_converged = -np.inf, False
     for _ in range(ROUNDS):
         of_classes = _of_classes(patterns, classes, facts, unlike)
         either = np.logaddexp.reduce(of_classes)
         chance = np.exp(of_classes - either)
         likelihood = float(patterns.counts @ either) + _agreement(classes.matches, known, facts.all)
-        classes = _maximised(patterns, chance, known, facts, strangers)
+        classes = _maximised(patterns, chance, known, facts, classes)
         has_converged = likelihood - before < SETTLED * patterns.pairs
         if has_converged:
             break
         before = likelihood
-    return Learnt(classes.share, counted(patterns, chance[0]), likelihood, has_converged, classes.related, chance[0])
+    return Learnt(
+        classes.share,
+        counted(patterns, chance[0]),
+        likelihood,
+        has_converged,
+        classes.related,
+        classes.alike,
+        _strange(chance),
+    )
 
 
-def _maximised(patterns: Patterns, chance: Floats, known: Levels, facts: _Facts, strangers: Levels) -> Classes:
+def _maximised(patterns: Patterns, chance: Floats, known: Levels, facts: _Facts, before: Classes) -> Classes:
     """The classes that explain best which pairs were likely of which of them."""
     shares = np.clip(chance @ patterns.counts / patterns.pairs, _SMALLEST, 1 - _SMALLEST)
     matches = shares_of(patterns, chance[0], known)
     if not facts.own:
-        return Classes(float(shares[0]), 0.0, matches, strangers)
+        return before._replace(share=float(shares[0]), related=0.0, matches=matches)
     together = shares_of(patterns, chance[0] + chance[2], known)
     for place in facts.shared:
         matches[place] = together[place]
-    return Classes(float(shares[0]), float(shares[2]), matches, strangers)
+    alike = _alike(patterns, chance[2], facts, before)
+    return Classes(float(shares[0]), float(shares[2]), matches, before.strangers, alike)
 
 
 def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floats:

@@ -6,6 +6,7 @@ pairs that agree on some columns, about the other columns (see `learning`).
 
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -130,14 +131,14 @@ class _Lesson:
             }
             found, prior = self._matches(learnt)
             matches = _shares(learning.added(found, self.of_matches))
-            classes = learning.Classes(prior, self._related(learnt), matches, strangers)
-            unlikely = 1 - learning.chances(random.patterns, classes, self.own)
-            strangers = learning.shares_of(random.patterns, unlikely, self.of_strangers)
-        self._write(matches, strangers, prior)
+            classes = learning.Classes(prior, self._related(learnt), matches, strangers, self._alike(learnt))
+            strange = learning.strange(random.patterns, classes, self.own)
+            strangers = learning.shares_of(random.patterns, strange, self.of_strangers)
+        self._write(matches, strangers, classes)
         return {
             "unseen": self._unseen(found),
             "unconverged": [one.name for one, each in learnt.items() if not each.has_converged],
-            "correlated": self._correct(random.patterns, unlikely, matches, strangers, learnt),
+            "correlated": self._correct(random.patterns, strange, matches, strangers, learnt),
         }
 
     def _matches(self, learnt: Mapping["_Session", learning.Learnt]) -> tuple[Levels, float]:
@@ -159,10 +160,23 @@ class _Lesson:
         most = max(one.related * session.patterns.pairs * session.scale for session, one in learnt.items())
         return min(most / self.pairs, 0.4)
 
+    def _alike(self, learnt: Mapping["_Session", learning.Learnt]) -> npt.NDArray[np.float64]:
+        """How many relatives agree as one person does, by all sessions that could see it."""
+        shares = np.full(len(self.names), learning.ALSO_SHARED)
+        for place in self.own:
+            seen = [
+                (one.alike[place], one.related * session.patterns.pairs)
+                for session, one in learnt.items()
+                if place in session.active
+            ]
+            if total := sum(pairs for _, pairs in seen):
+                shares[place] = sum(alike * pairs for alike, pairs in seen) / total
+        return shares
+
     def _correct(
         self,
         random: Patterns,
-        unlikely: npt.NDArray[np.float64],
+        strange: npt.NDArray[np.float64],
         matches: Levels,
         strangers: Levels,
         learnt: Mapping["_Session", learning.Learnt],
@@ -172,9 +186,9 @@ class _Lesson:
         alone = np.array([max(float(one[:depth].sum()), RAREST) for one, depth in zip(strangers, depths, strict=True)])
         seen = []
         for session, one in learnt.items():
-            of_strangers = dataclasses.replace(session.patterns, counts=session.patterns.counts * (1 - one.likely))
+            of_strangers = dataclasses.replace(session.patterns, counts=session.patterns.counts * one.strange)
             seen += [dependence.Together(of_strangers, session.scale / self.pairs, place) for place in session.whole]
-        sample = dataclasses.replace(random, counts=random.counts * unlikely)
+        sample = dataclasses.replace(random, counts=random.counts * strange)
         seen.append(dependence.Together(sample, 1 / random.pairs))
         ties = dependence.ties(random, seen, alone, depths)
         made = self.settings["comparisons"]
@@ -206,8 +220,12 @@ class _Lesson:
         levels = np.column_stack([counted[f"level_{place}"] for place in range(len(cases))]).astype(np.int64)
         return Patterns(levels, counted["n"].astype(np.float64), tuple(len(levels) for levels in self.levels))
 
-    def _write(self, matches: Levels, strangers: Levels, prior: float) -> None:
-        self.settings["probability_two_random_records_match"] = prior
+    def _write(self, matches: Levels, strangers: Levels, classes: learning.Classes) -> None:
+        self.settings["probability_two_random_records_match"] = classes.share
+        if classes.related:
+            odds = math.log2(classes.related / (1 - classes.share - classes.related))
+            shares = {self.names[place]: float(classes.alike[place]) for place in sorted(self.own)}
+            self.settings["relatives"] = {"log_odds": odds, "alike": shares}
         for levels, alike, unlike in zip(self.levels, matches, strangers, strict=True):
             for level, match, stranger in zip(levels, alike, unlike, strict=True):
                 level["u_probability"] = float(max(stranger, RAREST))

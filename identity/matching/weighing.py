@@ -11,6 +11,7 @@ from identity.matching import distances
 Comparison = Mapping[str, Any]
 Level = Mapping[str, Any]
 
+RELATIVES: Final = "relatives"
 _LEAST: Final = 1e-300  # as Splink does: no probability is so small that its logarithm is none
 
 
@@ -38,7 +39,7 @@ def pairs_sql(
         both=", ".join(f"{side}.{one} AS {one}_{side}" for one in (*columns, *shares) for side in ("l", "r")),
         frequencies="".join(f"{one}_{side}, " for one in shares for side in ("l", "r")),
         levels=", ".join(map(level_sql, comparisons)),
-        parts=", ".join(part for comparison in comparisons for part in part_sqls(comparison)),
+        parts=", ".join(all_part_sqls(settings)),
         weight=weight_sql(settings),
         evidence=evidence_sql(settings),
         pairs=pairs,
@@ -48,13 +49,42 @@ def pairs_sql(
     )
 
 
+def all_part_sqls(settings: Mapping[str, Any]) -> list[str]:
+    """The columns that are added up, over those that `level_sql` makes; each may be made of those before it."""
+    parts = [part for comparison in settings["comparisons"] for part in part_sqls(comparison)]
+    return [*parts, f"{relatives_sql(settings)} AS mw_{RELATIVES}"] if RELATIVES in settings else parts
+
+
+def relatives_sql(settings: Mapping[str, Any], *, frequency: str = "tf_of_") -> str:
+    """What it takes away that two records may be of relatives: the odds of one person to anybody else, and not to strangers
+    alone. What relatives share says so much the less, the likelier it makes them.
+    """
+    relatives = settings[RELATIVES]
+    terms = [_double(relatives["log_odds"])]
+    for comparison in settings["comparisons"]:
+        name = name_of(comparison)
+        said = f"mw_{name}" + (f" + {frequency}{name}" if _has_frequencies(comparison) else "")
+        alike = next((share for one, share in relatives["alike"].items() if one in name.split("_with_")), 0.0)
+        terms.append(f"log2({_double(1 - alike)} + {_double(alike)} * {_power(said)})" if alike else said)
+    return f"-log2({_double(1.0)} + {_power(' + '.join(terms))})"
+
+
+def _power(bits: str) -> str:
+    return f"pow({_double(2.0)}, {bits})"
+
+
+def _double(number: float) -> str:
+    return f"CAST({number!r} AS DOUBLE)"
+
+
 def weight_sql(settings: Mapping[str, Any]) -> str:
-    """The sum of what `part_sqls` makes."""
+    """The sum of what `all_part_sqls` makes."""
     terms = [f"CAST({prob_to_match_weight(settings['probability_two_random_records_match'])!r} AS DOUBLE)"]
     for comparison in settings["comparisons"]:
         terms.append(f"mw_{name_of(comparison)}")
         if _has_frequencies(comparison):
             terms.append(f"tf_of_{name_of(comparison)}")
+    terms += [f"mw_{RELATIVES}"] if RELATIVES in settings else []
     return " + ".join(terms)
 
 
@@ -65,11 +95,12 @@ def evidence_sql(settings: Mapping[str, Any], *, frequency: str = "tf_of_") -> s
         name = name_of(comparison)
         adjusted = f" + {frequency}{name}" if _has_frequencies(comparison) else ""
         parts.append(f"{name} := round(mw_{name}{adjusted}, 3)")
+    parts += [f"{RELATIVES} := round(mw_{RELATIVES}, 3)"] if RELATIVES in settings else []
     return f"struct_pack({', '.join(parts)})"
 
 
 def part_sqls(comparison: Comparison) -> list[str]:
-    """The columns that are added up, over the column that `level_sql` makes."""
+    """Those of one comparison."""
     parts = [f"{_match_sql(comparison)} AS mw_{name_of(comparison)}"]
     if _has_frequencies(comparison):
         parts.append(f"{_frequency_sql(comparison)} AS tf_of_{name_of(comparison)}")

@@ -1,9 +1,12 @@
 """Learning from counted patterns: what was put in comes out, junk is set aside, and bad input ends in a word."""
 
+import math
+
+import duckdb
 import numpy as np
 import pytest
 
-from identity.matching import dependence, engine, features, learning, training
+from identity.matching import dependence, engine, features, learning, training, weighing
 from identity.matching.learning import Patterns
 
 MATCHES = [np.array([0.9, 0.1]), np.array([0.8, 0.2]), np.array([0.7, 0.3])]
@@ -42,7 +45,7 @@ FAMILY_OF_STRANGERS = [
 ]
 
 
-def family_pairs(matches, relatives, *, alike=learning.ALSO_SHARED, of=1_000_000):
+def family_pairs(matches, relatives, *, alike=learning.ALSO_SHARED / 2, of=1_000_000):
     """Given name and birth date, which are a person's own, and surname and street, which a household shares. Of relatives
     some are `alike`: twins share a birth date, and a father and his son a name.
     """
@@ -71,6 +74,24 @@ def test_learn__twins_as_many_as_is_usual_or_fewer__learns_the_person(alike):
 
     assert learnt.share == pytest.approx(0.002, rel=0.3)
     assert learnt.found[0] / learnt.found[0].sum() == pytest.approx(FAMILY_OF_MATCHES[0], abs=0.12)
+
+
+def test_relatives__whatever_they_share__are_no_likelier_one_person_than_relatives_are():
+    relatives = {"log_odds": -12.0, "alike": {"given_name": 0.01}}
+    made = [{"output_column_name": name, "comparison_levels": []} for name in ("given_name", "street")]
+    taken = weighing.relatives_sql({"comparisons": made, "relatives": relatives})
+
+    def weighed(given, shared):
+        said = f"SELECT {given}::DOUBLE AS mw_given_name, {shared}::DOUBLE AS mw_street"
+        return duckdb.sql(f"SELECT mw_given_name + mw_street + {taken} FROM ({said})").fetchall()[0][0]
+
+    of_relatives = [weighed(-4, shared) for shared in (0, 5, 12, 25, 60, 200)]
+    of_one_person = [weighed(8, shared) for shared in (0, 5, 12, 25, 60, 200)]
+
+    assert of_relatives == sorted(of_relatives)
+    assert of_relatives[-1] == pytest.approx(12 - 4 - math.log2(0.99 + 0.01 * 2**-4))
+    assert of_one_person[0] == pytest.approx(8, abs=0.01)
+    assert of_one_person[-1] == pytest.approx(12 + 8 - math.log2(0.99 + 0.01 * 2**8))
 
 
 def test_learn__without_a_fact_of_ones_own__knows_no_relatives():

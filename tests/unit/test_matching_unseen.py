@@ -10,7 +10,7 @@ LEAST = {
     "french": 0.99,
     "one_name": 0.95,
     "families": 0.87,
-    "register": 0.5,
+    "register": 0.8,
     "sparse": 0.88,
     "two_scripts": 0.97,
     "mixed": 0.97,

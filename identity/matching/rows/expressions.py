@@ -331,6 +331,7 @@ _PLAIN: Final[Mapping[type[exp.Expr], Callable[..., Any]]] = {
     exp.Neg: operator.neg,
     exp.Between: lambda value, low, high: low <= value <= high,
     exp.Length: len,
+    exp.Pow: math.pow,
     exp.Log: lambda base, value: math.log2(value) if base == 2 else math.log(value, base),  # as SQL has it
     exp.Round: functions.rounded,
     exp.Lower: letters.lower,
