@@ -1,4 +1,4 @@
-"""The match weight of a pair as one expression of SQL, made of the frozen model: what Splink adds up, in the same order."""
+"""The match weight of a pair as one expression of SQL, made of the frozen model: what Splink adds up, in the same order, and what relatives take away."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -210,9 +210,22 @@ def test_steward__who_leaves__leaves_nothing_behind(desk):
 
     desk.open("statistics/")
 
+    wait_until(lambda: len(desk.said()["answers"]) == 1, "the answer that was given before leaving", seconds=20)
+    desk.open("statistics/")
     assert desk.page.inner_text("#stewards tbody td >> nth=0") == f"ann-{desk.shop}"
     picture(desk.page, "statistics")
     wait_until(lambda: desk.said()["claimed"] == 0, "what the page said when it was left", seconds=20)
+
+
+def test_steward__who_answers_fast_and_leaves__loses_no_answer(desk):
+    desk.open()
+    for place, key in enumerate("sns", start=1):
+        press(desk.page, key, then=desk.pairs[place])
+
+    desk.page.goto("about:blank")
+
+    wait_until(lambda: len(desk.said()["answers"]) == 3, "the three answers", seconds=20)
+    assert [answer for _, answer in sorted(desk.said()["answers"])] == ["SAME", "NOT_SAME", "SAME"]
 
 
 def test_steward__who_judges_many__looks_first(desk):

@@ -12,6 +12,7 @@
   let at = -1;
   let ahead = null; // a promise of the next article, or of null
   let sent = Promise.resolve(); // the end of the line of answers
+  const unsent = new Set(); // answers that wait for those before them
 
   const idOf = (article) => article.dataset.pair;
   const current = () => seen[at] ?? null;
@@ -25,7 +26,7 @@
     const body = new FormData();
     for (const [name, value] of Object.entries(fields)) body.append(name, value);
     const headers = { "X-CSRFToken": token, "X-Requested-With": "desk" };
-    const answer = await fetch(address, { method: "POST", body, headers });
+    const answer = await fetch(address, { method: "POST", body, headers, keepalive: true }); // whoever leaves has answered
     if (answer.status === 409) throw new Error((await answer.json()).message);
     if (!answer.ok) throw new Error(desk.dataset.failed);
     return answer;
@@ -84,8 +85,11 @@
     if (!article || judged.has(idOf(article)) || !("open" in article.dataset)) return;
     judged.add(idOf(article));
     count(1);
+    const waiting = { address: article.dataset.judge, answer };
+    unsent.add(waiting);
     sent = sent
-      .then(() => post(article.dataset.judge, { answer }))
+      .then(() => unsent.delete(waiting))
+      .then(() => post(waiting.address, { answer }))
       .then((reply) => reply.json())
       .then((reply) => tell(reply.message))
       .catch((error) => bringBack(article, error.message));
@@ -166,10 +170,16 @@
     if (event.target.closest(".review-split")) return split(event.target);
     inTurn(() => judge(event.submitter.value));
   });
-  window.addEventListener("pagehide", () => {
+  function sendOnLeaving(address, fields) {
     const body = new FormData();
-    body.append("csrfmiddlewaretoken", token);
-    navigator.sendBeacon(desk.dataset.release, body);
+    for (const [name, value] of Object.entries({ ...fields, csrfmiddlewaretoken: token })) body.append(name, value);
+    navigator.sendBeacon(address, body);
+  }
+
+  window.addEventListener("pagehide", () => {
+    for (const { address, answer } of unsent) sendOnLeaving(address, { answer });
+    unsent.clear();
+    sendOnLeaving(desk.dataset.release, {});
   });
 
   const first = place.querySelector("article");
