@@ -13,6 +13,7 @@ import numpy as np
 from identity.matching.learning import Floats, Patterns
 
 LEAST: Final = 3.0  # bits from which two comparisons are taken to tell of one fact
+WITH: Final = "_with_"  # between the names of two comparisons, in that of what corrects them
 ENOUGH: Final = 30  # pairs of strangers that agree on both, or chance speaks
 
 
@@ -116,7 +117,7 @@ def correction(comparisons: Sequence[Mapping[str, Any]], tie: Tie, depths: Seque
         "m_probability": _EVEN,
         "u_probability": _EVEN,
     }
-    name = "_with_".join(str(comparison["output_column_name"]) for comparison in pair)
+    name = WITH.join(str(comparison["output_column_name"]) for comparison in pair)
     return {"output_column_name": name, "comparison_levels": [together, otherwise]}
 
 

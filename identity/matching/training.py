@@ -21,7 +21,17 @@ from splink.blocking_rule_library import CustomRule
 from splink.internals.comparison_creator import ComparisonCreator
 
 from cdp.kernel.errors import TesseraError
-from identity.matching import comparisons, dependence, distances, experience, features, learning, scoring, thresholds
+from identity.matching import (
+    comparisons,
+    dependence,
+    distances,
+    experience,
+    features,
+    learning,
+    scoring,
+    thresholds,
+    weighing,
+)
 from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
 
@@ -225,7 +235,7 @@ class _Lesson:
         if classes.related:
             odds = math.log2(classes.related / (1 - classes.share - classes.related))
             shares = {self.names[place]: float(classes.alike[place]) for place in sorted(self.own)}
-            self.settings["relatives"] = {"log_odds": odds, "alike": shares}
+            self.settings[weighing.RELATIVES] = {"log_odds": odds, "alike": shares}
         for levels, alike, unlike in zip(self.levels, matches, strangers, strict=True):
             for level, match, stranger in zip(levels, alike, unlike, strict=True):
                 level["u_probability"] = float(max(stranger, RAREST))

@@ -1,4 +1,6 @@
-"""The match weight of a pair as one expression of SQL, made of the frozen model: what Splink adds up, in the same order, and what relatives take away."""
+"""The match weight of a pair as one expression of SQL, made of the frozen model: what Splink adds up, in the same order,
+and what relatives take away.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +8,7 @@ from typing import Any, Final
 
 from splink.internals.misc import prob_to_match_weight
 
-from identity.matching import distances
+from identity.matching import dependence, distances
 
 Comparison = Mapping[str, Any]
 Level = Mapping[str, Any]
@@ -62,9 +64,8 @@ def relatives_sql(settings: Mapping[str, Any], *, frequency: str = "tf_of_") -> 
     relatives = settings[RELATIVES]
     terms = [_double(relatives["log_odds"])]
     for comparison in settings["comparisons"]:
-        name = name_of(comparison)
-        said = f"mw_{name}" + (f" + {frequency}{name}" if _has_frequencies(comparison) else "")
-        alike = next((share for one, share in relatives["alike"].items() if one in name.split("_with_")), 0.0)
+        said, facts = _said(comparison, frequency), name_of(comparison).split(dependence.WITH)
+        alike = next((share for one, share in relatives["alike"].items() if one in facts), 0.0)
         terms.append(f"log2({_double(1 - alike)} + {_double(alike)} * {_power(said)})" if alike else said)
     return f"-log2({_double(1.0)} + {_power(' + '.join(terms))})"
 
@@ -79,7 +80,7 @@ def _double(number: float) -> str:
 
 def weight_sql(settings: Mapping[str, Any]) -> str:
     """The sum of what `all_part_sqls` makes."""
-    terms = [f"CAST({prob_to_match_weight(settings['probability_two_random_records_match'])!r} AS DOUBLE)"]
+    terms = [_double(prob_to_match_weight(settings["probability_two_random_records_match"]))]
     for comparison in settings["comparisons"]:
         terms.append(f"mw_{name_of(comparison)}")
         if _has_frequencies(comparison):
@@ -90,13 +91,15 @@ def weight_sql(settings: Mapping[str, Any]) -> str:
 
 def evidence_sql(settings: Mapping[str, Any], *, frequency: str = "tf_of_") -> str:
     """The weight of each comparison, frequencies included. `frequency` begins the names of their columns."""
-    parts = []
-    for comparison in settings["comparisons"]:
-        name = name_of(comparison)
-        adjusted = f" + {frequency}{name}" if _has_frequencies(comparison) else ""
-        parts.append(f"{name} := round(mw_{name}{adjusted}, 3)")
+    parts = [f"{name_of(one)} := round({_said(one, frequency)}, 3)" for one in settings["comparisons"]]
     parts += [f"{RELATIVES} := round(mw_{RELATIVES}, 3)"] if RELATIVES in settings else []
     return f"struct_pack({', '.join(parts)})"
+
+
+def _said(comparison: Comparison, frequency: str) -> str:
+    """What a comparison weighs, its frequency included."""
+    name = name_of(comparison)
+    return f"mw_{name} + {frequency}{name}" if _has_frequencies(comparison) else f"mw_{name}"
 
 
 def part_sqls(comparison: Comparison) -> list[str]:
@@ -122,7 +125,7 @@ def name_of(comparison: Comparison) -> str:
 
 
 def _match_sql(comparison: Comparison) -> str:
-    return _chosen(comparison, (f"CAST({_match_weight(level)!r} AS DOUBLE)" for level in _levels(comparison)))
+    return _chosen(comparison, (_double(_match_weight(level)) for level in _levels(comparison)))
 
 
 def _match_weight(level: Level) -> float:
@@ -140,11 +143,11 @@ def _frequency_of(comparison: Comparison, level: Level) -> str:
     share = level.get("tf_adjustment_weight", 0.0)
     if column is None or not share or level.get("is_null_level") or level["sql_condition"] == "ELSE":
         return "CAST(0 AS DOUBLE)"
-    floor = f"CAST({level.get('tf_minimum_u_value', 0.0)!r} AS DOUBLE)"
+    floor = _double(level.get("tf_minimum_u_value", 0.0))
     usual = math.log2(_exact_u(comparison, level, column))
     left, right = f"tf_{column}_l", f"tf_{column}_r"
     commonest = f"greatest(coalesce({left}, {right}), coalesce({right}, {left}), {floor})"
-    adjusted = f"CAST({share!r} AS DOUBLE) * (CAST({usual!r} AS DOUBLE) - log2({commonest}))"
+    adjusted = f"{_double(share)} * ({_double(usual)} - log2({commonest}))"
     return f"CASE WHEN coalesce({left}, {right}) IS NOT NULL THEN {adjusted} ELSE CAST(0 AS DOUBLE) END"
 
 
