@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from identity.matching import given_names, nicknames
-from identity.matching.features import LEGAL_FORMS, STREET_WORDS
+from identity.matching.features import LEGAL_FORMS, PLACEHOLDERS, STREET_WORDS
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -45,6 +45,15 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "geburtsdatum", "geb_datum", "geburtstag", "geboren", "geburtsjahr", "fecha_nacimiento", "fecha_de_nacimiento",
             "data_nascita", "data_di_nascita", "geboortedatum", "data_nascimento",
             "bday", "birth", "ddn", "date_naiss", "dnaiss", "gebdatum", "fecha_nac", "born_on",
+        ),
+        "birth_year": ("dob_year", "birthyear", "annee_de_naissance", "ano_nacimiento", "anno_nascita", "geboortejaar"),
+        "birth_month": (
+            "birth_month", "month_of_birth", "birthmonth", "dob_month", "mois_naissance", "mois_de_naissance",
+            "geburtsmonat", "mes_nacimiento", "mese_nascita", "geboortemaand",
+        ),
+        "birth_day": (
+            "birth_day", "day_of_birth", "dob_day", "jour_naissance", "jour_de_naissance", "geburtstag", "dia_nacimiento",
+            "giorno_nascita", "geboortedag",
         ),
         "birth_place": (
             "birth_place", "place_of_birth", "birthplace", "pob", "lieu_naissance", "lieu_de_naissance", "geburtsort",
@@ -160,6 +169,18 @@ def _is_date(value: str) -> bool:
     return bool(re.fullmatch(rf"{numbers}|(18|19|20)\d\d|{words}", value, re.IGNORECASE))
 
 
+def _is_year(value: str) -> bool:
+    return bool(re.fullmatch(r"(18|19|20)\d\d(\.0)?", value))
+
+
+def _is_month(value: str) -> bool:
+    return bool(re.fullmatch(rf"0?[1-9](\.0)?|1[0-2](\.0)?|{_MONTH}", value, re.IGNORECASE))
+
+
+def _is_day(value: str) -> bool:
+    return bool(re.fullmatch(r"(0?[1-9]|[12]\d|3[01])(\.0)?", value))
+
+
 def _is_phone(value: str) -> bool:
     """Written as numbers are that people dial: with a plus, a nought in front, or groups."""
     is_number = re.fullmatch(r"\+?\(?\d[\d ()./-]{5,18}\d", value) and 7 <= len(re.sub(r"\D", "", value)) <= 15
@@ -215,8 +236,12 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "phone": _is_phone,
         "postcode": _is_postcode,
         "record_type": _is_kind,
+        "birth_year": _is_year,
+        "birth_month": _is_month,
+        "birth_day": _is_day,
     }
 )
+_PARTS: Final[Sequence[str]] = ("birth_year", "birth_month", "birth_day")  # by name alone: any small number looks so
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
 _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
     {
@@ -239,6 +264,7 @@ _OTHER: Final[Mapping[str, str]] = MappingProxyType(
         "organisation": "other_organisation",
     }
 )  # fmt: skip
+_SECOND: Final[Mapping[str, str]] = MappingProxyType({"given_name": "middle_name", **_OTHER})
 
 
 def recognise(
@@ -252,6 +278,8 @@ def recognise(
     found = _assigned({pair: one for pair, one in scores.items() if one >= _FROM_NAMES})
     _swap_back(found, values)
     _part_with_name(found, values)
+    _put_dates_together(found, values)
+    _add_numbered(found, values)
     _add_by_shape(found, values)
     _add_others(found, scores)
     return _in_order_of_traits(found)
@@ -278,6 +306,8 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
 def _told(trait: str, by_name: float, values: Sequence[str]) -> float:
     share = _share(values, _TELLING[trait])
     if share < (_SOME if by_name else _MOST) or _is_counter(trait, values):
+        return 0.0
+    if not by_name and (trait in _PARTS or (trait == "postcode" and _share(values, _is_year) >= _MOST)):
         return 0.0
     return by_name + share if by_name else _FROM_CONTENTS * share
 
@@ -336,6 +366,69 @@ def _part_with_name(found: dict[str, str], values: Mapping[str, list[str]]) -> N
         said = values[found["full_name"]]
         if said and _share(said, lambda value: " " not in value) > _MOST - _CHANCE * 2:
             found["surname"] = found.pop("full_name")
+
+
+def _put_dates_together(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
+    """A date of birth in three columns, by their names, or by their contents where the three stand side by side. The year
+    alone is a date of birth, too, if a rough one.
+    """
+    whole = found.get("date_of_birth")
+    if whole and values[whole] and _share(values[whole], _is_year) < _MOST:
+        found.pop("birth_year", None)
+    else:
+        named = {part: found[part] for part in _PARTS if part in found}
+        if whole:
+            named.setdefault(_PARTS[0], whole)
+        if parts := named if len(named) == len(_PARTS) else _side_by_side(found, values):
+            found.pop("date_of_birth", None)
+            found.update(parts)
+            return
+    if "birth_year" in found:
+        found.setdefault("date_of_birth", found.pop("birth_year"))
+    for part in _PARTS:
+        found.pop(part, None)
+
+
+_OF_SOMETHING_ELSE: Final = re.compile(
+    r"(^|_)(exp\w*|creat\w*|regist\w*|updat\w*|order\w*|card|since|sign\w*|valid\w*)(_|$)"
+)
+
+
+def _side_by_side(found: Mapping[str, str], values: Mapping[str, list[str]]) -> dict[str, str] | None:
+    taken = {column for trait, column in found.items() if trait not in {*_PARTS, "date_of_birth"}}
+    for three in itertools.pairwise(itertools.pairwise(values)):
+        columns = [three[0][0], *three[1]]
+        if taken.isdisjoint(columns) and not any(_OF_SOMETHING_ELSE.search(_plain(one)) for one in columns):
+            for year, month, day in ((0, 1, 2), (2, 1, 0), (2, 0, 1)):
+                if _are_parts(*(values[columns[place]] for place in (year, month, day))):
+                    return dict(zip(_PARTS, (columns[year], columns[month], columns[day]), strict=True))
+    return None
+
+
+def _are_parts(years: Sequence[str], months: Sequence[str], days: Sequence[str]) -> bool:
+    """Days go on where months end; years are no small choice."""
+    return (
+        min(len(years), len(months), len(days)) >= _ENOUGH
+        and _share(years, _is_year) >= _MOST
+        and _share(months, _is_month) >= _MOST
+        and _share(days, _is_day) >= _MOST
+        and _share(days, _is_month) < _MOST
+        and len(set(years)) > 1
+    )
+
+
+def _add_numbered(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
+    """The second of two columns that differ in a number alone: of `fname_c1` and `fname_c2` the one that says less."""
+    for trait, other in _SECOND.items():
+        if trait in found and other not in found:
+            rest = (one for one in values if one not in found.values())
+            twin = next((one for one in rest if _unnumbered(one) == _unnumbered(found[trait])), None)
+            if twin is not None:
+                found[other], found[trait] = sorted((twin, found[trait]), key=lambda one: len(values[one]))
+
+
+def _unnumbered(column: str) -> str:
+    return re.sub(r"\d+", "", _plain(column)).strip("_")
 
 
 _CHANCE: Final = 0.05  # of surnames are given names, too
@@ -414,7 +507,12 @@ def _quoted(name: str) -> str:
 
 
 def _values(column: str, rows: Iterable[Mapping[str, object]]) -> list[str]:
-    return [str(row[column]).strip() for row in rows if row.get(column) not in {None, ""}]
+    """Those that say something: what stands for a gap is none."""
+    said = (str(row[column]).strip() for row in rows if row.get(column) not in {None, ""})
+    return [value for value in said if _GAPS.sub(" ", _bare(value)).strip() not in PLACEHOLDERS]
+
+
+_GAPS: Final = re.compile(r"\W+")
 
 
 def _share(values: Sequence[str], is_one: Callable[[str], bool]) -> float:

@@ -56,6 +56,15 @@ def _initial(column: str) -> Level:
     return _labelled("initial", f"{is_short} AND left({column}_l, 1) = left({column}_r, 1)")
 
 
+def _mistyped(column: str) -> Level:
+    """Nearly the same letters. Of a short name one wrong letter is much, though it is one typing error like any other."""
+    close = f"jaro_winkler_similarity({column}_l, {column}_r) >= {_CLOSE}"
+    is_long = f"length({column}_l) > 3 AND length({column}_r) > 3"
+    return _labelled(
+        "close, or one typing error", f"{close} OR ({is_long} AND damerau_levenshtein({column}_l, {column}_r) <= 1)"
+    )
+
+
 def _crossed(one: str, other: str) -> Level:
     """The same, but in the other's column."""
     pairs = ((one, other), (other, one), (other, other))
@@ -88,7 +97,7 @@ def _name(
         _exact(column),
         *([swapped] if other in columns else []),
         *([_crossed(column, second)] if second in columns else []),
-        levels.JaroWinklerLevel(column, _CLOSE),
+        _mistyped(column),
         *([_labelled("a variant of it", f"{variant}_l = {variant}_r")] if variant else []),
         *([in_place_of] if other in columns else []),
         _within(column),
@@ -117,12 +126,15 @@ def _dob(columns: Columns) -> ComparisonCreator:
     if "dob" not in columns:
         return _comparison("date_of_birth", _null("birth_year"), _exact("birth_year"))
     day_and_month = "left(dob_l, 4) = left(dob_r, 4) AND dob_l[5:6] = dob_r[7:8] AND dob_l[7:8] = dob_r[5:6]"
+    year, month, day = (f"dob_l[{part}] = dob_r[{part}]" for part in ("1:4", "5:6", "7:8"))
+    two = f"({year} AND {month}) OR ({month} AND {day}) OR ({day} AND {year})"
     return _comparison(
         "date_of_birth",
         _null("birth_year"),
         _exact("dob"),
         levels.DamerauLevenshteinLevel("dob", 1),
         _labelled("day and month swapped", day_and_month),
+        _labelled("two of year, month and day", two),
         levels.DamerauLevenshteinLevel("dob", 2),
         _labelled("same year", "birth_year_l = birth_year_r"),
     )

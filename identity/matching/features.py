@@ -14,7 +14,7 @@ TRAITS: Final = (
     "given_name", "middle_name", "surname", "full_name", "gender", "date_of_birth", "email", "other_email", "phone",
     "other_phone", "street_number", "street", "full_address", "city", "postcode", "region", "country", "national_id",
     "organisation", "website", "category", "other_surname", "native_name", "other_id", "passport", "driving_licence",
-    "other_organisation", "employer", "record_type", "birth_place",
+    "other_organisation", "employer", "record_type", "birth_place", "birth_year", "birth_month", "birth_day",
 )  # fmt: skip
 
 PLACEHOLDERS: Final = (
@@ -120,6 +120,12 @@ _MACROS: Final = (
         "CREATE OR REPLACE MACRO year_in_full(year) AS CASE WHEN length(year) = 2 THEN"
         " CASE WHEN year < '30' THEN '20' ELSE '19' END || year ELSE year END"
     ),
+    # Written so that neither the order of day and month nor the name of a month can be mistaken. Without one of them only
+    # the year is known.
+    r"""CREATE OR REPLACE MACRO date_of_parts(year, month, day) AS CASE
+        WHEN COALESCE(month, '') = '' OR COALESCE(day, '') = '' THEN year
+        WHEN regexp_matches(month, '^\d') THEN year || '-' || month || '-' || day
+        ELSE day || ' ' || month || ' ' || year END""",
     # "06071981" has no gaps: of eight digits the last four can be a year only where the first four are none.
     """CREATE OR REPLACE MACRO in_parts(parts) AS CASE
         WHEN len(parts) = 1 AND length(parts[1]) = 8 AND right(parts[1], 4) BETWEEN '1800' AND '2099'
@@ -227,7 +233,11 @@ _IS_WHOLE: Final = "contains(street, ',') AND NULLIF(trim(city), '') IS NULL AND
 _CLEAN: Final = rf"""
 WITH lined AS (
     SELECT * REPLACE (CASE WHEN {_IS_WHOLE} THEN NULL ELSE street END AS street,
-        COALESCE(NULLIF(full_address, ''), CASE WHEN {_IS_WHOLE} THEN street END) AS full_address)
+        COALESCE(NULLIF(full_address, ''), CASE WHEN {_IS_WHOLE} THEN street END) AS full_address,
+        COALESCE(NULLIF(trim(date_of_birth), ''), date_of_parts(
+            year_in_full(NULLIF(regexp_extract(birth_year, '\d+'), '')),
+            NULLIF(regexp_extract(lower(strip_accents(birth_month)), '\d+|[a-z]{{3,}}'), ''),
+            NULLIF(regexp_extract(birth_day, '\d+'), ''))) AS date_of_birth)
     FROM raw
 ), worded AS (
     SELECT unique_id, unique_in, {", ".join(f"words_of({_UNDOTTED.get(name, name)}) AS {name}" for name in _TEXTS)},
@@ -337,7 +347,8 @@ def cleaning(*, is_day_first: bool) -> str:
 
 # What of a record each trait becomes, where that is not called the same.
 COLUMNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "full_name": ("given_name", "surname"), "native_name": ("given_name", "surname"), "record_type": ("kind",), "date_of_birth": ("dob", "birth_year"), "street_number": ("street",),
+    "full_name": ("given_name", "surname"), "native_name": ("given_name", "surname"), "record_type": ("kind",), "date_of_birth": ("dob", "birth_year"),
+    "birth_month": ("dob",), "birth_day": ("dob",), "street_number": ("street",),
     "full_address": ("street", "city", "postcode"),
 }  # fmt: skip
 

@@ -324,6 +324,19 @@ def as_sparse(random: Random, one: Person) -> Row:
     }, 0.3)  # fmt: skip
 
 
+def as_numbered(random: Random, one: Person) -> Row:
+    """Names and birth dates alone, in columns whose names say little, gaps as R writes them; in every other row one slip."""
+    told = {
+        "fname_c1": plain(one.given).upper(), "lname_c1": plain(one.surname).upper(),
+        "by": str(one.born.year), "bm": str(one.born.month), "bd": str(one.born.day),
+    }  # fmt: skip
+    if random.random() < 0.5:
+        slip = random.choice(list(told))
+        drawn = {"by": (1930, 2010), "bm": (1, 12), "bd": (1, 28)}
+        told[slip] = str(random.randint(*drawn[slip])) if slip in drawn else typed(random, told[slip], 1.0)
+    return {**told, "fname_c2": random.choice(_MEN).upper() if random.random() < 0.05 else "NA", "lname_c2": "NA"}
+
+
 _CYRILLIC: Final = str.maketrans(
     dict(zip("abvgdezijklmnoprstufhcy", "абвгдезийклмнопрстуфхцы", strict=True)) | {"q": "к", "w": "в", "x": "кс"}
 )
@@ -377,6 +390,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "families": Shape((as_family,), are_families=True),
     "register": Shape((as_registered,), are_families=True, times=(*[1] * 39, 2)),
     "sparse": Shape((as_sparse,), "\t"),
+    "numbered": Shape((as_numbered,), times=(*[1] * 8, 2)),
     "two_scripts": Shape((as_two_scripts,)),
     "mixed": Shape((as_customer, as_company), ";"),
 }

@@ -113,6 +113,35 @@ def test_clean__dates_without_gaps__are_read_in_the_order_of_the_others(duck, sa
     assert found[0]["dob"] == expected
 
 
+@pytest.mark.parametrize(
+    ("parts", "dob", "year"),
+    [
+        (("1967", "9", "27"), "19670927", "1967"),
+        (("67", "09", "27"), "19670927", "1967"),
+        (("1967.0", "9.0", "5.0"), "19670905", "1967"),
+        (("1967", "septembre", "27"), "19670927", "1967"),
+        (("1967", "Sep", "1"), "19670901", "1967"),
+        (("1967", "NA", "27"), None, "1967"),
+        (("1967", None, None), None, "1967"),
+        ((None, "9", "27"), None, None),
+    ],
+)
+def test_clean__a_date_in_three_columns__is_put_together(duck, parts, dob, year):
+    given = dict(zip(("birth_year", "birth_month", "birth_day"), parts, strict=True))
+
+    (found,) = cleaned(duck, given)
+
+    assert (found["dob"], found["birth_year"]) == (dob, year)
+
+
+def test_clean__a_whole_date_beside_its_parts__is_believed(duck):
+    (found,) = cleaned(
+        duck, {"date_of_birth": "1967-09-27", "birth_year": "1976", "birth_month": "1", "birth_day": "2"}
+    )
+
+    assert found["dob"] == "19670927"
+
+
 def test_clean__twice__gives_the_same(duck):
     first = cleaned(duck, {"given_name": "Éloïse", "street": "12 Rue X", "organisation": "Acme Ltd"})[0]
 

@@ -85,6 +85,55 @@ def test_recognise__dates_without_gaps__are_dates_in_any_order():
     assert columns.recognise(["ddn"], rows) == {"date_of_birth": "ddn"}
 
 
+IN_PARTS = [{"y": str(1940 + place), "m": str(place % 12 + 1), "d": str(place + 1)} for place in range(30)]
+
+
+@pytest.mark.parametrize("names", [("birth_year", "birth_month", "birth_day"), ("annee_naissance", "mois_naissance", "jour_naissance"), ("by", "bm", "bd"), ("jahr", "monat", "tag")])  # fmt: skip
+def test_recognise__a_date_in_three_columns__keeps_all(names):
+    year, month, day = names
+    rows = [{year: row["y"], month: row["m"], day: row["d"]} for row in IN_PARTS]
+
+    for order in ([year, month, day], [day, month, year], [month, day, year]):
+        assert columns.recognise(order, [{name: row[name] for name in order} for row in rows]) == {
+            "birth_year": year, "birth_month": month, "birth_day": day,
+        }  # fmt: skip
+
+
+def test_recognise__a_date_in_three_columns_of_something_else__is_no_birth():
+    rows = [{"exp_year": row["y"], "exp_month": row["m"], "exp_day": row["d"]} for row in IN_PARTS]
+
+    assert {"birth_month", "birth_day"}.isdisjoint(columns.recognise(list(rows[0]), rows))
+
+
+def test_recognise__a_whole_date_beside_its_parts__needs_no_parts():
+    rows = [{"dob": f"{row['y']}-{int(row['m']):02}-{int(row['d']):02}", "birth_month": row["m"]} for row in IN_PARTS]
+
+    assert columns.recognise(["dob", "birth_month"], rows) == {"date_of_birth": "dob"}
+
+
+def test_recognise__a_year_alone__is_a_date_of_birth_and_no_postcode():
+    rows = [{"birth_year": row["y"], "a": row["y"]} for row in IN_PARTS]
+
+    assert columns.recognise(["birth_year"], rows) == {"date_of_birth": "birth_year"}
+    assert columns.recognise(["a"], rows) == {"date_of_birth": "a"}
+
+
+def test_recognise__two_columns_that_differ_in_a_number__the_fuller_comes_first():
+    rows = [{"fname_c2": "Karl", "fname_c1": "Heinz", "lname_c1": "Meier"}] + [
+        {"fname_c2": "NA", "fname_c1": "Ursula", "lname_c1": "Vogt"}
+    ] * 3
+
+    assert columns.recognise(["fname_c2", "fname_c1", "lname_c1"], rows) == {
+        "given_name": "fname_c1", "middle_name": "fname_c2", "surname": "lname_c1",
+    }  # fmt: skip
+
+
+def test_recognise__what_stands_for_a_gap__is_no_value():
+    rows = [{"mail": "ada@x.fr"}] + [{"mail": "NA"}, {"mail": "n/a"}, {"mail": "NULL"}] * 3
+
+    assert columns.recognise(["mail"], rows) == {"email": "mail"}
+
+
 def test_recognise__a_name_beside_a_given_name__is_the_surname():
     rows = [{"vorname": "Ada", "name": "Lovelace"}, {"vorname": "Grace", "name": "Hopper"}]
 

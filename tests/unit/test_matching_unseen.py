@@ -12,6 +12,7 @@ LEAST = {
     "families": 0.87,
     "register": 0.8,
     "sparse": 0.88,
+    "numbered": 0.9,
     "two_scripts": 0.97,
     "mixed": 0.97,
 }
@@ -32,6 +33,10 @@ COLUMNS = {
     "sparse": {
         "given_name": "FNAME", "surname": "LNAME", "date_of_birth": "BirthDate", "email": "EmailAddress", "phone": "Mobile",
         "city": "Town", "postcode": "PostCode",
+    },
+    "numbered": {
+        "given_name": "fname_c1", "middle_name": "fname_c2", "surname": "lname_c1", "other_surname": "lname_c2",
+        "birth_year": "by", "birth_month": "bm", "birth_day": "bd",
     },
     "two_scripts": {
         "given_name": "given", "surname": "family", "date_of_birth": "born", "email": "e-mail", "phone": "contact",
