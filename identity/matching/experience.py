@@ -45,16 +45,20 @@ USUAL: Final[Mapping[str, Usual]] = {
     "website": Usual(0.8, 0.2, 0.001, 0.999),
     "category": Usual(0.8, 0.2, 0.2, 0.8),
 }
-# What the people of one household, or the companies of one family, do not have in common.
-OWN: Final = frozenset({
-    "given_name", "middle_name", "generation", "gender", "date_of_birth", "national_id", "other_id", "passport",
-    "driving_licence",
-})  # fmt: skip
+# What the people of one household, or the companies of one family, do not have in common; and how many of them have it
+# in common all the same: twins, father and son of one name, a family with one mailbox.
+OWN: Final[Mapping[str, float]] = {
+    **dict.fromkeys((
+        "given_name", "middle_name", "generation", "gender", "date_of_birth", "national_id", "other_id", "passport",
+        "driving_licence",
+    ), 0.02),
+    "email": 0.3,
+}  # fmt: skip
 
 
-def own(comparisons: Sequence[str]) -> frozenset[int]:
-    """The places of comparisons that tell the people of one household apart."""
-    return frozenset(place for place, name in enumerate(comparisons) if name in OWN)
+def own(comparisons: Sequence[str]) -> dict[int, float]:
+    """The places of comparisons that tell the people of one household apart, and how many have it in common."""
+    return {place: OWN[name] for place, name in enumerate(comparisons) if name in OWN}
 
 
 _ANY: Final = Usual(0.7, 0.1, 0.01, 0.95)

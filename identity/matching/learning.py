@@ -8,8 +8,9 @@ A pair is of one person, of two strangers, or of two relatives: those agree as s
 class the records of one household, which are many more than those of one person, would be learnt as "the same".
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,11 +19,13 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Levels = list[Floats]
 """For each comparison the probability of each of its levels"""
+Own = Mapping[int, float]
+"""The places of comparisons of what is a person's own, and how many relatives usually agree on it all the same"""
 
 ROUNDS: Final = 500
 SETTLED: Final = 1e-8  # of the log-likelihood for each pair: less gain than this is none
-ALSO_SHARED: Final = 0.02  # of relatives agree, as one person does, on something that is a person's own: usually
-MOST_SHARED: Final = 0.2  # or they were one person
+MOST_SHARED: Final = 10.0  # times as many relatives as usual agree on what is a person's own, or they were one person
+SHARED_AT_ALL: Final = 0.8  # or it were nobody's own
 RELATIVES_KNOWN: Final = 1_000.0  # pairs of relatives that everybody has seen
 _SMALLEST: Final = 1e-9
 _SHARES: Final = (0.5, 0.05, 0.002)  # of matches, to start from
@@ -83,7 +86,7 @@ def learn(
     strangers: Levels,
     active: Sequence[int],
     known: Levels | None = None,
-    own: Collection[int] = (),
+    own: Own = MappingProxyType({}),
 ) -> Learnt:
     """The best of several starts, by likelihood. What `strangers` share is known and stays; `known` are matches seen
     elsewhere, by level, which count as if they were seen here too. Without an active comparison that is a person's `own`
@@ -96,7 +99,7 @@ def learn(
     return max((_climb(patterns, strangers, facts, counted, *start) for start in _starts(strangers)), key=_quality)
 
 
-def strange(patterns: Patterns, classes: Classes, own: Collection[int] = ()) -> Floats:
+def strange(patterns: Patterns, classes: Classes, own: Own = MappingProxyType({})) -> Floats:
     """How likely pairs of each pattern are of strangers, by all comparisons."""
     everything = range(len(patterns.sizes))
     facts = _facts(everything, own)
@@ -113,7 +116,7 @@ def _strange(chance: Floats) -> Floats:
 class _Facts(NamedTuple):
     """Places of comparisons: of what is a person's own, and of what relatives share."""
 
-    own: list[int]
+    own: Own
     shared: list[int]
 
     @property
@@ -121,8 +124,17 @@ class _Facts(NamedTuple):
         return [*self.own, *self.shared]
 
 
-def _facts(places: Collection[int], own: Collection[int]) -> _Facts:
-    return _Facts([place for place in places if place in own], [place for place in places if place not in own])
+def _facts(places: Collection[int], own: Own) -> _Facts:
+    return _Facts(
+        {place: own[place] for place in places if place in own}, [place for place in places if place not in own]
+    )
+
+
+def usually_alike(own: Own, comparisons: int) -> Floats:
+    """For each of so many comparisons."""
+    shares = np.zeros(comparisons)
+    shares[list(own)] = list(own.values())
+    return shares
 
 
 def _of_classes(patterns: Patterns, classes: Classes, facts: _Facts, unlike: Floats) -> Floats:
@@ -146,12 +158,12 @@ def _of_relatives(classes: Classes) -> Levels:
 def _alike(patterns: Patterns, related: Floats, facts: _Facts, classes: Classes) -> Floats:
     """How many of those who are likely `related` agree on each of what is a person's own, as one person does."""
     found, relatives = classes.alike.copy(), counted(patterns, related)
-    for place in facts.own:
+    for place, usual in facts.own.items():
         as_one = found[place] * classes.matches[place]
         either = as_one + (1 - found[place]) * classes.strangers[place]
         number = float(relatives[place] @ (as_one / np.maximum(either, _SMALLEST)))
         of = float(relatives[place].sum()) + RELATIVES_KNOWN
-        found[place] = min((number + RELATIVES_KNOWN * ALSO_SHARED) / of, MOST_SHARED)
+        found[place] = min((number + RELATIVES_KNOWN * usual) / of, MOST_SHARED * usual, SHARED_AT_ALL)
     return found
 
 
@@ -185,7 +197,7 @@ def _climb(
 ) -> Learnt:
     """Until the likelihood of all pairs gains nothing more, or the rounds are used up: then it has not converged."""
     unlike = _evidence(patterns, strangers, facts.all)
-    alike = np.full(len(strangers), ALSO_SHARED)
+    alike = usually_alike(facts.own, len(strangers))
     classes = Classes(share, share if facts.own else 0.0, matches, strangers, alike)
     before, has_converged = -np.inf, False
     for _ in range(ROUNDS):
@@ -222,7 +234,7 @@ def _maximised(patterns: Patterns, chance: Floats, known: Levels, facts: _Facts,
     return Classes(float(shares[0]), float(shares[2]), matches, before.strangers, alike)
 
 
-def _evidence(patterns: Patterns, levels: Levels, active: Sequence[int]) -> Floats:
+def _evidence(patterns: Patterns, levels: Levels, active: Iterable[int]) -> Floats:
     total = np.zeros(patterns.counts.size)
     for place in active:
         padded = np.append(np.log(np.maximum(levels[place], _SMALLEST)), 0.0)  # -1, nothing to compare, takes the last

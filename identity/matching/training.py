@@ -172,7 +172,7 @@ class _Lesson:
 
     def _alike(self, learnt: Mapping["_Session", learning.Learnt]) -> npt.NDArray[np.float64]:
         """How many relatives agree as one person does, by all sessions that could see it."""
-        shares = np.full(len(self.names), learning.ALSO_SHARED)
+        shares = learning.usually_alike(self.own, len(self.names))
         for place in self.own:
             seen = [
                 (one.alike[place], one.related * session.patterns.pairs)

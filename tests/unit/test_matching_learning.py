@@ -45,13 +45,17 @@ FAMILY_OF_STRANGERS = [
 ]
 
 
-def family_pairs(matches, relatives, *, alike=learning.ALSO_SHARED / 2, of=1_000_000):
+OWN = {0: 0.02, 1: 0.02}  # as usual
+
+
+def family_pairs(matches, relatives, *, alike=(0.01, 0.01), of=1_000_000):
     """Given name and birth date, which are a person's own, and surname and street, which a household shares. Of relatives
     some are `alike`: twins share a birth date, and a father and his son a name.
     """
     places = np.array([[i, j, k, m] for i in (0, 1) for j in (0, 1) for k in (0, 1) for m in (0, 1)])
-    own = zip(FAMILY_OF_STRANGERS[:2], FAMILY_OF_MATCHES[:2], strict=True)
-    of_relatives = [(1 - alike) * unlike + alike * same for unlike, same in own] + FAMILY_OF_MATCHES[2:]
+    own = zip(alike, FAMILY_OF_STRANGERS, FAMILY_OF_MATCHES, strict=False)
+    of_relatives = [(1 - share) * unlike + share * same for share, unlike, same in own]
+    of_relatives += FAMILY_OF_MATCHES[len(alike) :]
     shares = (matches, relatives, 1 - matches - relatives)
     counts = sum(
         share * np.prod([one[places[:, c]] for c, one in enumerate(levels)], axis=0)
@@ -61,7 +65,7 @@ def family_pairs(matches, relatives, *, alike=learning.ALSO_SHARED / 2, of=1_000
 
 
 def test_learn__more_pairs_of_relatives_than_of_one_person__learns_the_person():
-    learnt = learning.learn(family_pairs(0.002, 0.02), FAMILY_OF_STRANGERS, [0, 1, 2, 3], own={0, 1})
+    learnt = learning.learn(family_pairs(0.002, 0.02), FAMILY_OF_STRANGERS, [0, 1, 2, 3], own=OWN)
 
     assert learnt.share == pytest.approx(0.002, rel=0.05)
     assert learnt.related == pytest.approx(0.02, rel=0.05)
@@ -70,10 +74,21 @@ def test_learn__more_pairs_of_relatives_than_of_one_person__learns_the_person():
 
 @pytest.mark.parametrize("alike", [0.0, 0.01, 0.02])
 def test_learn__twins_as_many_as_is_usual_or_fewer__learns_the_person(alike):
-    learnt = learning.learn(family_pairs(0.002, 0.02, alike=alike), FAMILY_OF_STRANGERS, [0, 1, 2, 3], own={0, 1})
+    learnt = learning.learn(family_pairs(0.002, 0.02, alike=(alike, alike)), FAMILY_OF_STRANGERS, [0, 1, 2, 3], own=OWN)
 
     assert learnt.share == pytest.approx(0.002, rel=0.3)
     assert learnt.found[0] / learnt.found[0].sum() == pytest.approx(FAMILY_OF_MATCHES[0], abs=0.12)
+
+
+@pytest.mark.parametrize("alike", [0.05, 0.3, 0.6])
+def test_learn__a_fact_that_many_relatives_share__is_ones_own_as_far_as_they_do_not(alike):
+    """As a mailbox: some families have one, in others everybody has their own."""
+    pairs = family_pairs(0.01, 0.02, alike=(0.01, alike, 0.01))
+
+    learnt = learning.learn(pairs, FAMILY_OF_STRANGERS, [0, 1, 2, 3], own={0: 0.02, 1: 0.3, 2: 0.02})
+
+    assert learnt.alike[1] == pytest.approx(alike, abs=0.05)
+    assert learnt.share == pytest.approx(0.01, rel=0.1)
 
 
 def test_relatives__whatever_they_share__are_no_likelier_one_person_than_relatives_are():
@@ -95,7 +110,7 @@ def test_relatives__whatever_they_share__are_no_likelier_one_person_than_relativ
 
 
 def test_learn__without_a_fact_of_ones_own__knows_no_relatives():
-    learnt = learning.learn(family_pairs(0.002, 0.02), FAMILY_OF_STRANGERS, [2, 3], own={0, 1})
+    learnt = learning.learn(family_pairs(0.002, 0.02), FAMILY_OF_STRANGERS, [2, 3], own=OWN)
 
     assert learnt.related == 0
     assert learnt.share == pytest.approx(0.022, rel=0.05)
