@@ -98,6 +98,8 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "house_number": "street", "initials": "organisation", "other_organisation": "organisation",
     "other_surname": "surname", "city": "postcode", "region": "postcode",
 }  # fmt: skip
+# Strangers of one given name are of one gender: among them it says nothing of what strangers share.
+_TOLD_BY: Final[Mapping[str, str]] = {"gender": "given_name"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +209,11 @@ class _Lesson:
 
     def _active(self, rule: comparisons.Rule) -> list[int]:
         blocked = {_FAMILIES.get(column, column) for column in map(comparisons.column_of, rule)}
-        return [place for place, name in enumerate(self.names) if name not in blocked]
+        return [
+            place
+            for place, name in enumerate(self.names)
+            if name not in blocked and _TOLD_BY.get(name, name) not in blocked
+        ]
 
     def _session(self, rule: comparisons.Rule) -> "_Session":
         """At most so many pairs, chosen by their hash; and how many pairs each stands for."""
