@@ -18,18 +18,19 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "given_name", "first_name", "forename", "fname", "firstname", "givenname", "primary_name_first", "prenom",
             "name_first", "christian_name", "given_names", "first_names", "forenames", "vorname", "rufname", "nombre",
             "nombres", "nome", "voornaam",
-            "given", "first", "f_name", "vname",
+            "given", "first", "f_name", "vname", "fn", "gname",
         ),
         "middle_name": (
             "middle_name", "middlename", "second_name", "primary_name_middle", "deuxieme_prenom", "middle_initial",
-            "middle_names", "zweiter_vorname", "segundo_nombre", "secondo_nome",
+            "middle_names", "zweiter_vorname", "segundo_nombre", "secondo_nome", "middle", "mid", "name_mid", "mid_name",
+            "name_middle", "midl_name", "mname", "mi", "middle_init",
         ),
         "surname": (
             "surname", "last_name", "family_name", "lname", "lastname", "primary_name_last", "nom", "name_last",
             "nom_de_famille", "nom_usage", "nom_usuel", "nom_naissance", "maiden_name", "nachname", "familienname",
             "zuname", "geburtsname", "apellido", "apellidos", "primer_apellido", "cognome", "achternaam", "sobrenome",
             "birth_name", "nom_de_naissance", "nom_de_jeune_fille",
-            "family", "last", "l_name", "sname",
+            "family", "last", "l_name", "sname", "ln", "maiden",
         ),
         "full_name": (
             "full_name", "name", "fullname", "person_name", "primary_name_full", "display_name", "contact_name",
@@ -58,6 +59,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "birth_place": (
             "birth_place", "place_of_birth", "birthplace", "pob", "lieu_naissance", "lieu_de_naissance", "geburtsort",
             "lugar_nacimiento", "luogo_nascita", "geboorteplaats", "birth_city", "city_of_birth", "commune_naissance",
+            "birth_state", "state_of_birth", "birth_country", "country_of_birth",
         ),
         "email": (
             "email", "email_address", "e_mail", "mail", "emailaddress", "courriel", "adresse_mail", "adresse_email",
@@ -69,14 +71,15 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "festnetz", "telefono", "movil", "cellulare", "telefoon", "telefone", "mobiel",
         ),
         "street_number": (
-            "street_number", "house_number", "street_no", "house_no", "numero_rue", "numero_voie", "no_rue",
+            "street_number", "house_number", "street_no", "house_no", "numero_rue", "numero_voie", "no_rue", "st_no", "stno",
+            "street_num", "house_num",
             "hausnummer", "haus_nr", "hausnr", "huisnummer", "numero_civico", "civico",
         ),
         "street": (
             "street", "address_1", "address", "street_address", "addr_line1", "address_line_1", "address1", "street_name",
             "adresse", "adresse_1", "rue", "voie", "libelle_voie", "strasse", "str", "anschrift", "direccion", "calle",
             "domicilio", "indirizzo", "via", "straat", "adres", "endereco", "morada",
-            "addr", "addr_1", "address_line1", "address_line",
+            "addr", "addr_1", "address_line1", "address_line", "add1", "add_1",
         ),
         "full_address": (
             "full_address", "addr_full", "address_full", "complete_address", "adresse_complete", "direccion_completa",
@@ -117,7 +120,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "organisation", "organization", "org_name", "company", "company_name", "business_name", "primary_name_org",
             "raison_sociale", "societe", "entreprise", "denomination", "nom_entreprise", "account_name", "legal_name",
             "firma", "firmenname", "unternehmen", "organisation_name", "organization_name", "empresa", "razon_social",
-            "azienda", "ragione_sociale", "bedrijf", "bedrijfsnaam",
+            "azienda", "ragione_sociale", "bedrijf", "bedrijfsnaam", "site_name", "school_name", "facility_name",
+            "practice_name", "store_name", "shop_name", "hotel_name", "restaurant_name", "entity_name",
         ),
         "other_organisation": (
             "secondary_name_org", "trading_name", "trade_name", "dba", "former_name", "nom_commercial", "enseigne",
@@ -154,6 +158,51 @@ _STREET: Final = frozenset(word for pair in STREET_WORDS for word in pair) | {
 _STREET_ENDS: Final = ("strasse", "straße", "str", "weg", "gasse", "platz", "allee", "straat", "laan")
 _GIVEN_NAMES: Final = frozenset(nicknames.roots()) | frozenset(nicknames.roots().values()) | given_names.COMMON
 _FORMS: Final = frozenset(LEGAL_FORMS) - {"as", "the", "se", "group", "company"}
+# Of a name they say that it is no person's.
+_HOUSES: Final = frozenset(
+    [
+        "school",
+        "academy",
+        "center",
+        "centre",
+        "care",
+        "church",
+        "clinic",
+        "hospital",
+        "hotel",
+        "restaurant",
+        "cafe",
+        "bank",
+        "university",
+        "college",
+        "institute",
+        "services",
+        "service",
+        "systems",
+        "solutions",
+        "industries",
+        "international",
+        "association",
+        "foundation",
+        "ecole",
+        "centre",
+        "clinique",
+        "hopital",
+        "banque",
+        "universite",
+        "restaurant",
+        "garage",
+        "pharmacie",
+        "boulangerie",
+        "transports",
+        "schule",
+        "klinik",
+        "krankenhaus",
+        "universitat",
+        "verein",
+        "stiftung",
+    ]
+)
 _MONTH: Final = (
     r"(?:jan|ene|gen|f[eé]v|feb|m[aä]r|mae|a[vpb]r|ma[iyg]|ju[inl]|giu|lug|ao[uû]|aug|ago|sep|set|o[ck]t|ott|out|nov"
     r"|d[eéi][cz])[a-zéûä]*\.?"
@@ -183,8 +232,13 @@ def _is_day(value: str) -> bool:
 
 def _is_phone(value: str) -> bool:
     """Written as numbers are that people dial: with a plus, a nought in front, or groups."""
-    is_number = re.fullmatch(r"\+?\(?\d[\d ()./-]{5,18}\d", value) and 7 <= len(re.sub(r"\D", "", value)) <= 15
-    return bool(is_number) and bool(re.search(r"^[+(0]|\d[ .)/-]+\d", value)) and not _is_date(value)
+    return _can_be_dialled(value) and bool(re.search(r"^[+(0]|\d[ .)/-]+\d", value)) and not _is_date(value)
+
+
+def _can_be_dialled(value: str) -> bool:
+    """Also if it is written as any number is; but for a number with decimals, such as a place on the map."""
+    is_number = re.fullmatch(r"\+?\(?\d[\d ()./-]{5,18}\d", value) and not re.fullmatch(r"\d{1,3}\.\d+", value)
+    return bool(is_number) and 7 <= len(re.sub(r"\D", "", value)) <= 15
 
 
 def _is_postcode(value: str) -> bool:
@@ -211,7 +265,17 @@ def _is_street(value: str) -> bool:
 
 
 def _is_worded(value: str) -> bool:
-    return sum(letter.isalpha() for letter in value) * 2 > len(value)
+    """More than half letters, but for the number of a house."""
+    words = re.sub(r"^\d+\w? |,? \d+\w?$", "", value)
+    return sum(letter.isalpha() for letter in words) * 2 > len(words)
+
+
+def _has_legal_form(value: str) -> bool:
+    return bool(_FORMS.intersection(re.findall(r"\w+", value.lower())[-2:]))
+
+
+def _is_organisation(value: str) -> bool:
+    return _has_legal_form(value) or bool(_HOUSES.intersection(re.findall(r"\w+", _bare(value))))
 
 
 def _is_person(value: str) -> bool:
@@ -241,6 +305,8 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "birth_day": _is_day,
     }
 )
+# Where the name says it, the contents need not.
+_TELLING_IF_NAMED: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType({**_TELLING, "phone": _can_be_dialled})
 _PARTS: Final[Sequence[str]] = ("birth_year", "birth_month", "birth_day")  # by name alone: any small number looks so
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
 _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
@@ -249,7 +315,7 @@ _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProx
         "full_name": (_is_person, 0.3),
         "full_address": (lambda value: value.count(",") >= 1 and bool(re.search(r"\d{4,5}", value)), 0.7),
         "street": (_is_street, 0.6),
-        "organisation": (lambda value: bool(_FORMS.intersection(re.findall(r"\w+", value.lower())[-2:])), 0.3),
+        "organisation": (_has_legal_form, 0.3),
     }
 )
 _WORDED: Final = frozenset(
@@ -278,6 +344,7 @@ def recognise(
     found = _assigned({pair: one for pair, one in scores.items() if one >= _FROM_NAMES})
     _swap_back(found, values)
     _part_with_name(found, values)
+    _name_companies(found, values)
     _put_dates_together(found, values)
     _add_numbered(found, values)
     _add_by_shape(found, values)
@@ -288,13 +355,14 @@ def recognise(
 def score(trait: str, column: str, values: Sequence[str]) -> float:
     """How sure it is that this column holds the trait: from 0, not at all, to 2, by its name and by all of its values."""
     by_name = _by_name(trait, _plain(column))
+    if trait == "date_of_birth" and _OF_SOMETHING_ELSE.search(_plain(column)):
+        return 0.0
     if not values:
         return by_name
     if trait in _TELLING:
         return _told(trait, by_name, values)
-    if trait in _WORDED and _share(values, _is_worded) < _SOME:
-        return 0.0
-    if by_name and any(_share(values, is_one) >= _MOST for other, is_one in _TELLING.items() if other in _LOUD):
+    is_loud = any(_share(values, _TELLING[other]) >= _MOST for other in _LOUD)
+    if is_loud or (trait in _WORDED and _share(values, _is_worded) < _SOME):
         return 0.0
     if trait not in _HINTING:
         return by_name
@@ -304,12 +372,30 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
 
 
 def _told(trait: str, by_name: float, values: Sequence[str]) -> float:
-    share = _share(values, _TELLING[trait])
+    share = _share(values, (_TELLING_IF_NAMED if by_name else _TELLING)[trait])
     if share < (_SOME if by_name else _MOST) or _is_counter(trait, values):
         return 0.0
-    if not by_name and (trait in _PARTS or (trait == "postcode" and _share(values, _is_year) >= _MOST)):
-        return 0.0
-    return by_name + share if by_name else _FROM_CONTENTS * share
+    if by_name:
+        return by_name + share
+    is_another = _IS_ANOTHER.get(trait)
+    return 0.0 if trait in _PARTS or (is_another and is_another(values)) else _FROM_CONTENTS * share
+
+
+def _are_years(values: Sequence[str]) -> bool:
+    return _share(values, _is_year) >= _MOST
+
+
+def _are_of_one_time(values: Sequence[str]) -> bool:
+    """People are born in any year; what happens to records happens in a few."""
+    years = sorted(int(year) for value in values for year in re.findall(r"(?:18|19|20)\d\d", value)[:1])
+    return len(years) >= _ENOUGH and years[-1 - len(years) // 20] - years[len(years) // 20] < _A_GENERATION
+
+
+_A_GENERATION: Final = 25
+# What would be the trait by its contents, but is something else.
+_IS_ANOTHER: Final[Mapping[str, Callable[[Sequence[str]], bool]]] = MappingProxyType(
+    {"postcode": _are_years, "date_of_birth": _are_of_one_time}
+)
 
 
 # As part of a longer name another word.
@@ -317,17 +403,25 @@ _ALONE: Final = frozenset({
     "via", "cap", "str", "ort", "land", "patente", "given", "first", "family", "last", "client", "customer", "kunde",
     "cliente", "person", "birth", "postal", "place", "addr",
 })  # fmt: skip
-_LOUD: Final = frozenset({"email", "website"})  # contents that nothing else looks like
+_LOUD: Final = ("email", "website")  # contents that nothing else looks like
+_OF_SOMETHING_ELSE: Final = re.compile(
+    r"(^|_)(exp[a-z]*|creat[a-z]*|registr?[a-z]*|updat[a-z]*|modif[a-z]*|order[a-z]*|card|since|sign[a-z]*|valid[a-z]*"
+    r"|death[a-z]*|deces|join[a-z]*|hire[a-z]*|start[a-z]*|end|visit[a-z]*|last|issue[a-z]*|deliver[a-z]*|inscri[a-z]*)(_|$|date)"
+)  # the dates of other things than a birth
 
 
 def _by_name(trait: str, plain: str) -> float:
-    """1 for the name itself; less, the smaller a part of a longer name it is."""
+    """1 for the name itself; less, the smaller a part of a longer name it is. What it ends in says most of what it is."""
     names = NAMES[trait]
     if plain in names:
         return 1.0
     within = (name for name in names if len(name) > 2 and name not in _ALONE)
-    parts = [len(name) / len(plain) for name in within if f"_{name}_" in f"_{plain}_"]
-    return _FROM_NAMES + 0.4 * max(parts) if parts else 0.0
+    parts = [
+        0.3 * len(name) / len(plain) + 0.1 * re.sub(r"_?\d+$", "", plain).endswith(f"_{name}")
+        for name in within
+        if f"_{name}_" in f"_{plain}_"
+    ]
+    return _FROM_NAMES + max(parts) if parts else 0.0
 
 
 def _is_counter(trait: str, values: Sequence[str]) -> bool:
@@ -368,6 +462,21 @@ def _part_with_name(found: dict[str, str], values: Mapping[str, list[str]]) -> N
             found["surname"] = found.pop("full_name")
 
 
+def _name_companies(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
+    """A "name" whose values are mostly companies' is theirs; and what is only partly called so, beside the names of people
+    or of companies, names something else.
+    """
+    column = found.get("full_name", "")
+    if not column:
+        return
+    if "organisation" not in found and _share(values[column], _is_organisation) > _SOME:
+        found["organisation"] = found.pop("full_name")
+        return
+    is_beside = {"given_name", "surname"} <= set(found) or "organisation" in found
+    if is_beside and _by_name("full_name", _plain(column)) < 1 and _share(values[column], _is_person) < _SOME:
+        del found["full_name"]
+
+
 def _put_dates_together(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
     """A date of birth in three columns, by their names, or by their contents where the three stand side by side. The year
     alone is a date of birth, too, if a rough one.
@@ -387,11 +496,6 @@ def _put_dates_together(found: dict[str, str], values: Mapping[str, list[str]]) 
         found.setdefault("date_of_birth", found.pop("birth_year"))
     for part in _PARTS:
         found.pop(part, None)
-
-
-_OF_SOMETHING_ELSE: Final = re.compile(
-    r"(^|_)(exp\w*|creat\w*|regist\w*|updat\w*|order\w*|card|since|sign\w*|valid\w*)(_|$)"
-)
 
 
 def _side_by_side(found: Mapping[str, str], values: Mapping[str, list[str]]) -> dict[str, str] | None:

@@ -134,6 +134,68 @@ def test_recognise__what_stands_for_a_gap__is_no_value():
     assert columns.recognise(["mail"], rows) == {"email": "mail"}
 
 
+# Heads as registers, shops and CRMs write them, each with what is in it.
+CONTENTS = {
+    "given": ["James", "Sophie", "Robert", "Catherine", "William", "Thomas"],
+    "family": ["Okafor", "Martin", "Nilsson", "Dubois", "Achebe", "Lefevre"],
+    "second": ["A", "", "Lee", "", "M", ""],
+    "suffix": ["", "JR", "", "SR", "", ""],
+    "address": ["1204 OAK ST", "88 ELM DR", "7 PARK AVE", "311 HILL RD", "4520 LAKE DR", "19 MAIN ST"],
+    "town": ["Cary", "Durham", "Raleigh", "Apex", "Monroe", "Wilson"],
+    "code": ["27511", "27701", "27601", "27502", "28110", "27893"],
+    "number": ["9195550142", "9195550199", "7045550123", "3365550161", "8285550175", "2525550188"],
+    "born": ["1951-04-03", "1988-12-11", "1967-07-30", "1979-02-14", "2001-09-09", "1943-05-21"],
+    "lately": ["2019-03-01", "2020-11-17", "2018-06-30", "2021-01-05", "2019-08-22", "2020-02-02"],
+    "place": ["35.7796", "35.9940", "35.7327", "36.0726", "35.2271", "34.9854"],
+    "mail": ["james12@x.com", "sophie9@x.com", "rob@y.org", "cd@x.com", "will@z.net", "tl@y.org"],
+    "school": ["Oak Early Learning Center", "St Mary School", "Elm Academy", "Hill Child Care", "Lake School", "Apex Academy"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (
+            ("last_name:family first_name:given midl_name:second name_suffix_lbl:suffix res_street_address:address"
+            " res_city_desc:town zip_code:code full_phone_num:number registr_dt:lately"),
+            ("given_name:first_name middle_name:midl_name surname:last_name phone:full_phone_num street:res_street_address"
+            " city:res_city_desc postcode:zip_code"),
+        ),
+        (
+            "BIRTHDATE:born DEATHDATE:lately FIRST:given LAST:family MAIDEN:family ADDRESS:address CITY:town ZIP:code LAT:place",
+            "given_name:FIRST surname:LAST date_of_birth:BIRTHDATE street:ADDRESS city:CITY postcode:ZIP other_surname:MAIDEN",
+        ),
+        (
+            ("FirstName:given LastName:family MOTHERS_MAIDEN_NAME:family Default_Address_Address1:address"
+            " Default_Address_City:town Default_Address_Zip:code Phone:number createdate:lately"),
+            ("given_name:FirstName surname:LastName phone:Phone street:Default_Address_Address1 city:Default_Address_City"
+            " postcode:Default_Address_Zip"),
+        ),
+        ("Site_name:school Address:address Zip:code Phone:number", "phone:Phone street:Address postcode:Zip organisation:Site_name"),
+        ("name:school town:town", "city:town organisation:name"),
+        ("a:given b:mail c:born", "given_name:a date_of_birth:c email:b"),
+        ("fn:given ln:family stNo:place add1:address", "given_name:fn surname:ln street_number:stNo street:add1"),
+    ],
+)  # fmt: skip
+def test_recognise__a_head_of_a_register__finds_what_tells_people_apart(head, expected):
+    names = dict(pair.split(":") for pair in head.split())
+    rows = [{name: CONTENTS[content][place % 6] for name, content in names.items()} for place in range(12)]
+
+    assert columns.recognise(list(names), rows) == dict(pair.split(":") for pair in expected.split())
+
+
+@pytest.mark.parametrize("name", ["created_at", "registration_date", "last_visit", "date_deces", "order_date"])
+def test_recognise__a_date_of_something_else__is_no_birth(name):
+    assert columns.recognise([name], [{name: value} for value in CONTENTS["born"] * 2]) == {}
+
+
+def test_recognise__dates_of_a_few_years__are_no_births_unless_they_are_called_so():
+    rows = [{"d": value} for value in CONTENTS["lately"] * 2]
+
+    assert columns.recognise(["d"], rows) == {}
+    assert columns.recognise(["dob"], [{"dob": row["d"]} for row in rows]) == {"date_of_birth": "dob"}
+
+
 def test_recognise__a_name_beside_a_given_name__is_the_surname():
     rows = [{"vorname": "Ada", "name": "Lovelace"}, {"vorname": "Grace", "name": "Hopper"}]
 

@@ -58,3 +58,13 @@ def test_evaluate__a_file_of_another_shape__reads_its_columns_and_links_its_peop
     assert result["rows"] == 300
     assert result["columns"] == COLUMNS[name]
     assert result["pairwise"]["f1"] >= LEAST[name]
+
+
+@pytest.mark.slow
+def test_evaluate__a_register_of_ten_thousand__takes_no_namesakes_of_one_house_for_one_person(tmp_path):
+    path = labelled.write(tmp_path / "register.csv", labelled.SHAPES["register"], count=10_000)
+
+    result = evaluation.evaluate(path, key=labelled.KEY, truth=labelled.TRUTH)
+
+    assert result["pairwise"]["precision"] >= 0.8
+    assert result["pairwise"]["f1"] >= 0.8
