@@ -16,6 +16,10 @@ TRAITS: Final[Mapping[str, str]] = {
     "gender": "gender sex sexe genre",
     "date_of_birth": "dateofbirth dob birthdate birthday birthdt born datenaissance datedenaissance naissance "
     "datenaiss ddn nele neele nelee",
+    "birth_year": "birthyear yearofbirth yob dobyear anneenaissance anneedenaissance",
+    "birth_month": "birthmonth monthofbirth dobmonth moisnaissance moisdenaissance",
+    "birth_day": "dayofbirth dobday journaissance jourdenaissance",
+    "name_suffix": "namesuffix suffix",
     "street_number": "streetnumber housenumber streetno houseno numerovoie numvoie numerorue",
     "street": "street address address1 addressline1 streetaddress addr addrline1 addr1 addrfull adresse adresse1 "
     "adressepostale rue voie libellevoie ligneadresse1",

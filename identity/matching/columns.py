@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from identity.matching import given_names, nicknames
-from identity.matching.features import LEGAL_FORMS, PLACEHOLDERS, STREET_WORDS
+from identity.matching.features import GENERATIONS, LEGAL_FORMS, PLACEHOLDERS, STREET_WORDS
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -32,6 +32,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "birth_name", "nom_de_naissance", "nom_de_jeune_fille",
             "family", "last", "l_name", "sname", "ln", "maiden",
         ),
+        "name_suffix": ("name_suffix", "suffix", "name_sufx", "sufx", "name_suffix_lbl", "generation"),
         "full_name": (
             "full_name", "name", "fullname", "person_name", "primary_name_full", "display_name", "contact_name",
             "customer_name", "nom_complet", "nom_prenom", "prenom_nom", "nom_et_prenom", "first_and_surname",
@@ -303,11 +304,13 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "birth_year": _is_year,
         "birth_month": _is_month,
         "birth_day": _is_day,
+        "name_suffix": lambda value: _plain(value) in GENERATIONS,
     }
 )
 # Where the name says it, the contents need not.
 _TELLING_IF_NAMED: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType({**_TELLING, "phone": _can_be_dialled})
-_PARTS: Final[Sequence[str]] = ("birth_year", "birth_month", "birth_day")  # by name alone: any small number looks so
+_PARTS: Final[Sequence[str]] = ("birth_year", "birth_month", "birth_day")
+_BY_NAME_ALONE: Final = (*_PARTS, "name_suffix")  # any small number looks like a day, and a suffix like an initial
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
 _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
     {
@@ -378,7 +381,7 @@ def _told(trait: str, by_name: float, values: Sequence[str]) -> float:
     if by_name:
         return by_name + share
     is_another = _IS_ANOTHER.get(trait)
-    return 0.0 if trait in _PARTS or (is_another and is_another(values)) else _FROM_CONTENTS * share
+    return 0.0 if trait in _BY_NAME_ALONE or (is_another and is_another(values)) else _FROM_CONTENTS * share
 
 
 def _are_years(values: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ TRAITS: Final = (
     "other_phone", "street_number", "street", "full_address", "city", "postcode", "region", "country", "national_id",
     "organisation", "website", "category", "other_surname", "native_name", "other_id", "passport", "driving_licence",
     "other_organisation", "employer", "record_type", "birth_place", "birth_year", "birth_month", "birth_day",
+    "name_suffix",
 )  # fmt: skip
 
 PLACEHOLDERS: Final = (
@@ -221,7 +222,7 @@ _ROOTS: Final = nicknames.roots()
 _TEXTS: Final = (
     "given_name", "middle_name", "surname", "gender", "national_id", "street_number", "street", "city", "postcode",
     "region", "country", "organisation", "category", "other_surname", "other_id", "passport", "driving_licence",
-    "other_organisation", "employer", "record_type", "birth_place",
+    "other_organisation", "employer", "record_type", "birth_place", "name_suffix",
 )  # fmt: skip
 
 _UNDOTTED: Final = {name: f"replace({name}, '.', '')" for name in ("organisation", "other_organisation", "employer")}
@@ -290,7 +291,7 @@ SELECT unique_id, unique_in, given_found AS given_name, COALESCE(n.root, given_f
     COALESCE(city, town) AS city, region, country, organisation_found AS organisation,
     initials_of(organisation_found) AS initials, domain_of(website) AS website, category,
     NULLIF(family_of(other_surname), family_found) AS other_surname,
-    generation_of(regexp_extract(suffixed, '(\S+)$', 1)) AS generation,
+    COALESCE(generation_of(regexp_extract(suffixed, '(\S+)$', 1)), generation_of(name_suffix)) AS generation,
     NULLIF(without_repetition(other_id_found), id_found) AS other_id,
     without_repetition(passport_found) AS passport, without_repetition(licence_found) AS driving_licence,
     NULLIF(other_organisation_found, organisation_found) AS other_organisation,
@@ -348,7 +349,7 @@ def cleaning(*, is_day_first: bool) -> str:
 # What of a record each trait becomes, where that is not called the same.
 COLUMNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "full_name": ("given_name", "surname"), "native_name": ("given_name", "surname"), "record_type": ("kind",), "date_of_birth": ("dob", "birth_year"),
-    "birth_month": ("dob",), "birth_day": ("dob",), "street_number": ("street",),
+    "birth_month": ("dob",), "birth_day": ("dob",), "name_suffix": ("generation",), "street_number": ("street",),
     "full_address": ("street", "city", "postcode"),
 }  # fmt: skip
 

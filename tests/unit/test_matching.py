@@ -33,6 +33,8 @@ def cleaned(duck, *records):
         ("surname", "Großmann", "surname", "grossmann"),
         ("surname", "王", "surname", "王"),
         ("surname", "Dobbins Senior", "generation", "sr"),
+        ("name_suffix", "Jr.", "generation", "jr"),
+        ("name_suffix", "PhD", "generation", None),
         ("surname", "Dobbins Senior", "surname", "dobbins"),
         ("native_name", "ВАСИЛЬЕВ, Александр", "given_name", "aleksandr"),
         ("other_surname", "Née-Durand", "other_surname", "nee durand"),

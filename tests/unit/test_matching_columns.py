@@ -159,7 +159,7 @@ CONTENTS = {
             ("last_name:family first_name:given midl_name:second name_suffix_lbl:suffix res_street_address:address"
             " res_city_desc:town zip_code:code full_phone_num:number registr_dt:lately"),
             ("given_name:first_name middle_name:midl_name surname:last_name phone:full_phone_num street:res_street_address"
-            " city:res_city_desc postcode:zip_code"),
+            " city:res_city_desc postcode:zip_code name_suffix:name_suffix_lbl"),
         ),
         (
             "BIRTHDATE:born DEATHDATE:lately FIRST:given LAST:family MAIDEN:family ADDRESS:address CITY:town ZIP:code LAT:place",
