@@ -159,51 +159,12 @@ _STREET: Final = frozenset(word for pair in STREET_WORDS for word in pair) | {
 _STREET_ENDS: Final = ("strasse", "straße", "str", "weg", "gasse", "platz", "allee", "straat", "laan")
 _GIVEN_NAMES: Final = frozenset(nicknames.roots()) | frozenset(nicknames.roots().values()) | given_names.COMMON
 _FORMS: Final = frozenset(LEGAL_FORMS) - {"as", "the", "se", "group", "company"}
-# Of a name they say that it is no person's.
-_HOUSES: Final = frozenset(
-    [
-        "school",
-        "academy",
-        "center",
-        "centre",
-        "care",
-        "church",
-        "clinic",
-        "hospital",
-        "hotel",
-        "restaurant",
-        "cafe",
-        "bank",
-        "university",
-        "college",
-        "institute",
-        "services",
-        "service",
-        "systems",
-        "solutions",
-        "industries",
-        "international",
-        "association",
-        "foundation",
-        "ecole",
-        "centre",
-        "clinique",
-        "hopital",
-        "banque",
-        "universite",
-        "restaurant",
-        "garage",
-        "pharmacie",
-        "boulangerie",
-        "transports",
-        "schule",
-        "klinik",
-        "krankenhaus",
-        "universitat",
-        "verein",
-        "stiftung",
-    ]
-)
+_HOUSES: Final = frozenset((
+    "school", "academy", "center", "centre", "care", "church", "clinic", "hospital", "hotel", "restaurant", "cafe", "bank",
+    "university", "college", "institute", "services", "service", "systems", "solutions", "industries", "international",
+    "association", "foundation", "ecole", "clinique", "hopital", "banque", "universite", "garage", "pharmacie",
+    "boulangerie", "transports", "schule", "klinik", "krankenhaus", "universitat", "verein", "stiftung",
+))  # fmt: skip  # no person is called so
 _MONTH: Final = (
     r"(?:jan|ene|gen|f[eé]v|feb|m[aä]r|mae|a[vpb]r|ma[iyg]|ju[inl]|giu|lug|ao[uû]|aug|ago|sep|set|o[ck]t|ott|out|nov"
     r"|d[eéi][cz])[a-zéûä]*\.?"
@@ -527,7 +488,7 @@ def _are_parts(years: Sequence[str], months: Sequence[str], days: Sequence[str])
 def _add_numbered(found: dict[str, str], values: Mapping[str, list[str]]) -> None:
     """The second of two columns that differ in a number alone: of `fname_c1` and `fname_c2` the one that says less."""
     for trait, other in _SECOND.items():
-        if trait in found and other not in found:
+        if trait in found and other not in found and _by_name(trait, _unnumbered(found[trait])):
             rest = (one for one in values if one not in found.values())
             twin = next((one for one in rest if _unnumbered(one) == _unnumbered(found[trait])), None)
             if twin is not None:

@@ -128,6 +128,14 @@ def test_recognise__two_columns_that_differ_in_a_number__the_fuller_comes_first(
     }  # fmt: skip
 
 
+def test_recognise__columns_that_are_only_numbered__are_no_twins():
+    rows = [
+        {"column_1": given, "column_2": code} for given, code in zip(CONTENTS["given"], CONTENTS["number"], strict=True)
+    ]
+
+    assert columns.recognise(["column_1", "column_2"], rows) == {"given_name": "column_1"}
+
+
 def test_recognise__what_stands_for_a_gap__is_no_value():
     rows = [{"mail": "ada@x.fr"}] + [{"mail": "NA"}, {"mail": "n/a"}, {"mail": "NULL"}] * 3
 
