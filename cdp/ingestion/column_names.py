@@ -20,6 +20,7 @@ TRAITS: Final[Mapping[str, str]] = {
     "birth_month": "birthmonth monthofbirth dobmonth moisnaissance moisdenaissance",
     "birth_day": "dayofbirth dobday journaissance jourdenaissance",
     "name_suffix": "namesuffix suffix",
+    "age": "age birthage",
     "street_number": "streetnumber housenumber streetno houseno numerovoie numvoie numerorue",
     "street": "street address address1 addressline1 streetaddress addr addrline1 addr1 addrfull adresse adresse1 "
     "adressepostale rue voie libellevoie ligneadresse1",

@@ -57,6 +57,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "birth_day", "day_of_birth", "dob_day", "jour_naissance", "jour_de_naissance", "geburtstag", "dia_nacimiento",
             "giorno_nascita", "geboortedag",
         ),
+        "age": ("age", "birth_age", "age_years", "years_old", "alter", "edad", "eta", "leeftijd", "idade"),
         "birth_place": (
             "birth_place", "place_of_birth", "birthplace", "pob", "lieu_naissance", "lieu_de_naissance", "geburtsort",
             "lugar_nacimiento", "luogo_nascita", "geboorteplaats", "birth_city", "city_of_birth", "commune_naissance",
@@ -265,13 +266,18 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "birth_year": _is_year,
         "birth_month": _is_month,
         "birth_day": _is_day,
+        "age": lambda value: bool(re.fullmatch(r"(\d{1,2}|1[01]\d)(\.0)?", value)),
         "name_suffix": lambda value: _plain(value) in GENERATIONS,
     }
 )
 # Where the name says it, the contents need not.
 _TELLING_IF_NAMED: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType({**_TELLING, "phone": _can_be_dialled})
 _PARTS: Final[Sequence[str]] = ("birth_year", "birth_month", "birth_day")
-_BY_NAME_ALONE: Final = (*_PARTS, "name_suffix")  # any small number looks like a day, and a suffix like an initial
+_BY_NAME_ALONE: Final = (
+    *_PARTS,
+    "age",
+    "name_suffix",
+)  # any small number looks like a day, and a suffix like an initial
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
 _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
     {

@@ -140,6 +140,18 @@ def _dob(columns: Columns) -> ComparisonCreator:
     )
 
 
+def _age(_: Columns) -> ComparisonCreator:
+    """A birthday lies between two files, or some years do."""
+    apart = "TRY_CAST(age_l AS INT) - TRY_CAST(age_r AS INT)"
+    return _comparison(
+        "age",
+        _null("age"),
+        _exact("age", by_frequency=False),
+        _labelled("a year apart", f"{apart} BETWEEN -1 AND 1"),
+        _labelled("a few years apart", f"{apart} BETWEEN -5 AND 5"),
+    )
+
+
 # Of two people of one name such addresses are alike as the names are, which those have said already.
 _MADE_OF_NAMES: Final = " AND ".join(
     f"is_made_of_names(email_name_{side}, given_name_{side}, surname_{side})" for side in "lr"
@@ -266,6 +278,7 @@ _MADE: Final[tuple[tuple[Rule, Callable[[Columns], ComparisonCreator]], ...]] = 
     (("generation",), lambda _: _same("generation")),
     (("gender",), lambda _: _same("gender")),
     (("dob", "birth_year"), _dob),
+    (("age",), _age),
     (("national_id",), lambda _: _number("national_id")),
     (("other_id",), lambda _: _number("other_id")),
     (("passport",), lambda _: _number("passport")),
@@ -280,6 +293,11 @@ _MADE: Final[tuple[tuple[Rule, Callable[[Columns], ComparisonCreator]], ...]] = 
     (("website",), lambda _: _same("website")),
     (("category",), lambda _: _same("category")),
 )
+
+
+def telling(columns: Columns) -> Columns:
+    """Of these columns what each says that no other does: an age says less exactly what a birth date has said."""
+    return columns - {"age"} if {"dob", "birth_year"} & columns else columns
 
 
 def comparisons_for(columns: Columns) -> list[ComparisonCreator | dict[str, Any]]:
@@ -317,6 +335,9 @@ _RULES: Final[tuple[Rule, ...]] = (
     ("surname_sound", "birth_year"),
     ("surname_sound", "dob"),
     ("given_root", "birth_year", "city"),
+    ("surname_sound", "age"),
+    ("given_root", "age", "city"),
+    ("left(given_name, 3)", "left(surname, 3)", "age"),
     ("birth_place", "surname"),
     ("birth_place", "given_name", "birth_year"),
     ("dob", "left(given_name, 1)"),

@@ -30,6 +30,7 @@ USUAL: Final[Mapping[str, Usual]] = {
     "generation": Usual(0.95, 0.05, 0.5, 0.5),
     "gender": Usual(0.97, 0.03, 0.5, 0.5),
     "date_of_birth": Usual(0.85, 0.02, 0.0002, 0.97),
+    "age": Usual(0.7, 0.05, 0.013, 0.9),
     "national_id": Usual(0.9, 0.05, 0.00001, 0.999),
     "other_id": Usual(0.9, 0.05, 0.00001, 0.999),
     "passport": Usual(0.85, 0.1, 0.00001, 0.999),
@@ -49,7 +50,7 @@ USUAL: Final[Mapping[str, Usual]] = {
 # in common all the same: twins, father and son of one name, a family with one mailbox.
 OWN: Final[Mapping[str, float]] = {
     **dict.fromkeys((
-        "given_name", "middle_name", "generation", "gender", "date_of_birth", "national_id", "other_id", "passport",
+        "given_name", "middle_name", "generation", "gender", "date_of_birth", "age", "national_id", "other_id", "passport",
         "driving_licence",
     ), 0.02),
     "email": 0.3,

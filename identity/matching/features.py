@@ -15,7 +15,7 @@ TRAITS: Final = (
     "other_phone", "street_number", "street", "full_address", "city", "postcode", "region", "country", "national_id",
     "organisation", "website", "category", "other_surname", "native_name", "other_id", "passport", "driving_licence",
     "other_organisation", "employer", "record_type", "birth_place", "birth_year", "birth_month", "birth_day",
-    "name_suffix",
+    "name_suffix", "age",
 )  # fmt: skip
 
 PLACEHOLDERS: Final = (
@@ -245,6 +245,7 @@ WITH lined AS (
         words_of(in_order(COALESCE(NULLIF(trim(full_name), ''), native_name))) AS whole,
         regexp_extract_all(split_part(split_part(date_of_birth, 'T', 1), ':', 1), '\d+') AS date_parts,
         regexp_extract(lower(strip_accents(date_of_birth)), '[a-z]{{3,}}') AS date_word,
+        NULLIF(regexp_extract(age, '^\s*(\d{{1,3}})\b', 1), '') AS years,
         lower(trim(address_in(email))) AS email, lower(trim(address_in(other_email))) AS other_email,
         digits_of(phone) AS phone, digits_of(other_phone) AS other_phone, lower(trim(website)) AS website,
         string_split(full_address, ',') AS address,
@@ -281,6 +282,7 @@ WITH lined AS (
 SELECT unique_id, unique_in, given_found AS given_name, COALESCE(n.root, given_found) AS given_root,
     middle_found AS middle_name, family_found AS surname, consonants_of(family_heard) AS surname_sound,
     gender_of(gender) AS gender, dob, COALESCE(left(dob, 4), year_of(date_parts)) AS birth_year,
+    CASE WHEN TRY_CAST(years AS INT) BETWEEN 0 AND 120 THEN years END AS age,
     without_repetition(id_found) AS national_id, mail_found AS email,
     NULLIF(replace(split_part(split_part(mail_found, '@', 1), '+', 1), '.', ''), '') AS email_name,
     NULLIF(other_mail, mail_found) AS other_email, number_found AS phone,
@@ -301,7 +303,7 @@ FROM heard LEFT JOIN nickname n ON n.name = given_found
 """  # noqa: S608  # our own names of columns
 
 COLUMNS: Final = (
-    "given_name", "given_root", "middle_name", "surname", "surname_sound", "gender", "dob", "birth_year",
+    "given_name", "given_root", "middle_name", "surname", "surname_sound", "gender", "dob", "birth_year", "age",
     "national_id", "email", "email_name", "other_email", "phone", "other_phone", "street", "house_number", "street_name",
     "postcode", "city", "region", "country", "organisation", "initials", "website", "category", "other_surname",
     "generation", "other_id", "passport", "driving_licence", "other_organisation", "employer", "birth_place", "kind",

@@ -59,7 +59,7 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED, population: int |
     Where these are a sample, `population` is how many records the rules of blocking must be affordable for.
     """
     began = time.perf_counter()
-    columns = features.filled_columns(connection)
+    columns = comparisons.telling(features.filled_columns(connection))
     rows = count_records(connection)
     made = comparisons.comparisons_for(columns)
     if rows < 10 or len(made) < 2:

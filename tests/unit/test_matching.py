@@ -34,6 +34,8 @@ def cleaned(duck, *records):
         ("surname", "王", "surname", "王"),
         ("surname", "Dobbins Senior", "generation", "sr"),
         ("name_suffix", "Jr.", "generation", "jr"),
+        ("age", " 42.0", "age", "42"),
+        ("age", "999", "age", None),
         ("name_suffix", "PhD", "generation", None),
         ("surname", "Dobbins Senior", "surname", "dobbins"),
         ("native_name", "ВАСИЛЬЕВ, Александр", "given_name", "aleksandr"),

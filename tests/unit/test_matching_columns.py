@@ -153,6 +153,7 @@ CONTENTS = {
     "code": ["27511", "27701", "27601", "27502", "28110", "27893"],
     "number": ["9195550142", "9195550199", "7045550123", "3365550161", "8285550175", "2525550188"],
     "born": ["1951-04-03", "1988-12-11", "1967-07-30", "1979-02-14", "2001-09-09", "1943-05-21"],
+    "years": ["74", "37", "58", "46", "24", "82"],
     "lately": ["2019-03-01", "2020-11-17", "2018-06-30", "2021-01-05", "2019-08-22", "2020-02-02"],
     "place": ["35.7796", "35.9940", "35.7327", "36.0726", "35.2271", "34.9854"],
     "mail": ["james12@x.com", "sophie9@x.com", "rob@y.org", "cd@x.com", "will@z.net", "tl@y.org"],
@@ -164,10 +165,10 @@ CONTENTS = {
     ("head", "expected"),
     [
         (
-            ("last_name:family first_name:given midl_name:second name_suffix_lbl:suffix res_street_address:address"
+            ("last_name:family first_name:given midl_name:second name_suffix_lbl:suffix birth_age:years res_street_address:address"
             " res_city_desc:town zip_code:code full_phone_num:number registr_dt:lately"),
             ("given_name:first_name middle_name:midl_name surname:last_name phone:full_phone_num street:res_street_address"
-            " city:res_city_desc postcode:zip_code name_suffix:name_suffix_lbl"),
+            " city:res_city_desc postcode:zip_code name_suffix:name_suffix_lbl age:birth_age"),
         ),
         (
             "BIRTHDATE:born DEATHDATE:lately FIRST:given LAST:family MAIDEN:family ADDRESS:address CITY:town ZIP:code LAT:place",
