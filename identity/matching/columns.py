@@ -18,7 +18,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "given_name", "first_name", "forename", "fname", "firstname", "givenname", "primary_name_first", "prenom",
             "name_first", "christian_name", "given_names", "first_names", "forenames", "vorname", "rufname", "nombre",
             "nombres", "nome", "voornaam",
-            "given", "first", "f_name", "vname", "fn", "gname",
+            "given", "first", "f_name", "vname", "fn", "gname", "prenoms",
         ),
         "middle_name": (
             "middle_name", "middlename", "second_name", "primary_name_middle", "deuxieme_prenom", "middle_initial",
@@ -30,7 +30,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "nom_de_famille", "nom_usage", "nom_usuel", "nom_naissance", "maiden_name", "nachname", "familienname",
             "zuname", "geburtsname", "apellido", "apellidos", "primer_apellido", "cognome", "achternaam", "sobrenome",
             "birth_name", "nom_de_naissance", "nom_de_jeune_fille",
-            "family", "last", "l_name", "sname", "ln", "maiden",
+            "family", "last", "l_name", "sname", "ln", "maiden", "segundo_apellido", "second_surname",
         ),
         "name_suffix": ("name_suffix", "suffix", "name_sufx", "sufx", "name_suffix_lbl", "generation"),
         "full_name": (
@@ -71,6 +71,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "phone", "phone_number", "telephone", "mobile", "tel", "mobile_phone", "phone_1", "cell", "portable",
             "numero_telephone", "gsm", "landline", "telefon", "telefonnummer", "handy", "handynummer", "mobil",
             "festnetz", "telefono", "movil", "cellulare", "telefoon", "telefone", "mobiel",
+            "telefonnr", "handynr", "mobile_number", "cell_phone", "contact_number", "contact_no", "fixe",
         ),
         "street_number": (
             "street_number", "house_number", "street_no", "house_no", "numero_rue", "numero_voie", "no_rue", "st_no", "stno",
@@ -81,20 +82,20 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "street", "address_1", "address", "street_address", "addr_line1", "address_line_1", "address1", "street_name",
             "adresse", "adresse_1", "rue", "voie", "libelle_voie", "strasse", "str", "anschrift", "direccion", "calle",
             "domicilio", "indirizzo", "via", "straat", "adres", "endereco", "morada",
-            "addr", "addr_1", "address_line1", "address_line", "add1", "add_1",
+            "addr", "addr_1", "address_line1", "address_line", "add1", "add_1", "straatnaam",
         ),
         "full_address": (
             "full_address", "addr_full", "address_full", "complete_address", "adresse_complete", "direccion_completa",
         ),
         "city": (
             "city", "suburb", "town", "locality", "addr_city", "ville", "commune", "localite", "ort", "stadt", "wohnort",
-            "gemeinde", "ciudad", "municipio", "localidad", "citta", "comune", "plaats", "woonplaats", "gemeente", "cidade",
+            "gemeinde", "ciudad", "municipio", "localidad", "citta", "comune", "plaats", "woonplaats", "gemeente", "cidade", "poblacion",
             "place", "post_town", "town_city", "city_town",
         ),
         "postcode": (
             "postcode", "postal_code", "zip", "zip_code", "zipcode", "post_code", "addr_postal_code", "code_postal", "cp",
             "plz", "postleitzahl", "codigo_postal", "cap", "codice_postale",
-            "pcode", "postal", "codepostal", "cod_postal",
+            "pcode", "postal", "codepostal", "cod_postal", "pin_code", "pincode", "eircode", "cep",
         ),
         "region": (
             "region", "state", "county", "province", "addr_state", "departement", "bundesland", "kanton", "provincia",
@@ -143,6 +144,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )  # fmt: skip
 
 _FROM_NAMES: Final = 0.5  # what a name in a longer name is worth at least
+_NUMBERED: Final = 0.9  # and a name with a number behind it: "phone1"
 _FROM_CONTENTS: Final = 0.95  # what contents alone are worth at most: an "ssn" may be written as telephones are
 _MOST: Final = 0.85  # of the filled values must look like it, where the name says nothing
 _SOME: Final = 0.5  # of them, where the name says it: files hold junk
@@ -385,9 +387,12 @@ def _by_name(trait: str, plain: str) -> float:
     names = NAMES[trait]
     if plain in names:
         return 1.0
+    unnumbered = re.sub(r"_?\d+$", "", plain)
+    if unnumbered in names:
+        return _NUMBERED
     within = (name for name in names if len(name) > 2 and name not in _ALONE)
     parts = [
-        0.3 * len(name) / len(plain) + 0.1 * re.sub(r"_?\d+$", "", plain).endswith(f"_{name}")
+        0.3 * len(name) / len(plain) + 0.1 * unnumbered.endswith(f"_{name}")
         for name in within
         if f"_{name}_" in f"_{plain}_"
     ]

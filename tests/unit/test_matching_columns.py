@@ -32,6 +32,8 @@ def holding(**named):
         ("fecha_nacimiento", "date_of_birth"), ("cognome", "surname"), ("achternaam", "surname"),
         ("PASSPORT_NUMBER", "passport"), ("drivers_license_number", "driving_licence"), ("Arbeitgeber", "employer"),
         ("place_of_birth", "birth_place"), ("customer_email_address", "email"), ("billing_city", "city"), ("contact_name", "full_name"),
+        ("Prénoms", "given_name"), ("phone1", "phone"), ("email_1", "email"), ("fname1", "given_name"), ("Población", "city"),
+        ("Pin Code", "postcode"), ("Telefonnr.", "phone"), ("DOB (dd/mm/yyyy)", "date_of_birth"),
     ],
 )  # fmt: skip
 def test_recognise__a_name__in_many_languages(name, trait):
