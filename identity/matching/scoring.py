@@ -12,8 +12,9 @@ from duckdb import DuckDBPyConnection
 from identity.matching import blocking, features, weighing
 
 LEAST_WEIGHT: Final = -10.0  # pairs below it are not even kept
-# How many pairs all rules of blocking together may make of everybody: what decides how long a run takes.
-PAIRS_PER_RECORD: Final = 3
+# How many pairs all rules of blocking together may make of everybody, beside those of one person: what decides how long a
+# run takes.
+PAIRS_PER_RECORD: Final = 1
 PAIRS_OF_SMALL_DATA: Final = 1_000_000
 _COUNTED: Final = 40_000  # records among which the pairs of a rule are counted
 
@@ -50,30 +51,42 @@ def score_arrivals(connection: DuckDBPyConnection, model: FrozenModel, arrivals:
 def within_budget(connection: DuckDBPyConnection, model: FrozenModel, *, population: int) -> FrozenModel:
     """The model with those of its rules of blocking that `population` records can afford, the tightest first.
 
-    Table `record` is a sample of them. Chance meetings grow with the square of the records, so a rule that makes few
-    pairs of a sample may make far too many of all; and the rules are frozen with the model, so that one record later is
-    compared with the same others.
+    What a rule costs are the pairs that no tighter one makes: where people have many records, each rule makes the same
+    pairs of theirs again. Table `record` is a sample. Chance meetings grow with the square of the records, so a rule that
+    makes few pairs of a sample may make far too many of all; and the rules are frozen with the model, so that one record
+    later is compared with the same others.
     """
     rules = model.settings["blocking_rules_to_generate_predictions"]
     connection.execute(
         f"CREATE OR REPLACE TABLE counted AS SELECT * FROM record ORDER BY hash(unique_id) LIMIT {_COUNTED}"  # noqa: S608  # a constant
     )
-    scale = (population / connection.execute("SELECT count(*) FROM counted").fetchall()[0][0]) ** 2
-    made = [(_pairs_made_by(connection, rule) * scale, place) for place, rule in enumerate(rules)]
+    rows = connection.execute("SELECT count(*) FROM counted").fetchall()[0][0]
+    scale = (population / rows) ** 2
+    made = sorted((_pairs_made_by(connection, rule, ()) * scale, place) for place, rule in enumerate(rules))
+    matches = model.settings["probability_two_random_records_match"] * population * (population - 1) / 2
+    budget, spent = max(PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD * population) + matches, 0.0
+    kept: list[int] = []
+    for pairs, place in made:
+        if pairs > budget and kept:
+            break  # at most what was spent is made already, so these and all that follow are too many
+        more = _pairs_made_by(connection, rules[place], [rules[one] for one in kept]) * scale
+        if spent + more <= budget or not kept:
+            spent += more
+            kept.append(place)
     connection.execute("DROP TABLE counted")
-    remaining = max(PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD * population)
-    kept: set[int] = set()
-    for pairs, place in sorted(made):
-        remaining -= pairs
-        if remaining >= 0 or not kept:
-            kept.add(place)
     chosen = [rule for place, rule in enumerate(rules) if place in kept]
     return replace(model, settings={**model.settings, "blocking_rules_to_generate_predictions": chosen})
 
 
-def _pairs_made_by(connection: DuckDBPyConnection, rule: Mapping[str, Any]) -> int:
-    sql = f"SELECT count(*) FROM counted l JOIN counted r ON l.unique_id < r.unique_id AND {rule['blocking_rule']}"  # noqa: S608  # a rule of our own
-    return int(connection.execute(sql).fetchall()[0][0])
+def _pairs_made_by(connection: DuckDBPyConnection, rule: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> int:
+    """Pairs of table `counted` that the rule makes and none of the `others`, by those of some of the records."""
+    unmade = " AND ".join([f"({one['blocking_rule']}) IS NOT TRUE" for one in others] or ["true"])
+    sql = f"""SELECT count(*) FROM counted l JOIN counted r ON l.unique_id <> r.unique_id AND {rule["blocking_rule"]}
+        WHERE hash(l.unique_id, 1) % {_ONE_OF} = 0 AND {unmade}"""  # noqa: S608  # rules of our own
+    return int(connection.execute(sql).fetchall()[0][0]) * _ONE_OF // 2
+
+
+_ONE_OF: Final = 8  # of the counted records: their pairs stand for those of all
 
 
 def scored_levels(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -41,7 +41,6 @@ PAIRS_PER_SESSION: Final = 200_000
 FEWEST_MATCHES: Final = 5  # of a session, or it has learnt nothing
 RECALL_OF_SESSIONS: Final = 0.8  # a wrong guess moves the prior by less than half a bit, and it is estimated anew
 PAIRS_PER_RECORD: Final = 20  # a blocking rule that would make more leaves out its commonest values, or is left out
-PAIRS_PER_RECORD_OF_ALL: Final = 60  # of all rules together; the cheapest come first
 MOST_PAIRS_OF_SMALL_DATA: Final = 500_000
 RAREST: Final = 1e-6  # no level is rarer among strangers than this, whatever the sample says
 SELDOM: Final = 1e-3  # nor is any level impossible for one person
@@ -86,9 +85,28 @@ def train(connection: DuckDBPyConnection, *, seed: int = SEED, population: int |
             "rarest": _rarest(connection, settings),
         },
     )
-    affordable_model = scoring.within_budget(connection, model, population=population or rows)
-    return _calibrated(connection, affordable_model, began)
+    return _calibrated(connection, _afforded(connection, model, rules, population or rows), began)
 
+
+def _afforded(
+    connection: DuckDBPyConnection, model: FrozenModel, rules: Iterable[comparisons.Rule], population: int
+) -> FrozenModel:
+    """With the rules that so many records can afford together, and what was set aside for it."""
+    afforded = scoring.within_budget(connection, model, population=population)
+    kept = {rule["blocking_rule"] for rule in afforded.settings[_RULES]}
+    written = zip(rules, model.settings[_RULES], strict=False)  # those across two columns come last, and have no name
+    too_many = [rule for rule, one in written if one["blocking_rule"] not in kept]
+    set_aside = [{"rule": _named(rule), "pairs": pairs_made_by(connection, rule), "values": 0} for rule in too_many]
+    return dataclasses.replace(
+        afforded, metadata={**afforded.metadata, "set_aside": [*afforded.metadata["set_aside"], *set_aside]}
+    )
+
+
+def _named(rule: comparisons.Rule) -> str:
+    return " + ".join(map(comparisons.column_of, rule))
+
+
+_RULES: Final = "blocking_rules_to_generate_predictions"
 
 _SESSIONS_WITHOUT_NAMES: Final = 6
 # Columns made of others: a session that blocks on one learns nothing about what the others say.
@@ -332,24 +350,17 @@ def _most(rows: int) -> int:
 def chosen_rules(
     connection: DuckDBPyConnection, rules: Iterable[comparisons.Rule], rows: int
 ) -> tuple[list[comparisons.Rule], list[dict[str, Any]]]:
-    """The cheapest rules that together keep to the budget, and what was set aside: common values, whole rules."""
+    """The rules that each keep to the budget, the cheapest first, and what was set aside: common values, whole rules."""
     priced, set_aside = [], []
     for rule in rules:
         pairs = pairs_made_by(connection, rule)
         if pairs > _most(rows):
             rule, values = without_common_values(connection, rule)  # noqa: PLW2901  # the rule goes on without them
-            set_aside.append({"rule": " + ".join(map(comparisons.column_of, rule)), "pairs": pairs, "values": values})
+            set_aside.append({"rule": _named(rule), "pairs": pairs, "values": values})
             pairs = pairs_made_by(connection, rule) if values else 0
-        priced.append((pairs, rule))
-    most = max(4 * MOST_PAIRS_OF_SMALL_DATA, PAIRS_PER_RECORD_OF_ALL * rows)
-    chosen, total = [], 0
-    for pairs, rule in sorted(one for one in priced if 0 < one[0] <= _most(rows)):
-        total += pairs
-        if total <= most:
-            chosen.append(rule)
-        else:
-            set_aside.append({"rule": " + ".join(map(comparisons.column_of, rule)), "pairs": pairs, "values": 0})
-    return chosen, set_aside
+        if 0 < pairs <= _most(rows):
+            priced.append((pairs, rule))
+    return [rule for _, rule in sorted(priced)], set_aside
 
 
 COMMON: Final = 200  # records that share a key, from which the key is too common to compare them all

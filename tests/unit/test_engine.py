@@ -32,9 +32,13 @@ def test_connect__with_a_directory_to_spill_into__writes_there_and_clears_it(tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def settings_of(rules):
+    return {"blocking_rules_to_generate_predictions": rules, "probability_two_random_records_match": 0.0}
+
+
 def test_within_budget__loose_rule__is_left_out_for_many_and_kept_for_few():
     rules = [{"blocking_rule": "l.surname = r.surname"}, {"blocking_rule": "l.city = r.city"}]
-    model = FrozenModel({"blocking_rules_to_generate_predictions": rules}, {}, {})
+    model = FrozenModel(settings_of(rules), {}, {})
     with engine.connect(memory_limit="1GB", threads=1) as connection:
         connection.execute(
             "CREATE TABLE record AS SELECT n AS unique_id, n // 2 AS surname, n % 10 AS city FROM range(1000) AS t (n)"
@@ -44,4 +48,19 @@ def test_within_budget__loose_rule__is_left_out_for_many_and_kept_for_few():
         many = scoring.within_budget(connection, model, population=100_000)
 
     assert few.settings == model.settings
-    assert many.settings == {"blocking_rules_to_generate_predictions": rules[:1]}
+    assert many.settings == settings_of(rules[:1])
+
+
+def test_within_budget__rules_that_make_the_same_pairs__cost_no_more_than_one():
+    """As of people with many records, whom each rule finds again; a rule that finds as many others is beyond the budget."""
+    rules = [{"blocking_rule": f"l.{column} = r.{column}"} for column in ("email", "phone", "surname", "city")]
+    model = FrozenModel(settings_of(rules), {}, {})
+    with engine.connect(memory_limit="1GB", threads=1) as connection:
+        connection.execute(
+            "CREATE TABLE record AS SELECT n AS unique_id, n // 40 AS email, n // 40 AS phone, n // 40 AS surname, n % 50 AS city"
+            " FROM range(2000) AS t (n)"
+        )
+
+        kept = scoring.within_budget(connection, model, population=10_000)
+
+    assert kept.settings == settings_of(rules[:3])
