@@ -319,7 +319,8 @@ def _random_pairs(rows: int, seed: int, can_be_one: str) -> str:
 def _calibrated(connection: DuckDBPyConnection, model: FrozenModel, began: float) -> FrozenModel:
     """Let the scores of the sample itself set the prior and the thresholds."""
     scoring.score_batch(connection, model)
-    weights = connection.execute("SELECT weight FROM pair").fetchnumpy()["weight"]
+    # In one order: two threads write pairs as they come, and the last digit of a sum is enough to move a threshold.
+    weights = connection.execute("SELECT weight FROM pair ORDER BY weight").fetchnumpy()["weight"]
     rows = model.metadata["rows"]
     before = model.settings["probability_two_random_records_match"]
     prior = thresholds.implied_prior(weights, before, rows * (rows - 1) / 2)
