@@ -275,11 +275,8 @@ _TELLING: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
 # Where the name says it, the contents need not.
 _TELLING_IF_NAMED: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType({**_TELLING, "phone": _can_be_dialled})
 _PARTS: Final[Sequence[str]] = ("birth_year", "birth_month", "birth_day")
-_BY_NAME_ALONE: Final = (
-    *_PARTS,
-    "age",
-    "name_suffix",
-)  # any small number looks like a day, and a suffix like an initial
+# Any small number looks like a day, and a suffix like an initial.
+_BY_NAME_ALONE: Final = (*_PARTS, "age", "name_suffix")
 # What contents hint at: the share of typical values, and from which share on the name is not needed.
 _HINTING: Final[Mapping[str, tuple[Callable[[str], bool], float]]] = MappingProxyType(
     {
@@ -333,14 +330,18 @@ def score(trait: str, column: str, values: Sequence[str]) -> float:
         return by_name
     if trait in _TELLING:
         return _told(trait, by_name, values)
-    is_loud = any(_share(values, _TELLING[other]) >= _MOST for other in _LOUD)
-    if is_loud or (trait in _WORDED and _share(values, _is_worded) < _SOME):
+    is_hinted = bool(by_name) or trait in _HINTING
+    if not is_hinted or _is_loud(values) or (trait in _WORDED and _share(values, _is_worded) < _SOME):
         return 0.0
     if trait not in _HINTING:
         return by_name
     is_typical, needed = _HINTING[trait]
     share = _share(values, is_typical)
     return by_name + share if by_name else (_FROM_NAMES + share / 2) * (share >= needed)
+
+
+def _is_loud(values: Sequence[str]) -> bool:
+    return any(_share(values, _TELLING[trait]) >= _MOST for trait in _LOUD)
 
 
 def _told(trait: str, by_name: float, values: Sequence[str]) -> float:
@@ -456,25 +457,22 @@ def _put_dates_together(found: dict[str, str], values: Mapping[str, list[str]]) 
     """A date of birth in three columns, by their names, or by their contents where the three stand side by side. The year
     alone is a date of birth, too, if a rough one.
     """
-    whole = found.get("date_of_birth")
-    if whole and values[whole] and _share(values[whole], _is_year) < _MOST:
-        found.pop("birth_year", None)
-    else:
-        named = {part: found[part] for part in _PARTS if part in found}
-        if whole:
-            named.setdefault(_PARTS[0], whole)
-        if parts := named if len(named) == len(_PARTS) else _side_by_side(found, values):
-            found.pop("date_of_birth", None)
-            found.update(parts)
-            return
-    if "birth_year" in found:
-        found.setdefault("date_of_birth", found.pop("birth_year"))
-    for part in _PARTS:
-        found.pop(part, None)
+    named = {part: found.pop(part) for part in _PARTS if part in found}
+    whole = found.pop("date_of_birth", "")
+    if whole and values[whole] and not _are_years(values[whole]):
+        found["date_of_birth"] = whole
+        return
+    rough = whole or named.get("birth_year", "")
+    if rough:
+        named.setdefault("birth_year", rough)
+    if parts := named if len(named) == len(_PARTS) else _side_by_side(found, values):
+        found.update(parts)
+    elif rough:
+        found["date_of_birth"] = rough
 
 
 def _side_by_side(found: Mapping[str, str], values: Mapping[str, list[str]]) -> dict[str, str] | None:
-    taken = {column for trait, column in found.items() if trait not in {*_PARTS, "date_of_birth"}}
+    taken = set(found.values())
     for three in itertools.pairwise(itertools.pairwise(values)):
         columns = [three[0][0], *three[1]]
         if taken.isdisjoint(columns) and not any(_OF_SOMETHING_ELSE.search(_plain(one)) for one in columns):
@@ -488,7 +486,7 @@ def _are_parts(years: Sequence[str], months: Sequence[str], days: Sequence[str])
     """Days go on where months end; years are no small choice."""
     return (
         min(len(years), len(months), len(days)) >= _ENOUGH
-        and _share(years, _is_year) >= _MOST
+        and _are_years(years)
         and _share(months, _is_month) >= _MOST
         and _share(days, _is_day) >= _MOST
         and _share(days, _is_month) < _MOST

@@ -22,6 +22,7 @@ from splink.internals.comparison_creator import ComparisonCreator
 
 from cdp.kernel.errors import TesseraError
 from identity.matching import (
+    blocking,
     comparisons,
     dependence,
     distances,
@@ -93,9 +94,9 @@ def _afforded(
 ) -> FrozenModel:
     """With the rules that so many records can afford together, and what was set aside for it."""
     afforded = scoring.within_budget(connection, model, population=population)
-    kept = {rule["blocking_rule"] for rule in afforded.settings[_RULES]}
-    written = zip(rules, model.settings[_RULES], strict=False)  # those across two columns come last, and have no name
-    too_many = [rule for rule, one in written if one["blocking_rule"] not in kept]
+    kept = set(blocking.rules_of(afforded.settings))
+    written = zip(rules, blocking.rules_of(model.settings), strict=False)  # last and unnamed those across two columns
+    too_many = [rule for rule, sql in written if sql not in kept]
     set_aside = [{"rule": _named(rule), "pairs": pairs_made_by(connection, rule), "values": 0} for rule in too_many]
     return dataclasses.replace(
         afforded, metadata={**afforded.metadata, "set_aside": [*afforded.metadata["set_aside"], *set_aside]}
@@ -105,8 +106,6 @@ def _afforded(
 def _named(rule: comparisons.Rule) -> str:
     return " + ".join(map(comparisons.column_of, rule))
 
-
-_RULES: Final = "blocking_rules_to_generate_predictions"
 
 _SESSIONS_WITHOUT_NAMES: Final = 6
 # Columns made of others: a session that blocks on one learns nothing about what the others say.
