@@ -12,6 +12,7 @@ Weights = npt.NDArray[np.float64]
 PRECISION_OVER_RECALL: Final = 0.5  # the beta of F-beta: a wrong merge costs more than a missed one
 WORTH_ASKING: Final = 0.1  # the probability from which a steward is asked
 _STEPS: Final = 50
+_ROUNDING: Final = 1e-6  # far more than sums of weights in another order differ by
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,11 @@ def implied_prior(weights: Weights, prior: float, pairs: float) -> float:
 
 
 def choose(weights: Weights) -> Thresholds:
-    """Where the expected F-beta is best, if the probabilities are right. No label is needed."""
+    """Where the expected F-beta is best, if the probabilities are right. No label is needed.
+
+    The last pair to link is linked however its weight is summed. Of the gap below it the sample says nothing: a pair that
+    comes to lie there is for a steward.
+    """
     worth_asking = log_odds(WORTH_ASKING)
     if not weights.size:
         return Thresholds(lower=worth_asking, upper=-worth_asking)
@@ -51,7 +56,7 @@ def choose(weights: Weights) -> Thresholds:
     found = np.cumsum(matches)
     beta = PRECISION_OVER_RECALL**2
     score = (1 + beta) * found / (np.arange(1, ordered.size + 1) + beta * found[-1])
-    upper = float(ordered[int(np.argmax(score))])
+    upper = float(ordered[int(np.argmax(score))]) - _ROUNDING
     return Thresholds(lower=min(worth_asking, upper), upper=upper)
 
 

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from identity.matching import accuracy, columns, engine, features, thresholds
 
@@ -220,14 +222,31 @@ def test_accuracy__without_any_right_pair__has_no_f1():
 def test_thresholds__of_two_clear_groups__lie_between_them():
     chosen = thresholds.choose(np.array([12.0, 11.0, 10.0, 9.0, -8.0, -9.0]))
 
-    assert chosen == thresholds.Thresholds(lower=thresholds.log_odds(0.1), upper=9.0)
+    assert chosen.lower == thresholds.log_odds(0.1)
+    assert -8.0 < chosen.upper < 9.0
 
 
 def test_thresholds__where_nothing_is_clear__still_link_the_likelier_half():
     """A fixed probability of 0.95 would link none of these."""
     chosen = thresholds.choose(np.array([1.5, 1.4, 1.3, -3.0, -3.1]))
 
-    assert chosen.upper == 1.3
+    assert -3.0 < chosen.upper < 1.3
+
+
+@given(st.lists(st.integers(-300, 300).map(lambda tenths: tenths / 10), min_size=1, max_size=40))
+def test_thresholds__of_any_pairs__link_those_that_make_the_expected_f_best(weights):
+    likely = np.sort(thresholds.probabilities(np.array(weights)))[::-1]
+    weight_of_recall = thresholds.PRECISION_OVER_RECALL**2
+    best = max(
+        (1 + weight_of_recall) * likely[:linked].sum() / (linked + weight_of_recall * likely.sum())
+        for linked in range(1, likely.size + 1)
+    )
+
+    otherwise_summed = np.nextafter(np.array(weights), -np.inf)
+    linked = thresholds.probabilities(otherwise_summed[otherwise_summed >= thresholds.choose(np.array(weights)).upper])
+
+    achieved = (1 + weight_of_recall) * linked.sum() / (linked.size + weight_of_recall * likely.sum())
+    assert achieved == pytest.approx(best)
 
 
 def test_thresholds__of_no_pairs__link_nothing_doubtful():
