@@ -428,7 +428,7 @@ def _tuning() -> dict[str, str]:
     megabytes = psutil.virtual_memory().total // 2**20
     return {
         "dynamic_shared_memory_type": "posix" if _has_shared_memory() else "mmap",
-        "shared_buffers": f"{min(megabytes // 8, 4096)}MB",
+        "shared_buffers": f"{min(megabytes // 4, 8192)}MB",
         "effective_cache_size": f"{megabytes // 2}MB",
         "work_mem": f"{max(8, min(megabytes // 256, 64))}MB",
         "maintenance_work_mem": f"{max(64, min(megabytes // 32, 512))}MB",

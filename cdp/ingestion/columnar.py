@@ -6,6 +6,7 @@ has another kind, a strange time, an id that is no plain text or nobody whose it
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -33,8 +34,8 @@ from cdp.ingestion.tables import Row, Table
 from cdp.models import Cause
 from consent.gate import Collection, Permit
 
-_PLAIN_ID: Final = r"^[!-\[\]-~]+$"
-_PLAIN_VALUE: Final = r"^[!-~]+$"
+_PLAIN_VALUE: Final = bytes(range(0x21, 0x7F))  # ASCII that is seen
+_PLAIN_ID: Final = _PLAIN_VALUE.replace(b"\\", b"")
 _ZEROS: Final = "^[0-]*$"
 _FILLERS: Final = pa.array(sorted(normalise.FILLERS), pa.string())
 _MOST_CACHED: Final = 8_192  # values of a column that are written as JSON once
@@ -374,9 +375,15 @@ def _data(lines: Any) -> memoryview | bytes:  # noqa: ANN401  # Arrow
     return memoryview(data)[first:last]
 
 
-def _fits(column: Any, pattern: str, longest: int) -> Any:  # noqa: ANN401  # Arrow
-    """A pattern that itself says how long takes tens of megabytes."""
-    return pc.and_(pc.match_substring_regex(column, pattern), pc.less_equal(pc.binary_length(column), longest))
+def _fits(column: Any, letters: bytes, longest: int) -> Any:  # noqa: ANN401  # Arrow
+    """Whether a text has these letters alone and at least one, and is not too long. Mostly all texts have them: that is seen
+    of all at once, ten times as fast as of each.
+    """
+    length = pc.binary_length(column)
+    is_of_length = pc.and_(pc.greater(length, 0), pc.less_equal(length, longest))
+    if not bytes(_data(column)).translate(None, letters):
+        return is_of_length
+    return pc.and_(is_of_length, pc.match_substring_regex(column, f"^[{re.escape(letters.decode())}]*$"))
 
 
 def _each(column: Any, understood: Callable[[Any], Any], kind: Any) -> Any:  # noqa: ANN401  # Arrow
