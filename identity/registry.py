@@ -17,6 +17,7 @@ from cdp.kernel.errors import TesseraError
 from cdp.models import User
 from cdp.models.tenancy import workspace_scope
 from identity.matching.drift import Shift, drift, weights_of
+from identity.matching.relatives import relatives_of
 from identity.models import BlockingIndex, LinkageModel, ModelActivation
 
 log = structlog.get_logger()
@@ -129,8 +130,11 @@ def versions(workspace_id: int) -> list[dict[str, Any]]:
 
 
 def described(workspace_id: int, version: int) -> dict[str, Any]:
-    """One version: where it came from, how good it holds itself to be, and the weights as a chart draws them."""
+    """One version: where it came from, how good it holds itself to be, the weights as a chart draws them, and what it knows
+    of relatives.
+    """
     model, active = model_of(workspace_id, version), active_model(workspace_id)
+    relatives = relatives_of(model.settings)
     return {
         "version": model.version,
         "is_active": model == active,
@@ -138,6 +142,7 @@ def described(workspace_id: int, version: int) -> dict[str, Any]:
         "metadata": model.metadata,
         "quality": {name: model.metadata[name] for name in QUALITY if name in model.metadata},
         "chart": chart(model.settings),
+        "relatives": asdict(relatives) if relatives else None,
     }
 
 

@@ -10,6 +10,7 @@ from splink import DuckDBAPI, Linker
 from splink.internals.splink_dataframe import SplinkDataFrame
 
 from identity.matching import weighing
+from identity.matching.relatives import RELATIVES
 from identity.matching.scoring import LEAST_WEIGHT, FrozenModel, frequency_columns
 
 
@@ -47,7 +48,7 @@ def _prepared(connection: DuckDBPyConnection, model: FrozenModel) -> Linker:
     """Frozen frequencies stand in for those that Splink would count in the rows at hand."""
     linker = Linker(
         DuckDBAPI(connection).register("record", dataset_display_name="people"),
-        {name: value for name, value in model.settings.items() if name != weighing.RELATIVES},
+        {name: value for name, value in model.settings.items() if name != RELATIVES},
         log_level=None,
     )
     for column in frequency_columns(model.settings):
@@ -79,7 +80,7 @@ FROM (SELECT *, {relatives} AS mw_relatives FROM ({predicted})) WHERE match_weig
 def _keep(connection: DuckDBPyConnection, model: FrozenModel, *predicted: SplinkDataFrame) -> None:
     """With the weight of each comparison, frequencies included, as the evidence."""
     parts = weighing.evidence_sql(model.settings, frequency="mw_tf_adj_")
-    has_relatives = weighing.RELATIVES in model.settings
+    has_relatives = RELATIVES in model.settings
     relatives = weighing.relatives_sql(model.settings, frequency="mw_tf_adj_") if has_relatives else "0"
     union = " UNION ALL BY NAME ".join(
         f"SELECT * FROM {table.physical_name}" for table in predicted

@@ -20,6 +20,7 @@ from cdp.admin import LedgerAdmin, column, workspace_of
 from cdp.kernel.errors import TesseraError
 from cdp.models import Stage, User, Workspace
 from identity import registry, undoing
+from identity.matching.relatives import relatives_of
 from identity.models import LinkageModel
 from identity.undoing import Scope
 
@@ -131,6 +132,7 @@ def _shown(model: LinkageModel) -> dict[str, Any]:
     bars = registry.chart(model.settings)
     return {
         "bars": [{**bar, "width": round(abs(bar["length"]) * 100)} for bar in bars],
+        "relatives": relatives_of(model.settings),
         "compared": registry.moved(model),
         "is_the_active": registry.active_model(model.workspace_id) == model,
     }

@@ -6,7 +6,6 @@ pairs that agree on some columns, about the other columns (see `learning`).
 
 import dataclasses
 import hashlib
-import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -29,9 +28,9 @@ from identity.matching import (
     experience,
     features,
     learning,
+    relatives,
     scoring,
     thresholds,
-    weighing,
 )
 from identity.matching.learning import Levels, Patterns
 from identity.matching.scoring import FrozenModel
@@ -256,9 +255,8 @@ class _Lesson:
     def _write(self, matches: Levels, strangers: Levels, classes: learning.Classes) -> None:
         self.settings["probability_two_random_records_match"] = classes.share
         if classes.related:
-            odds = math.log2(classes.related / (1 - classes.share - classes.related))
             shares = {self.names[place]: float(classes.alike[place]) for place in sorted(self.own)}
-            self.settings[weighing.RELATIVES] = {"log_odds": odds, "alike": shares}
+            self.settings[relatives.RELATIVES] = relatives.kept(classes.share, classes.related, shares)
         for levels, alike, unlike in zip(self.levels, matches, strangers, strict=True):
             for level, match, stranger in zip(levels, alike, unlike, strict=True):
                 level["u_probability"] = float(max(stranger, RAREST))

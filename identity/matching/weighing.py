@@ -9,11 +9,11 @@ from typing import Any, Final
 from splink.internals.misc import prob_to_match_weight
 
 from identity.matching import dependence, distances
+from identity.matching.relatives import RELATIVES
 
 Comparison = Mapping[str, Any]
 Level = Mapping[str, Any]
 
-RELATIVES: Final = "relatives"
 _LEAST: Final = 1e-300  # as Splink does: no probability is so small that its logarithm is none
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from identity.matching.relatives import RELATIVES
 from identity.models import Judgement, ReviewPair, ReviewVerdict
 from tests.factories.filled import console_user
 from tests.factories.review import waiting_pair
@@ -51,6 +52,14 @@ def test_desk__of_two_stewards__shows_each_another_pair(client, bob, pairs):
     mine, theirs = client.get(page("desk")), bob.get(page("desk"))
 
     assert [answer.context["pair"].pk for answer in (mine, theirs)] == [pairs[0].pk, pairs[1].pk]
+
+
+def test_desk__of_a_pair_that_may_be_relatives__says_so_in_words(client, pairs):
+    ReviewPair.objects.filter(pk=pairs[0].pk).update(evidence={"surname": 4.0, RELATIVES: -2.5})
+
+    shown = client.get(page("desk")).text
+
+    assert "<em>perhaps relatives</em>" in shown
 
 
 def test_desk__in_french__opens(client):

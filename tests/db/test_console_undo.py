@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from cdp.models import Run, Stage
 from identity import registry
+from identity.matching.relatives import RELATIVES, kept
 from identity.models import Judgement, LinkageModel, ModelActivation
 from identity.undoing import KIND_OF_RUN
 from tests.factories import IdentifierFactory
@@ -26,7 +27,9 @@ MOVED = {
             "output_column_name": "surname",
             "comparison_levels": [{"label_for_charts": "exact", "m_probability": 0.1, "u_probability": 0.01}],
         }
-    ]
+    ],
+    "probability_two_random_records_match": 0.001,
+    RELATIVES: kept(share_of_matches=0.001, related=0.0025, alike={"given_name": 0.021}),
 }
 
 
@@ -61,9 +64,16 @@ def test_model__its_page__shows_weights_and_what_moved_since_the_version_before(
     text = client.get(reverse("admin:identity_linkagemodel_change", args=[models[1].pk])).content.decode()
 
     assert "surname: exact" in text
-    assert "3.322" in text
+    assert "<dd>3.3<" in text
     assert "6.5 → 3.3" in text
     assert client.get(reverse("admin:identity_linkagemodel_changelist")).status_code == 200
+
+
+def test_model__that_knows_relatives__says_how_many_and_what_they_share(client, models):
+    text = client.get(reverse("admin:identity_linkagemodel_change", args=[models[1].pk])).content.decode()
+
+    assert "there are 2.5 of two people of one household" in text
+    assert "<dt>given_name</dt><dd>2.1 %</dd>" in text
 
 
 def test_model__activate__makes_it_the_one_that_links(client, models, steward, workspace):
