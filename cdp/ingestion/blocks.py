@@ -19,7 +19,7 @@ from cdp.ingestion.tables import START, Place, Row, Table
 from cdp.ingestion.texts import Lines, Text, packing_of
 
 BLOCK_ROWS: Final = 20_000
-BLOCK_BYTES: Final = 5 * 2**18
+BLOCK_BYTES: Final = 13 * 2**17
 _ODD: Final = (b'"', b"\x00")
 pa.set_memory_pool(pa.system_memory_pool())  # which gives back what a block needed; Arrow's own keeps it
 _M_ARENA_MAX: Final = -8

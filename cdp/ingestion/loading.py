@@ -318,8 +318,8 @@ def run_load(load: Load, run: Run, clock: Clock, report: Report, *, is_over: Cal
     try:
         chunks = _in_good_time(_ahead(_chunks(load, run, clock, profiler)), run, clock)
         store = _store_abreast if _is_large(load) else _store_all
-        for chunk in store(load, run, chunks, counts):
-            report(Progress(counts, chunk.end.offset, load.table.total))
+        for end in store(load, run, chunks, counts):
+            report(Progress(counts, end.offset, load.table.total))
             if is_over():
                 return counts
         profiler = profiler or _measured_anew(load, run)
@@ -409,6 +409,7 @@ def _column_chunks(
         if profiler:
             _measure(block, profiler, share)
         yield Chunk(good, found.size, refused, block.end, now)
+        del block, found, good  # before the next is read
     layout.known.forget()  # there is a report to be made, which needs the room
 
 
@@ -457,10 +458,11 @@ def _in_good_time(chunks: Iterator[Chunk], run: Run, clock: Clock) -> Iterator[C
         yield chunk
 
 
-def _store_all(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) -> Iterator[Chunk]:
+def _store_all(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) -> Iterator[Place]:
+    """Where each chunk ended: that one is stored, and nobody holds it any longer."""
     for chunk in chunks:
         _store(load, run, chunk, counts)
-        yield chunk
+        yield chunk.end
 
 
 def _store(load: Load, run: Run, chunk: Chunk, counts: Counts) -> None:
@@ -514,15 +516,15 @@ def _is_large(load: Load) -> bool:
     return load.layout is not None and load.table.path.stat().st_size >= LARGE_BYTES
 
 
-def _store_abreast(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) -> Iterator[Chunk]:
+def _store_abreast(load: Load, run: Run, chunks: Iterable[Chunk], counts: Counts) -> Iterator[Place]:
     """As `_store_all`, by several connections, each of which works on a chunk of its own."""
     turns = Turns("meet", "claim", "commit")
-    under_way: deque[tuple[Chunk, Future[None]]] = deque()
+    under_way: deque[tuple[Place, Future[None]]] = deque()
     with ExitStack() as stack:
         threads = [stack.enter_context(_thread_with_connection()) for _ in range(CONNECTIONS)]
         for number, chunk in enumerate(chunks):
             thread = threads[number % CONNECTIONS]
-            under_way.append((chunk, thread.submit(_store_in_turn, load, run, chunk, counts, number, turns)))
+            under_way.append((chunk.end, thread.submit(_store_in_turn, load, run, chunk, counts, number, turns)))
             if len(under_way) == CONNECTIONS:
                 yield _stored(*under_way.popleft())
         while under_way:
@@ -539,9 +541,9 @@ def _thread_with_connection() -> Iterator[ThreadPoolExecutor]:
             thread.submit(connections.close_all).result()
 
 
-def _stored(chunk: Chunk, storing: "Future[None]") -> Chunk:
+def _stored(end: Place, storing: "Future[None]") -> Place:
     storing.result()
-    return chunk
+    return end
 
 
 def _store_in_turn(load: Load, run: Run, chunk: Chunk, counts: Counts, number: int, turns: Turns) -> None:
