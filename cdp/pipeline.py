@@ -111,7 +111,7 @@ def next_due(stage: Stage, *, workspace_id: int) -> datetime | None:
         return step.next_due(permit)
 
 
-def no_rest() -> None:
+def no_rest(_: float) -> None:
     """The next batch follows at once."""
 
 
@@ -122,15 +122,18 @@ def run_until_idle(
     now: Callable[[], datetime],
     seconds: float = 30,
     wake: Callable[[Stage], None] = nobody_waits,
-    rest: Callable[[], None] = no_rest,
+    rest: Callable[[float], None] = no_rest,
 ) -> int:
-    """Advance a stage until nothing waits, or `seconds` have passed: others want their turn. `rest` after each batch."""
-    until = time.monotonic() + seconds
-    total = 0
+    """Advance a stage until nothing waits, or `seconds` have passed: others want their turn. `rest` after each batch: it is
+    told how many seconds that one took.
+    """
+    began = time.monotonic()
+    total, until = 0, began + seconds
     while worked := advance(stage, workspace_id=workspace_id, now=now(), wake=wake):
         total += worked
-        rest()
-        if time.monotonic() > until:
+        rest(time.monotonic() - began)
+        began = time.monotonic()
+        if began > until:
             break
     return total
 

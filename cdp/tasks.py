@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import structlog
@@ -29,7 +28,7 @@ log = structlog.get_logger()
 
 SWEEP_SECONDS = 1.0
 SOONEST_AGAIN_SECONDS = 0.02  # of one process: a wake-up in between would find the first still at work
-REST_SECONDS = 0.06  # after a batch of these: what arrives meanwhile is one batch, and others have the cores
+SHORTEST_REST_SECONDS, LONGEST_REST_SECONDS = 0.02, 0.06
 RESTING = frozenset({Stage.INGESTION, Stage.SEGMENTS})
 TOGETHER_SECONDS = 0.2  # what is handed over meanwhile is told to destinations in one go; a withdrawal does not wait
 BROKER_TIMEOUT_SECONDS = 2
@@ -359,11 +358,18 @@ def _run(stage: Stage, workspace_id: int) -> None:
     def wake_heir(heir: Stage) -> None:
         (wake_later if heir is Stage.ACTIVATION else wake)(heir, workspace_id=workspace_id)
 
-    rest = partial(time.sleep, REST_SECONDS if stage in RESTING else 0)
+    rest = _rest if stage in RESTING else pipeline.no_rest
     pipeline.run_until_idle(stage, workspace_id=workspace_id, now=timezone.now, wake=wake_heir, rest=rest)
     _expect(stage, workspace_id)
     if stage is Stage.ACTIVATION:
         activation.send_due(workspace_id=workspace_id, now=timezone.now(), meanwhile=_reconcile_everywhere)
+
+
+def _rest(worked_seconds: float) -> None:
+    """As long as the batch took, within bounds: what arrives meanwhile is one batch, and others have the cores. Where these
+    are idle, a batch is quick, and nobody waits long for the next.
+    """
+    time.sleep(min(max(worked_seconds, SHORTEST_REST_SECONDS), LONGEST_REST_SECONDS))
 
 
 def _expect(stage: Stage, workspace_id: int) -> None:

@@ -409,15 +409,20 @@ def test_batches__of_a_stage_that_does_not_come_to_rest__wake_its_heirs_each_and
     for person in ("ada", "bea", "cai"):
         shop.hear("Buy", userId=person)
     shop.advance(Stage.INGESTION)
-    woken, seen = [], []
+    woken, seen, took = [], [], []
+
+    def rest(seconds):
+        seen.append(shop.waiting())
+        took.append(seconds)
 
     pipeline.run_until_idle(
         Stage.IDENTITY,
         workspace_id=shop.workspace.pk,
         now=lambda: shop.now,
         wake=woken.append,
-        rest=lambda: seen.append(shop.waiting()),
+        rest=rest,
     )
 
     assert woken == [Stage.ENRICHMENT] * 3
     assert seen[0] != seen[1] != seen[2]
+    assert all(seconds > 0 for seconds in took)
