@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
@@ -10,6 +11,7 @@ from typing import Any, Final
 import structlog
 from django.conf import settings
 from django.db import connection
+from duckdb import DuckDBPyConnection
 
 from cdp.kernel.arrays import bigints
 from cdp.kernel.errors import TesseraError
@@ -102,12 +104,13 @@ WITH forgotten AS (
 
 def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
     """Of (record, key). What is unchanged is not written."""
-    given = {**_of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
+    given: dict[str, Any] = {**of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
     with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_REPLACE_KEYS, given)
 
 
-def _of_keys(keys: Collection[tuple[int, int]]) -> dict[str, Any]:
+def of_keys(keys: Iterable[tuple[int, int]]) -> dict[str, str]:
+    """Of (record, key), in the order of the index."""
     pairs = sorted(keys, key=itemgetter(1))
     return {"ones": bigints(one for one, _ in pairs), "keys": bigints(key for _, key in pairs)}
 
@@ -143,14 +146,23 @@ def _build(model: LinkageModel, now: datetime, progress: Progress) -> tuple[int,
         _empty(workspace_id)
         total = 0
         made = duck.execute(blocking.kept_keys_sql(model.settings, salt=salt_of(workspace_id)))
-        while keys := made.fetchmany(_KEYS_AT_ONCE):
-            with connection.cursor() as cursor:
-                cursor.execute(_KEEP_KEYS, {**_of_keys(keys), "workspace": workspace_id})
-            total += len(keys)
-            progress(total)
+        with ThreadPoolExecutor(1) as aside:  # while some are written, the next are made
+            making = aside.submit(_next_keys, made)
+            while keys := making.result():
+                making = aside.submit(_next_keys, made)
+                with connection.cursor() as cursor:
+                    cursor.execute(_KEEP_KEYS, {**keys, "workspace": workspace_id})
+                    total += cursor.rowcount
+                progress(total)
     state = {"model": model, "is_day_first": is_day_first, "built_at": now}
     BlockingIndex.objects.update_or_create(workspace_id=workspace_id, defaults=state)
     return found, total
+
+
+def _next_keys(made: DuckDBPyConnection) -> dict[str, str]:
+    """As the statement takes them; nothing when there are no more."""
+    keys = made.fetchmany(_KEYS_AT_ONCE)
+    return of_keys(keys) if keys else {}
 
 
 def _empty(workspace_id: int) -> None:

@@ -7,6 +7,7 @@ from django.db import connection
 
 from cdp.kernel.arrays import bigints, texts
 from cdp.models import planning
+from identity.live.index import of_keys
 from identity.matching import features
 from identity.queries import Rules
 
@@ -67,7 +68,7 @@ SELECT DISTINCT LEAST(one, other), GREATEST(one, other) FROM ranked WHERE place 
 def pairs_sharing(asked: Collection[tuple[int, int]]) -> set[Pair]:
     """Of (record, key): that record with every other one that has the key."""
     given: dict[str, Any] = {
-        **_of_keys(asked),
+        **of_keys(asked),
         "most_of_a_key": MOST_OF_A_KEY,
         "most_candidates": MOST_CANDIDATES,
     }
@@ -112,14 +113,10 @@ def still_sharing(decided: Collection[Pair], asked: Collection[tuple[int, int]])
     if not decided:
         return set()
     given: dict[str, Any] = {
-        **_of_keys(asked),
+        **of_keys(asked),
         "decided": bigints(one for one, _ in decided),
         "others": bigints(other for _, other in decided),
     }
     with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_STILL_SHARING, given)
         return set(cursor.fetchall())
-
-
-def _of_keys(asked: Collection[tuple[int, int]]) -> dict[str, str]:
-    return {"ones": bigints(one for one, _ in asked), "keys": bigints(key for _, key in asked)}
