@@ -389,20 +389,41 @@ def test_question__of_many_in_bulk__goes_over_nothing_again_for_each_of_them(wor
 
 def test_evaluation__of_few_in_a_new_month__reads_no_events_of_others(workspace, source, now):
     many = people(500, workspace)
+    a_month_of_no_other_test = now + 400 * DAY
+    everybody_does("Order", 20, source, a_month_of_no_other_test)
+
+    assert events_of_others_read_for(many[:50], workspace) == 0
+
+
+def test_evaluation__of_few_by_a_new_name__reads_no_events_of_others(workspace, source, now):
+    many, in_a_month_of_its_own = people(100, workspace), now + 440 * DAY
+    everybody_does("Visit", 5, source, in_a_month_of_its_own)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT core.ensure_event_partition(%s)", [now.date()])
+        cursor.execute("ANALYZE core.event, core.identifier, core.profile")
+    everybody_does("Order", 20, source, in_a_month_of_its_own)
+
+    assert events_of_others_read_for(many[:50], workspace) == 0
+
+
+def everybody_does(name, times, source, when):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT core.ensure_event_partition(%s)", [when.date()])
         cursor.execute(
             "INSERT INTO event (workspace_id, source_id, identifier_id, message_id, kind, name, occurred_at, received_at,"
-            " seen_with, properties, context) SELECT workspace_id, %s, id, id || '-' || place, 'track', 'Order', %s, %s, '{}',"
-            " '{}', '{}' FROM identifier, generate_series(1, 20) AS place",
-            [source.pk, now, now],
+            " seen_with, properties, context) SELECT workspace_id, %(source)s, id, concat_ws('-', id, %(name)s, place),"
+            " 'track', %(name)s, %(at)s, %(at)s, '{}', '{}', '{}' FROM identifier, generate_series(1, %(times)s) AS place"
+            " WHERE workspace_id = %(workspace)s",
+            {"source": source.pk, "name": name, "at": when, "times": times, "workspace": source.workspace_id},
         )
+
+
+def events_of_others_read_for(some, workspace):
     query = plan_of({1: parse_text('count of "Order" in last 2 days >= 2')}, {}).events
-
-    found = explained(query, workspace, many[:50], since="-infinity")
-
-    left_out = [node.get("Rows Removed by Filter", 0) * node["Actual Loops"] for node in found]
-    assert sum(left_out) < 50 * 20
+    with planning.in_bulk():
+        found = explained(query, workspace, some, since="-infinity")
+    of_events = [node for node in found if node.get("Relation Name", "").startswith("event_2")]
+    assert of_events
+    return sum(node.get("Rows Removed by Filter", 0) * node["Actual Loops"] for node in of_events)
 
 
 @contextmanager
