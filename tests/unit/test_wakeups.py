@@ -64,3 +64,13 @@ def test_waker__whose_broker_is_away__rests_and_lives_on(told, monkeypatch):
 
     assert told.came.wait(5)
     assert told == [(Stage.INGESTION, 2)]
+
+
+@pytest.mark.parametrize(("worked", "rested"), [(0.001, 0.02), (0.045, 0.045), (3.0, 0.06)])
+def test_worker__after_a_batch__rests_as_long_as_that_took_within_bounds(monkeypatch, worked, rested):
+    rests = []
+    monkeypatch.setattr(tasks.time, "sleep", rests.append)
+
+    tasks._rest(worked)
+
+    assert rests == [rested]
