@@ -61,6 +61,13 @@ def look_at(crowd: Crowd, limits: Mapping[str, int], windowed: Collection[str] =
     return Glance(crowd.ids[_firsts(groups)], near, is_doubtful[near])
 
 
+def shares(seen: Glance, chosen: Flags, count: int) -> list[Flags]:
+    """The chosen, of whom there are some, in so many shares of about the same size: none cuts through a neighbourhood."""
+    bounds = np.quantile(seen.neighbourhoods[chosen], np.arange(1, count) / count)
+    share = np.searchsorted(bounds, seen.neighbourhoods, side="right")
+    return [chosen & (share == place) for place in range(count)]
+
+
 def _connected(size: int, left: Numbers, right: Numbers) -> Numbers:
     """For each place the number of its group."""
     links = coo_array((np.ones(len(left), dtype=np.int32), (left, right)), shape=(size, size))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from cdp.kernel.arrays import bigints
 from cdp.models import planning
@@ -12,17 +13,11 @@ from consent.gate import Enrichment, Identity, Permit
 # the keys are given: conditions reach an index through the view of a purpose, joins do not.
 _IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%s::bigint[])"
 
-_CANDIDATES = """
-theirs AS MATERIALIZED (
-    SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
-),
-known AS MATERIALIZED (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
-"""
-# Of very many profiles all is read once, and joined.
 _CANDIDATES_OF_MANY = """
-theirs AS (SELECT id, workspace_id, profile_id FROM identifier WHERE profile_id = ANY(%(profiles)s::bigint[])),
-known AS (SELECT * FROM identifier_trait),
+theirs AS (SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])),
+known AS (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
 """
+_CANDIDATES = _CANDIDATES_OF_MANY.replace(" AS (", " AS MATERIALIZED (")  # each by its own key, and then joined
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
 # identifier. Nothing else decides, so the same values always give the same record.
@@ -121,22 +116,23 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
     Profiles whose people do not permit the purpose are as they were: neither their values nor their traits are seen.
     """
     del permit  # the proof is the type; the transaction does the rest
-    profiles = bigints(profile_ids)
     with planning.by_key(), connection.cursor() as cursor:
-        cursor.execute(_IDENTIFIERS_AND_RULES, [profiles])
-        identifiers, has_rules = cursor.fetchone()
-        statement = _REFRESH_BY_RULE if has_rules else _REFRESH
-        cursor.execute(statement, {"profiles": profiles, "identifiers": bigints(identifiers)})
+        _refresh(cursor, profile_ids, _REFRESH, _REFRESH_BY_RULE)
 
 
 def refresh_traits_of_many(permit: Permit[Identity], profile_ids: Iterable[int]) -> list[int]:
     """The same for a good part of everybody, at once. Returns the profiles whose golden record is another one now."""
     del permit  # as above
     with planning.in_bulk(), connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_HAS_RULES}")
-        (has_rules,) = cursor.fetchone()
-        cursor.execute(_REFRESH_MANY_BY_RULE if has_rules else _REFRESH_MANY, {"profiles": bigints(profile_ids)})
+        _refresh(cursor, profile_ids, _REFRESH_MANY, _REFRESH_MANY_BY_RULE)
         return [profile for (profile,) in cursor.fetchall()]
+
+
+def _refresh(cursor: CursorWrapper, profile_ids: Iterable[int], by_default: str, by_rule: str) -> None:
+    profiles = bigints(profile_ids)
+    cursor.execute(_IDENTIFIERS_AND_RULES, [profiles])
+    identifiers, has_rules = cursor.fetchone()
+    cursor.execute(by_rule if has_rules else by_default, {"profiles": profiles, "identifiers": bigints(identifiers)})
 
 
 def traits_that_would_change(profile_ids: Iterable[int], names: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -27,7 +27,7 @@ from identity.matching import belonging
 from identity.matching.belonging import TRUST, Belonging, Rule
 
 PEOPLE_AT_ONCE: Final = 10_000
-MANY_AT_ONCE: Final = 50_000  # where all is held by one transaction anyway
+MANY_AT_ONCE: Final = 100_000  # where all is held by one transaction anyway
 
 # Only the traits that a rule reads, by key; whoever does not permit to be recognised has none here.
 _TRAITS = """
@@ -41,14 +41,15 @@ WHERE profile_id = ANY(%(profiles)s::bigint[]) ORDER BY profile_id, occurred_at 
 """
 _END = """
 UPDATE core.relation SET until = %(now)s
-WHERE profile_id = ANY(%(profiles)s::bigint[]) AND until IS NULL AND rule = ANY(%(rules)s)
+WHERE profile_id = ANY(%(profiles)s::bigint[]) AND until IS NULL AND rule = ANY(%(rules)s::text[])
 AND (profile_id, rule, key) NOT IN (SELECT * FROM unnest(%(profile)s::bigint[], %(rule)s::text[], %(key)s::bytea[]))
 """
 _BEGIN = """
 INSERT INTO core.relation (workspace_id, profile_id, kind, rule, key, confidence, shared, since)
 SELECT %(workspace)s, profile_id, kind, rule, key, confidence, shared::jsonb, %(now)s
-FROM unnest(%(profile)s::bigint[], %(kind)s::text[], %(rule)s::text[], %(key)s::bytea[], %(confidence)s::float8[],
-            %(shared)s::text[]) AS found (profile_id, kind, rule, key, confidence, shared)
+FROM unnest(%(profile)s::bigint[], %(rule)s::text[], %(key)s::bytea[], %(shared)s::text[])
+    AS found (profile_id, rule, key, shared)
+JOIN unnest(%(rules)s::text[], %(kinds)s::text[], %(confidences)s::float8[]) AS trust (rule, kind, confidence) USING (rule)
 ON CONFLICT (profile_id, rule, key) WHERE until IS NULL DO NOTHING
 """
 # Who was merged away, or permits to be recognised no more.
@@ -59,8 +60,7 @@ WHERE until IS NULL AND workspace_id = %(workspace)s AND profile_id NOT IN (SELE
 _END_OF_THE_GONE_AMONG = f"{_END_OF_THE_GONE} AND profile_id = ANY(%(profiles)s::bigint[])"
 _EVERYBODY = "SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s"
 
-_OF_TRAITS: Final = [rule.value for rule in Rule if rule is not Rule.GROUP_CALL]
-_OF_ALL: Final = [rule.value for rule in Rule]
+_OF_TRAITS: Final = [rule for rule in Rule if rule is not Rule.GROUP_CALL]
 
 
 class Changes(NamedTuple):
@@ -112,7 +112,7 @@ def _relate_by_group_calls(permit: Permit[Identity], profile_ids: Collection[int
     with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_GROUPS, {"profiles": profiles})
         found = [(one, Belonging(Rule.GROUP_CALL, group, ("groupId",))) for one, group in cursor.fetchall()]
-    return _written(_told(permit, profiles, found, [Rule.GROUP_CALL.value], now))
+    return _written(_told(permit, profiles, found, [Rule.GROUP_CALL], now))
 
 
 def _everybody() -> Iterator[list[int]]:
@@ -140,29 +140,37 @@ def _told_by_traits(
     people: defaultdict[int, dict[str, str | None]] = defaultdict(dict)
     for profile, name, value in rows:
         people[profile][name] = value
-    found = [(profile, each) for profile, traits in people.items() for each in belonging.belongings_of(traits)]
+    found = ((profile, each) for profile, traits in people.items() for each in belonging.belongings_of(traits))
     return _told(permit, profiles, found, _OF_TRAITS, now)
 
 
 def _told(
     permit: Permit[Identity],
     profiles: str,
-    found: Collection[tuple[int, Belonging]],
-    rules: list[str],
+    found: Iterable[tuple[int, Belonging]],
+    rules: Sequence[Rule],
     now: datetime,
 ) -> dict[str, Any]:
-    """What is found by these rules of these profiles, as the statements below take it."""
+    """What is found by these rules of these profiles, as the statements below take it. In columns at once: hundreds of
+    thousands of tuples would be looked through again and again for garbage.
+    """
+    whose, by_rule, keys, shared = list[int](), list[str](), list[bytes](), list[str]()
+    for profile, each in found:
+        whose.append(profile)
+        by_rule.append(each.rule)
+        keys.append(_key(permit, each))
+        shared.append(_as_json(each.shared))
     return {
         "workspace": permit.workspace_id,
         "now": now,
         "profiles": profiles,
-        "rules": rules,
-        "profile": bigints(profile for profile, _ in found),
-        "kind": texts(TRUST[each.rule].kind for _, each in found),
-        "rule": texts(each.rule for _, each in found),
-        "key": byteas(_key(permit, each) for _, each in found),
-        "confidence": floats(TRUST[each.rule].confidence for _, each in found),
-        "shared": texts(_as_json(each.shared) for _, each in found),
+        "rules": texts(rules),
+        "kinds": texts(TRUST[rule].kind for rule in rules),
+        "confidences": floats(TRUST[rule].confidence for rule in rules),
+        "profile": bigints(whose),
+        "rule": texts(by_rule),
+        "key": byteas(keys),
+        "shared": texts(shared),
     }
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from cdp.kernel.arrays import bigints, floats, texts
 from cdp.kernel.errors import TesseraError
 from cdp.kernel.purposes import Purpose
-from cdp.models import Run, RunState, Stage, outbox, planning
+from cdp.models import Run, RunState, planning
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
@@ -113,8 +114,11 @@ def train(*, workspace_id: int, seed: int, now: datetime) -> dict[str, Any]:
 
 def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool = False) -> dict[str, Any]:
     """Link all records with the active model, training the first one; or only those whose values came since the last run,
-    among each other and with all others. What is written is one transaction: a run that fails or is cancelled leaves the
-    ledger as it was, and the same records once more write nothing.
+    among each other and with all others. The same records once more write nothing.
+
+    Nothing is written before all is scored, so a run that is cancelled leaves the ledger as it was. Very many people are
+    written by several transactions: of a run that fails then the next one writes what is missing. Within a transaction of
+    the caller all is part of that one.
     """
     progress = Progress.begin(workspace_id, clock)
     try:
@@ -132,6 +136,7 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
 
 def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts:
     """People are read and written under the purpose; between the two, where only numbers are at work, nothing is held."""
+    writers = settings.DUCKDB_THREADS if connection.get_autocommit() else 1  # another would outlive the caller's rollback
     with engine.connect(
         memory_limit=settings.DUCKDB_MEMORY_LIMIT,
         threads=settings.DUCKDB_THREADS,
@@ -152,7 +157,7 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
         progress.step("score", pairs=scored.num_rows)
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             compared = engine.records(duck) if loaded else np.array([], np.int64)
-            counts = _write(permit, progress, model, scored, compared, arrivals)
+            counts = _write(permit, progress, model, scored, compared, arrivals, writers)
         progress.lap("write")
     return counts
 
@@ -176,7 +181,7 @@ def _score(duck: DuckDBPyConnection, model: FrozenModel, arrivals: list[int] | N
 
 def _write(
     permit: Permit[Identity], progress: Progress, model: LinkageModel, scored: pa.Table, compared: Numbers,
-    arrivals: list[int] | None,
+    arrivals: list[int] | None, writers: int,
 ) -> Counts:  # fmt: skip
     origin = {
         "workspace": permit.workspace_id, "model": model.pk, "run": progress.run.pk, "now": progress.now(),
@@ -187,16 +192,21 @@ def _write(
     alike = scored.filter(pc.field("weight") >= model.metadata["thresholds"]["upper"])
     outdated = _executed(_RETRACT_OUTDATED, {**origin, **_ends_of(alike)})
     judged = _executed(_UNJUDGED, {**origin, **_ends_of(alike)})
-    for some in _in_parts(_only(judged, alike)):
-        _written(_JUDGE, {**origin, **some})
-    touched = wholesale.link(permit, {end for pair in outdated + judged for end in pair}, now=progress.now())
-    outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
-    if touched:
+    retracted = {end for pair in outdated for end in pair}
+    wholesale.link(
+        permit, _only(judged, alike), retracted, partial(_judge, origin), writers=writers, now=progress.now()
+    )
+    if judged or outdated:
         seen = crowds.seen(compared)
     _ask(scored, seen, origin)
     review = ReviewPair.objects.filter(judgement=None).count()
     clusters = seen.people_behind(compared)
     return Counts(pairs=scored.num_rows, judgements=len(judged), review=review, clusters=clusters)
+
+
+def _judge(origin: Mapping[str, Any], alike: pa.Table) -> None:
+    for some in _in_parts(alike):
+        _written(_JUDGE, {**origin, **some})
 
 
 def _ask(scored: pa.Table, seen: crowds.Seen, origin: Mapping[str, Any]) -> None:
@@ -209,7 +219,9 @@ def _ask(scored: pa.Table, seen: crowds.Seen, origin: Mapping[str, Any]) -> None
 
 
 def _only(chosen: Sequence[Pair], scored: pa.Table) -> pa.Table:
-    """Of the scored pairs these, in the order that they are in."""
+    """Of the scored pairs these, in the order of their ends."""
+    if len(chosen) == scored.num_rows:
+        return scored
     left, right = zip(*chosen, strict=True) if chosen else ((), ())
     ends = pa.table({"left_id": pa.array(left, pa.int64()), "right_id": pa.array(right, pa.int64())})
     order = [(name, "ascending") for name in ends.column_names]

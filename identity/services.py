@@ -134,22 +134,25 @@ ORDER BY s.seen_at, s.id
 """  # noqa: S608  # our own constant
 
 
-def judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime) -> None:
+def judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime) -> set[int]:
+    """Returns the identifiers that the sightings which were not judged before are about."""
     with connection.cursor() as cursor:
         cursor.execute(_UNJUDGED, {"ids": bigints(subjects)})
         unjudged = cursor.fetchall()
+        ends = {end for _, *pair in unjudged for end in pair}
         if not unjudged:
-            return
+            return ends
         cursor.execute(
             _JUDGE_SIGHTINGS,
             {
                 "sightings": bigints(sighting for sighting, _, _ in unjudged),
-                "ends": bigints({end for _, *pair in unjudged for end in pair}),
+                "ends": bigints(ends),
                 "weight": SEEN_TOGETHER,
                 "now": now,
                 **rules.blocking,
             },
         )
+    return ends
 
 
 # The golden record of a profile that is merged away goes first: once nobody belongs to it, nobody permits anything on

@@ -2,20 +2,28 @@
 
 All identifiers and judgements of the workspace are looked at together, as arrays (`glance`). Nearly everybody is clear at
 once and written by a handful of statements; whoever a guard might object to goes the way of the pipeline.
+
+Neighbourhoods have nothing in common, so very many are written by several transactions at a time, each with a share of
+them: judgements, people, golden records and what waits for the next stage. Each is whole whatever becomes of the others.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import structlog
+from django.db import connection
 
-from cdp.models import Cause, planning
+from cdp.kernel.purposes import Purpose
+from cdp.models import Cause, Stage, outbox, planning
+from consent import gate
 from consent.gate import Identity, Permit
 from identity import crowds, glance, golden, households, queries, records, refusals, services
-from identity.glance import Crowd, Flags, Numbers
+from identity.glance import Crowd, Flags, Glance, Numbers
 from identity.queries import Rules
 from identity.resolver import Kind
 
@@ -23,29 +31,75 @@ log = structlog.get_logger()
 
 IDENTIFIERS_AT_ONCE: Final = 20_000
 FEW = IDENTIFIERS_AT_ONCE  # for whom it does not pay to look at everybody
+MANY = 100_000  # for whom it pays to write by several transactions
 A_GOOD_PART: Final = 8  # one in so many: to read everybody in a row is quicker then than to read these by key
 
+Judge = Callable[[pa.Table], None]  # writes pairs down as judged the same
 
-def link(permit: Permit[Identity], identifier_ids: Collection[int], *, now: datetime) -> dict[int, Cause]:
-    """Resolve the people behind these identifiers. Returns every profile that may look different now."""
-    if len(identifier_ids) <= FEW:
-        return dict(services.link(permit, dict.fromkeys(sorted(identifier_ids), Cause.LEARNT), now=now))
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a transaction must know to link a share of the crowd: of each identifier whether it was named, and of each pair
+    in `alike` the place of its left end.
+    """
+
+    rules: Rules
+    crowd: Crowd
+    seen: Glance
+    is_named: Flags
+    alike: pa.Table
+    left: Numbers
+    judge: Judge
+    now: datetime
+
+
+def link(
+    permit: Permit[Identity], alike: pa.Table, parted: Collection[int], judge: Judge, *, writers: int, now: datetime
+) -> None:
+    """Judge these pairs the same, and resolve the people behind them and behind those in `parted`, of whom this transaction
+    has retracted something. Every profile that may look different then waits for the next stage.
+
+    Of many, `writers` transactions write at a time, and then this one what is left. With one writer there is no other.
+    """
+    ends = {*alike["left_id"].to_pylist(), *alike["right_id"].to_pylist(), *parted}
+    if len(ends) <= FEW:
+        judge(alike)
+        _hand_over(permit, services.link(permit, dict.fromkeys(sorted(ends), Cause.LEARNT), now=now))
+        return
     golden.take_turn(permit)
     rules = queries.rules_of(permit.workspace_id)
     with planning.in_bulk():
-        services.judge_sightings(identifier_ids, rules, now)
-        crowd = _crowd(rules)
+        sighted = services.judge_sightings(ends, rules, now)
+        crowd, alike, left = _crowd(rules, alike)
     seen = glance.look_at(crowd, rules.limits, rules.windows)
-    named = np.isin(crowd.ids, np.fromiter(identifier_ids, np.int64, len(identifier_ids)))
-    is_near = np.zeros(len(crowd.ids), dtype=np.bool_)
-    is_near[seen.neighbourhoods[named]] = True
-    is_clear = is_near[seen.neighbourhoods] & ~seen.is_doubtful
-    touched = _link_clear(permit, crowd, seen.people, named, is_clear, now)
-    doubtful = _side_by_side(crowd.ids, seen.neighbourhoods, named & seen.is_doubtful)
+    task = _Task(rules, crowd, seen, _are_among(crowd, ends), alike, left, judge, now)
+    # What only this transaction has written no other one sees.
+    mine = _near(seen, _are_among(crowd, sighted.union(parted)))
+    others = _near(seen, task.is_named) & ~mine
+    shares = glance.shares(seen, others, writers) if writers > 1 and others.sum() > MANY else []
+    _write_apart(permit.workspace_id, task, shares)
+    _write(permit, task, ~np.logical_or.reduce([np.zeros_like(mine), *shares]))
+
+
+def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
+    """What was judged of the chosen, and the people behind those of them who were named."""
+    task.judge(task.alike.filter(chosen[task.left]))
+    _link_clear(permit, task, chosen & _near(task.seen, task.is_named) & ~task.seen.is_doubtful)
+    doubtful = _side_by_side(task.crowd.ids, task.seen.neighbourhoods, chosen & task.is_named & task.seen.is_doubtful)
     for start in range(0, len(doubtful), IDENTIFIERS_AT_ONCE):
-        chunk = doubtful[start : start + IDENTIFIERS_AT_ONCE]
-        touched.update(services.link(permit, dict.fromkeys(chunk, Cause.LEARNT), now=now))
-    return touched
+        chunk = dict.fromkeys(doubtful[start : start + IDENTIFIERS_AT_ONCE], Cause.LEARNT)
+        _hand_over(permit, services.link(permit, chunk, now=task.now, rules=task.rules))
+
+
+def _are_among(crowd: Crowd, identifier_ids: Collection[int]) -> Flags:
+    return np.isin(crowd.ids, np.fromiter(identifier_ids, np.int64, len(identifier_ids)))
+
+
+def _near(seen: Glance, chosen: Flags) -> Flags:
+    """Everybody in the neighbourhoods of these."""
+    is_near = np.zeros_like(chosen)
+    is_near[seen.neighbourhoods[chosen]] = True
+    return is_near[seen.neighbourhoods]
 
 
 def _side_by_side(ids: Numbers, neighbourhoods: Numbers, chosen: Flags) -> list[int]:
@@ -55,21 +109,45 @@ def _side_by_side(ids: Numbers, neighbourhoods: Numbers, chosen: Flags) -> list[
     return nearby
 
 
-def _link_clear(
-    permit: Permit[Identity], crowd: Crowd, people: Numbers, named: Flags, is_clear: Flags, now: datetime
-) -> dict[int, Cause]:
-    ids, before, after = crowd.ids[is_clear], crowd.profiles[is_clear], people[is_clear]
+# -- several transactions -------------------------------------------------------------------------------------------
+
+
+def _write_apart(workspace_id: int, task: _Task, shares: Sequence[Flags]) -> None:
+    """Each share by a transaction of its own. Who waits here for them has locked no row so far: of a circle of waiting that
+    goes through a thread Postgres would not know.
+    """
+    with ThreadPoolExecutor(max(len(shares), 1)) as writers:
+        writing = [writers.submit(_write_share, workspace_id, task, share) for share in shares]
+    for share in writing:
+        share.result()
+
+
+def _write_share(workspace_id: int, task: _Task, share: Flags) -> None:
+    """In a thread, which has a connection of its own. The turn of the workspace is with whoever waits for it to end."""
+    try:
+        with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+            _write(permit, task, share)
+    finally:
+        connection.close()
+
+
+def _hand_over(permit: Permit[Identity], touched: Mapping[int, Cause]) -> None:
+    outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
+
+
+def _link_clear(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
+    ids, before, after = (each[chosen] for each in (task.crowd.ids, task.crowd.profiles, task.seen.people))
     is_moved = before != after
     with planning.in_bulk():
         services.move(
             ids[is_moved].tolist(), after[is_moved].tolist(), merged_away=ids[is_moved & (before == ids)].tolist()
         )
-        refusals.keep(permit, ids.tolist(), (), now=now)
-    touched = dict.fromkeys(people[is_clear & named].tolist(), Cause.LEARNT)
+        refusals.keep(permit, ids.tolist(), (), now=task.now)
+    touched = dict.fromkeys(task.seen.people[chosen & task.is_named].tolist(), Cause.LEARNT)
     touched.update(_causes(ids, before, after))
-    _describe(permit, sorted(touched), len(crowd.ids), now)
+    _describe(permit, sorted(touched), len(task.crowd.ids), task.now)
+    _hand_over(permit, touched)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(ids), moved=int(is_moved.sum()))
-    return touched
 
 
 def _describe(permit: Permit[Identity], profiles: Sequence[int], everybody: int, now: datetime) -> None:
@@ -119,23 +197,36 @@ COPY (
 _JUDGEMENT: Final = pa.schema([(name, pa.int64()) for name in ("left", "right", "is_same", "kind")])
 
 
-def _crowd(rules: Rules) -> Crowd:
+def _crowd(rules: Rules, alike: pa.Table) -> tuple[Crowd, pa.Table, Numbers]:
+    """With the pairs that are about to be judged the same; and those of them of whom both ends are known, with the places
+    of their left ends.
+    """
     everybody = records.table(_EVERYBODY, {}, _IDENTIFIER)
     standing = records.table(_STANDING, {"kinds": [kind.value for kind in Kind], **rules.blocking}, _JUDGEMENT)
     types = everybody["type"].combine_chunks().dictionary_encode()
     ids = everybody["id"].to_numpy()
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    left, is_left = crowds.places(ids, standing["left"].to_numpy())
-    right, is_right = crowds.places(ids, standing["right"].to_numpy())
-    are_known = is_left & is_right  # the gate hides both ends of a judgement alike
-    return Crowd(
+    left, right, are_known = _ends(ids, standing["left"], standing["right"])
+    new_left, new_right, are_new_known = _ends(ids, alike["left_id"], alike["right_id"])
+    new = len(new_left)
+    crowd = Crowd(
         ids=ids,
         kinds=types.indices.to_numpy().astype(np.int64)[order],
         types=types.dictionary.to_pylist(),
         profiles=everybody["profile"].to_numpy()[order],
-        left=left[are_known],
-        right=right[are_known],
-        is_same=standing["is_same"].to_numpy()[are_known] == 1,
-        judged_by=standing["kind"].to_numpy()[are_known],
+        left=np.append(left, new_left),
+        right=np.append(right, new_right),
+        is_same=np.append(standing["is_same"].to_numpy()[are_known] == 1, np.ones(new, dtype=np.bool_)),
+        judged_by=np.append(
+            standing["kind"].to_numpy()[are_known], np.full(new, tuple(Kind).index(Kind.PROBABILISTIC))
+        ),
     )
+    return crowd, alike.filter(are_new_known), new_left
+
+
+def _ends(ids: Numbers, left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[Numbers, Numbers, Flags]:
+    """The places of both ends of each pair, where they are known: the gate hides both ends of a judgement alike."""
+    (one, is_one), (other, is_other) = (crowds.places(ids, end.to_numpy()) for end in (left, right))
+    are_known = is_one & is_other
+    return one[are_known], other[are_known], are_known

@@ -28,7 +28,10 @@ PUBLIC_MAILBOXES: Final = frozenset({
 })  # fmt: skip
 
 
+_WRITTEN: Final = (str, int)
 _WORD: Final = re.compile(r"\w+")
+_DIGIT: Final = re.compile(r"\d")
+_NO_DIGITS: Final = re.compile(r"\D+")
 
 
 class Kind(StrEnum):
@@ -78,7 +81,7 @@ def belongings_of(traits: Mapping[str, Any]) -> Iterator[Belonging]:
         yield Belonging(Rule.ADDRESS, door, ("street", "postcode"))
         if surname:
             yield Belonging(Rule.ADDRESS_AND_SURNAME, f"{door}|{surname}", ("street", "postcode", "surname"))
-    phone = re.sub(r"\D", "", _text(traits.get("phone")))
+    phone = _NO_DIGITS.sub("", _text(traits.get("phone")))
     if phone and surname:
         yield Belonging(Rule.PHONE_AND_SURNAME, f"{phone}|{surname}", ("phone", "surname"))
     if domain := employer_of(traits.get("email")):
@@ -93,7 +96,7 @@ def door_of(traits: Mapping[str, Any]) -> str:
     """Street with a number, and the town: without either it is no door."""
     street = words(f"{_text(traits.get('street_number'))} {_text(traits.get('street'))}")
     town = words(traits.get("postcode")).replace(" ", "") or words(traits.get("city"))
-    has_number = any(character.isdigit() for character in street)
+    has_number = _DIGIT.search(street) is not None
     return f"{street}|{town}" if has_number and town and not street.isdigit() else ""
 
 
@@ -112,4 +115,4 @@ def words(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    return str(value) if isinstance(value, str | int) else ""
+    return str(value) if isinstance(value, _WRITTEN) else ""

@@ -12,9 +12,10 @@ from cdp import rehearsal
 from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, RunState, Stage, Trait
 from cdp.models.digests import identifier_digest
+from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.models import ConsentState
-from identity import linkage, queries, records, registry, undoing, wholesale
+from identity import golden, linkage, queries, records, registry, undoing, wholesale
 from identity import services as identity
 from identity.live import index
 from identity.matching import engine, features, training
@@ -302,6 +303,112 @@ def test_resolve__of_everybody_at_once__writes_what_the_pipeline_would(
     assert written() == at_once
     assert len(at_once["redirects"]) >= PEOPLE - 20
     assert at_once["traits"]
+
+
+@pytest.fixture
+def shared_out(committed, frozen, now, monkeypatch):
+    """Records that other connections see, and so few that are many: two transactions write them, half and half."""
+    monkeypatch.setattr(wholesale, "MANY", 0)
+    chosen = {entity for entity, _ in itertools.islice(febrl.people("4a"), PEOPLE)}
+    with workspace_scope(committed.pk):
+        for name, file in (("crm", "4a"), ("webshop", "4b")):
+            load(committed, name, [row for row in febrl.people(file) if row[0] in chosen], now)
+        LinkageModel.objects.create(
+            workspace=committed, version=1, settings=frozen.settings, frequencies=frozen.frequencies,
+            metadata=frozen.metadata,
+        )  # fmt: skip
+        one, other, third = Identifier.objects.filter(type="crm:id").order_by("pk")[:3]
+        for left, right in ((one, other), (other, third)):
+            identity.judge(
+                workspace_id=committed.pk, left_id=left.pk, right_id=right.pk, verdict=Verdict.NOT_SAME, author=None,
+                evidence={}, now=now,
+            )  # fmt: skip
+    return committed
+
+
+def written_in(workspace):
+    with workspace_scope(workspace.pk):
+        return written()
+
+
+def written_at_once(workspace, now):
+    """What one transaction writes, which ends as if it had never been."""
+    with transaction.atomic():
+        linkage.resolve(workspace_id=workspace.pk, clock=lambda: now)
+        found = written_in(workspace)
+        transaction.set_rollback(True)
+    return found
+
+
+def writers_of(table):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(DISTINCT xmin::text) FROM core.{table} WHERE model_id IS NOT NULL")
+        return cursor.fetchone()[0]
+
+
+def test_resolve__by_several_transactions__writes_what_one_would(shared_out, now):
+    untouched = written_in(shared_out)
+    at_once = written_at_once(shared_out, now)
+    assert written_in(shared_out) == untouched
+
+    result = linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    assert written_in(shared_out) == at_once != untouched
+    with workspace_scope(shared_out.pk):
+        assert result["judgements"] == Judgement.objects.exclude(model=None).count() >= PEOPLE - 20
+        assert writers_of("judgement") == 2
+
+
+def test_resolve__with_a_newer_model__retracts_and_judges_in_one_transaction(shared_out, frozen, now):
+    linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+    with workspace_scope(shared_out.pk):
+        newer = LinkageModel.objects.create(
+            workspace=shared_out, version=2, settings=frozen.settings, frequencies=frozen.frequencies,
+            metadata=frozen.metadata,
+        )  # fmt: skip
+        registry.activate(workspace_id=shared_out.pk, version=2, author=None, now=now)
+    before = written_in(shared_out)["people"]
+
+    linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    with workspace_scope(shared_out.pk), connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT xmin::text) FROM core.judgement WHERE model_id = %s", [newer.pk])
+        assert cursor.fetchone() == (1,)
+    assert written_in(shared_out)["people"] == before
+
+
+def test_resolve__of_which_a_share_fails__leaves_whole_people_and_the_next_run_writes_the_rest(
+    shared_out, now, monkeypatch
+):
+    at_once = written_at_once(shared_out, now)
+    refresh, calls = golden.refresh_traits_of_many, itertools.count()
+
+    def fail_once(*given):
+        if next(calls) == 0:
+            raise OSError("disk")
+        return refresh(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wholesale, "A_GOOD_PART", 10_000)
+        patched.setattr(golden, "refresh_traits_of_many", fail_once)
+        with pytest.raises(OSError, match="disk"):
+            linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    with workspace_scope(shared_out.pk):
+        assert Run.objects.get().state == RunState.FAILED
+        profiles, judged = people(), Judgement.objects.exclude(model=None)
+        assert 0 < judged.count() < PEOPLE * 0.8
+        assert all(profiles[one.left_id] == profiles[one.right_id] for one in judged)
+        assert {one: profiles[one] for one in profiles if profiles[one] != one}.items() <= at_once["people"].items()
+        assert not ReviewPair.objects.exists()
+
+    linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    once_more = written_in(shared_out)
+    assert {name: once_more[name] for name in once_more if name != "work"} == {
+        name: at_once[name] for name in at_once if name != "work"
+    }
+    assert set(once_more["work"]) == set(at_once["work"])
 
 
 def test_resolve__only_new_without_anything_new__writes_nothing(workspace, model, entities, resolve, now):

@@ -69,6 +69,29 @@ def test_glance__whom_judgements_or_profiles_connect__are_one_neighbourhood(know
     assert all(number[one] == number[other] for one in types for other in types if profiles[one] == profiles[other])
 
 
+@given(crowds(), st.integers(2, 5), st.data())
+def test_shares__of_some_neighbourhoods__are_all_of_each_and_of_no_other(known, count, data):
+    seen = glance.look_at(crowd_of(*known), LIMITS)
+    some = data.draw(st.sets(st.sampled_from(sorted(set(seen.neighbourhoods.tolist()))), min_size=1))
+    chosen = np.isin(seen.neighbourhoods, list(some))
+
+    shares = glance.shares(seen, chosen, count)
+
+    assert len(shares) == count
+    assert np.array_equal(np.sum(shares, axis=0), chosen)
+    assert all(len({tuple(row) for row in np.array(shares).T[seen.neighbourhoods == one]}) == 1 for one in some)
+
+
+def test_shares__of_many_of_one_size__are_of_one_size():
+    types = dict.fromkeys(range(1, 401), "crm:id")
+    alike = [Judgement(one, one + 1, True, Kind.PROBABILISTIC, 9.0) for one in range(1, 401, 2)]
+    seen = glance.look_at(crowd_of(types, {one: one for one in types}, alike), LIMITS)
+
+    shares = glance.shares(seen, np.ones(400, dtype=bool), 4)
+
+    assert [int(share.sum()) for share in shares] == [100, 100, 100, 100]
+
+
 @given(crowds(), st.sampled_from(TYPES))
 def test_glance__on_a_type_that_is_limited_in_time__is_always_doubtful(known, kind):
     types, profiles, judgements = known
