@@ -70,7 +70,7 @@ def _linked(rows: int) -> dict[str, Any]:
     _settle()
     again = _resolve(workspace_id)
     more = _more(workspace_id, first=rows)
-    by_keys = {f"{NEW}_more_by_keys_seconds": _more_by_keys(workspace_id, first=rows + NEW)} if rows <= SMALL else {}
+    by_keys = {f"{NEW}_more_by_keys_seconds": _more_by_keys(workspace_id, first=rows + NEW)} if rows <= ROWS else {}
     return {
         "seconds": trained["seconds"] + resolved["seconds"],
         **{f"{step}_seconds": seconds for step, seconds in resolved["steps"].items()},
@@ -94,7 +94,7 @@ def _more(workspace_id: int, *, first: int) -> float:
 
 
 def _more_by_keys(workspace_id: int, *, first: int) -> float:
-    """Where real time keeps the keys of all records. They are made here at once, which for a million takes long."""
+    """Where real time keeps the keys of all records. They are made here at once, which for a million takes a minute or two."""
     from identity.live import index
 
     index.build_index(workspace_id=workspace_id, now=harness.NOW)

@@ -13,11 +13,25 @@ from consent.gate import Enrichment, Identity, Permit
 # the keys are given: conditions reach an index through the view of a purpose, joins do not.
 _IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%s::bigint[])"
 
-_CANDIDATES_OF_MANY = """
+_OF_MANY = """
 theirs AS (SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])),
 known AS (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
+standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
 """
-_CANDIDATES = _CANDIDATES_OF_MANY.replace(" AS (", " AS MATERIALIZED (")  # each by its own key, and then joined
+# Of few one after the other: who permits what is then looked up for them, and not made a list of everybody first.
+_OF_FEW = """
+theirs AS MATERIALIZED (
+    SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
+),
+known AS MATERIALIZED (
+    SELECT t.* FROM unnest(%(identifiers)s::bigint[]) AS one (id)
+    CROSS JOIN LATERAL (SELECT * FROM identifier_trait WHERE identifier_id = one.id OFFSET 0) AS t
+),
+standing AS (
+    SELECT t.* FROM unnest(%(profiles)s::bigint[]) AS one (id)
+    CROSS JOIN LATERAL (SELECT * FROM trait WHERE profile_id = one.id OFFSET 0) AS t
+),
+"""
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
 # identifier. Nothing else decides, so the same values always give the same record.
@@ -58,7 +72,6 @@ chosen AS (
 
 # What stays as it was is not so much as touched: a row that only ran into its unique key would be locked, which is a write.
 _KEEP = """,
-standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
 changed AS MATERIALIZED (
     SELECT s.id AS former_id, c.* FROM chosen c FULL JOIN standing s ON s.profile_id = c.profile_id AND s.name = c.name
     WHERE (s.value, s.source_id, s.identifier_id, s.observed_at, s.confidence, s.rule)
@@ -80,10 +93,10 @@ written AS (
 )
 SELECT profile_id FROM vanished UNION SELECT profile_id FROM written
 """
-_REFRESH = f"WITH {_CANDIDATES} {_BY_DEFAULT} {_KEEP}"
-_REFRESH_BY_RULE = f"WITH {_CANDIDATES} {_BY_RULE} {_KEEP}"
-_REFRESH_MANY = f"WITH {_CANDIDATES_OF_MANY} {_BY_DEFAULT} {_KEEP}"
-_REFRESH_MANY_BY_RULE = f"WITH {_CANDIDATES_OF_MANY} {_BY_RULE} {_KEEP}"
+_REFRESH = f"WITH {_OF_FEW} {_BY_DEFAULT} {_KEEP}"
+_REFRESH_BY_RULE = f"WITH {_OF_FEW} {_BY_RULE} {_KEEP}"
+_REFRESH_MANY = f"WITH {_OF_MANY} {_BY_DEFAULT} {_KEEP}"
+_REFRESH_MANY_BY_RULE = f"WITH {_OF_MANY} {_BY_RULE} {_KEEP}"
 
 # Row-level security shows the rules of the workspace alone.
 _HAS_RULES = "EXISTS (SELECT FROM survivorship_rule)"
@@ -91,9 +104,9 @@ _IDENTIFIERS_AND_RULES = f"SELECT ARRAY({_IDENTIFIERS}), {_HAS_RULES}"  # our ow
 
 # The traits that would not be what they are, of all that the rules of a workspace are about.
 _WOULD_CHANGE = f"""
-WITH {_CANDIDATES} {_BY_RULE}
-SELECT c.name, count(*) FILTER (WHERE c.value IS DISTINCT FROM trait.value), count(*)
-FROM chosen c LEFT JOIN trait ON (trait.profile_id, trait.name) = (c.profile_id, c.name)
+WITH {_OF_FEW} {_BY_RULE}
+SELECT c.name, count(*) FILTER (WHERE c.value IS DISTINCT FROM standing.value), count(*)
+FROM chosen c LEFT JOIN standing ON (standing.profile_id, standing.name) = (c.profile_id, c.name)
 WHERE c.name = ANY(%(names)s) GROUP BY c.name ORDER BY c.name
 """  # noqa: S608  # our own constants
 
@@ -129,7 +142,7 @@ def refresh_traits_of_many(permit: Permit[Identity], profile_ids: Iterable[int])
 
 
 def _refresh(cursor: CursorWrapper, profile_ids: Iterable[int], by_default: str, by_rule: str) -> None:
-    profiles = bigints(profile_ids)
+    profiles = bigints(dict.fromkeys(profile_ids))
     cursor.execute(_IDENTIFIERS_AND_RULES, [profiles])
     identifiers, has_rules = cursor.fetchone()
     cursor.execute(by_rule if has_rules else by_default, {"profiles": profiles, "identifiers": bigints(identifiers)})
@@ -139,8 +152,9 @@ def traits_that_would_change(profile_ids: Iterable[int], names: Iterable[str]) -
     """By the rules as they are in this transaction: of each of these traits, how many profiles would have another value
     and how many have any.
     """
+    profiles = bigints(profile_ids)
     with planning.by_key(), connection.cursor() as cursor:
-        cursor.execute(_IDENTIFIERS, [bigints(profile_ids)])
+        cursor.execute(_IDENTIFIERS, [profiles])
         identifiers = bigints(one for (one,) in cursor.fetchall())
-        cursor.execute(_WOULD_CHANGE, {"identifiers": identifiers, "names": list(names)})
+        cursor.execute(_WOULD_CHANGE, {"profiles": profiles, "identifiers": identifiers, "names": list(names)})
         return {name: (changed, all_) for name, changed, all_ in cursor.fetchall()}

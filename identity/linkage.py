@@ -23,8 +23,10 @@ from cdp.models import Run, RunState, planning
 from cdp.models.tenancy import workspace_scope
 from consent import gate
 from consent.gate import Identity, Permit
-from identity import crowds, nearby, queries, records, registry, training, wholesale
+from identity import aside, crowds, nearby, queries, records, registry, training, wholesale
+from identity.aside import Begin, Work
 from identity.glance import Numbers
+from identity.live import index
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
@@ -136,40 +138,50 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
 
 def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts:
     """People are read and written under the purpose; between the two, where only numbers are at work, nothing is held."""
-    writers = settings.DUCKDB_THREADS if connection.get_autocommit() else 1  # another would outlive the caller's rollback
+    is_alone = connection.get_autocommit()  # within a transaction: what others write would outlive its rollback
     with engine.connect(
         memory_limit=settings.DUCKDB_MEMORY_LIMIT,
         threads=settings.DUCKDB_THREADS,
         spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
     ) as duck:
-        with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-            rules = queries.rules_of(workspace_id)
-            model = training.model_to_use(permit, rules, now=progress.now())
-            progress.lap("train")
-            last = progress.last_position()
-            progress.run.position = _position(last)  # first: what comes meanwhile is new to the next run
-            arrivals = _arrivals(last) if only_new else None
-            loaded = _load(duck, rules, model, arrivals)
-        progress.step("load", records=loaded)
-        if loaded:
-            _score(duck, training.thawed(model), arrivals)
+        with aside.at_work(workspace_id, threads=1) as begin:
+            with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+                rules = queries.rules_of(workspace_id)
+                model = training.model_to_use(permit, rules, now=progress.now())
+                progress.lap("train")
+                last = progress.last_position()
+                progress.run.position = _position(last)  # first: what comes meanwhile is new to the next run
+                arrivals = _arrivals(last) if only_new else None
+                loaded = _load(duck, rules, model, arrivals, begin if is_alone else partial(_now, permit))
+            progress.step("load", records=loaded)
+            if loaded:
+                _score(duck, training.thawed(model), arrivals)
         scored = engine.evidence_above(duck, model.metadata["thresholds"]["lower"]) if loaded else engine.no_evidence()
         progress.step("score", pairs=scored.num_rows)
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             compared = engine.records(duck) if loaded else np.array([], np.int64)
+            writers = settings.DUCKDB_THREADS if is_alone else 1
             counts = _write(permit, progress, model, scored, compared, arrivals, writers)
         progress.lap("write")
     return counts
 
 
-def _load(duck: DuckDBPyConnection, rules: Rules, model: LinkageModel, arrivals: list[int] | None) -> int:
+def _now(permit: Permit[Identity], work: Work) -> None:
+    work(permit)
+
+
+def _load(duck: DuckDBPyConnection, rules: Rules, model: LinkageModel, arrivals: list[int] | None, begin: Begin) -> int:
     """Everybody; with arrivals only those with whom they can be compared, where it is known who that is."""
     if arrivals is None or not arrivals:
         return 0 if arrivals is not None else records.load(duck, rules, workspace_id=model.workspace_id)
     current = registry.current_index(model.workspace_id)
     if current is None or current.model_id != model.pk:
         return records.load(duck, rules, workspace_id=model.workspace_id)
-    return nearby.load(duck, rules, current, training.thawed(model), arrivals)
+
+    def keep(keys: Mapping[str, str]) -> None:
+        begin(lambda permit: index.replace_keys(arrivals, keys, workspace_id=permit.workspace_id))
+
+    return nearby.load(duck, rules, current, training.thawed(model), arrivals, keep)
 
 
 def _score(duck: DuckDBPyConnection, model: FrozenModel, arrivals: list[int] | None) -> None:

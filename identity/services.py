@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from django.db import connection
@@ -156,8 +156,11 @@ def judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime
 
 
 # The golden record of a profile that is merged away goes first: once nobody belongs to it, nobody permits anything on
-# it, and the gate would hide what must go.
+# it, and the gate would hide what must go. Where Postgres sees that they are many it makes a list of all who permit it
+# before it looks at the first: of few it is not told how many.
 _FORGET_TRAITS = "DELETE FROM trait WHERE profile_id = ANY(%s::bigint[])"
+_FORGET_TRAITS_OF_FEW = "DELETE FROM trait WHERE profile_id = ANY(ARRAY(SELECT unnest(%s::bigint[])))"
+_FEW: Final = 50_000
 
 _MOVE = """
 UPDATE identifier SET profile_id = move.profile_id FROM unnest(%s::bigint[], %s::bigint[]) AS move (id, profile_id)
@@ -178,7 +181,7 @@ def move(identifier_ids: Collection[int], profile_ids: Iterable[int], *, merged_
         return
     moves = [bigints(identifier_ids), bigints(profile_ids)]
     with connection.cursor() as cursor:
-        cursor.execute(_FORGET_TRAITS, [bigints(merged_away)])
+        cursor.execute(_FORGET_TRAITS_OF_FEW if len(merged_away) <= _FEW else _FORGET_TRAITS, [bigints(merged_away)])
         cursor.execute(_MOVE, moves)
         cursor.execute(_REDIRECT, moves)
 

@@ -1,28 +1,27 @@
 """Link very many identifiers at once: what `services.link` does for some thousands, with the same result.
 
-All identifiers and judgements of the workspace are looked at together, as arrays (`glance`). Nearly everybody is clear at
-once and written by a handful of statements; whoever a guard might object to goes the way of the pipeline.
+Identifiers and judgements, of all whom it concerns or of the whole workspace, are looked at together, as arrays (`glance`).
+Nearly everybody is clear at once and written by a handful of statements; whoever a guard might object to goes the way of
+the pipeline.
 
 Neighbourhoods have nothing in common, so very many are written by several transactions at a time, each with a share of
 them: judgements, people, golden records and what waits for the next stage. Each is whole whatever becomes of the others.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import structlog
-from django.db import connection
 
-from cdp.kernel.purposes import Purpose
 from cdp.models import Cause, Stage, outbox, planning
-from consent import gate
 from consent.gate import Identity, Permit
-from identity import crowds, glance, golden, households, queries, records, refusals, services
+from identity import aside, crowds, glance, golden, households, queries, records, refusals, services
 from identity.glance import Crowd, Flags, Glance, Numbers
 from identity.queries import Rules
 from identity.resolver import Kind
@@ -30,8 +29,9 @@ from identity.resolver import Kind
 log = structlog.get_logger()
 
 IDENTIFIERS_AT_ONCE: Final = 20_000
-FEW = IDENTIFIERS_AT_ONCE  # for whom it does not pay to look at everybody
-MANY = 100_000  # for whom it pays to write by several transactions
+FEW = 5_000  # for whom it does not pay to look at them as arrays
+BY_KEY = 50_000  # up to so many are found by key with whom they know: quicker than to read everybody
+MANY = 10_000  # for whom it pays to write by several transactions
 A_GOOD_PART: Final = 8  # one in so many: to read everybody in a row is quicker then than to read these by key
 
 Judge = Callable[[pa.Table], None]  # writes pairs down as judged the same
@@ -40,10 +40,12 @@ Judge = Callable[[pa.Table], None]  # writes pairs down as judged the same
 @dataclass(frozen=True, slots=True)
 class _Task:
     """What a transaction must know to link a share of the crowd: of each identifier whether it was named, and of each pair
-    in `alike` the place of its left end.
+    in `alike` the place of its left end. `everybody` is how many identifiers there are, without end where only some were
+    looked at.
     """
 
     rules: Rules
+    everybody: float
     crowd: Crowd
     seen: Glance
     is_named: Flags
@@ -51,6 +53,9 @@ class _Task:
     left: Numbers
     judge: Judge
     now: datetime
+
+    def is_good_part(self, count: int) -> bool:
+        return count * A_GOOD_PART >= self.everybody
 
 
 def link(
@@ -68,16 +73,20 @@ def link(
         return
     golden.take_turn(permit)
     rules = queries.rules_of(permit.workspace_id)
-    with planning.in_bulk():
+    is_everybody = len(ends) > BY_KEY
+    with planning.in_bulk() if is_everybody else planning.by_key():
         sighted = services.judge_sightings(ends, rules, now)
-        crowd, alike, left = _crowd(rules, alike)
+        crowd, alike, left = _with(alike, *(_everybody(rules) if is_everybody else _near_by(ends, rules)))
     seen = glance.look_at(crowd, rules.limits, rules.windows)
-    task = _Task(rules, crowd, seen, _are_among(crowd, ends), alike, left, judge, now)
+    everybody = len(crowd.ids) if is_everybody else math.inf
+    task = _Task(rules, everybody, crowd, seen, _are_among(crowd, ends), alike, left, judge, now)
     # What only this transaction has written no other one sees.
     mine = _near(seen, _are_among(crowd, sighted.union(parted)))
     others = _near(seen, task.is_named) & ~mine
     shares = glance.shares(seen, others, writers) if writers > 1 and others.sum() > MANY else []
-    _write_apart(permit.workspace_id, task, shares)
+    with aside.at_work(permit.workspace_id, threads=writers) as begin:
+        for share in shares:
+            begin(partial(_write, task=task, chosen=share))
     _write(permit, task, ~np.logical_or.reduce([np.zeros_like(mine), *shares]))
 
 
@@ -109,28 +118,6 @@ def _side_by_side(ids: Numbers, neighbourhoods: Numbers, chosen: Flags) -> list[
     return nearby
 
 
-# -- several transactions -------------------------------------------------------------------------------------------
-
-
-def _write_apart(workspace_id: int, task: _Task, shares: Sequence[Flags]) -> None:
-    """Each share by a transaction of its own. Who waits here for them has locked no row so far: of a circle of waiting that
-    goes through a thread Postgres would not know.
-    """
-    with ThreadPoolExecutor(max(len(shares), 1)) as writers:
-        writing = [writers.submit(_write_share, workspace_id, task, share) for share in shares]
-    for share in writing:
-        share.result()
-
-
-def _write_share(workspace_id: int, task: _Task, share: Flags) -> None:
-    """In a thread, which has a connection of its own. The turn of the workspace is with whoever waits for it to end."""
-    try:
-        with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-            _write(permit, task, share)
-    finally:
-        connection.close()
-
-
 def _hand_over(permit: Permit[Identity], touched: Mapping[int, Cause]) -> None:
     outbox.hand_over(touched, stage=Stage.ENRICHMENT, workspace_id=permit.workspace_id)
 
@@ -138,28 +125,28 @@ def _hand_over(permit: Permit[Identity], touched: Mapping[int, Cause]) -> None:
 def _link_clear(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
     ids, before, after = (each[chosen] for each in (task.crowd.ids, task.crowd.profiles, task.seen.people))
     is_moved = before != after
-    with planning.in_bulk():
+    with planning.in_bulk() if task.is_good_part(len(ids)) else planning.by_key():
         services.move(
             ids[is_moved].tolist(), after[is_moved].tolist(), merged_away=ids[is_moved & (before == ids)].tolist()
         )
         refusals.keep(permit, ids.tolist(), (), now=task.now)
     touched = dict.fromkeys(task.seen.people[chosen & task.is_named].tolist(), Cause.LEARNT)
     touched.update(_causes(ids, before, after))
-    _describe(permit, sorted(touched), len(task.crowd.ids), task.now)
+    _describe(permit, task, sorted(touched))
     _hand_over(permit, touched)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(ids), moved=int(is_moved.sum()))
 
 
-def _describe(permit: Permit[Identity], profiles: Sequence[int], everybody: int, now: datetime) -> None:
+def _describe(permit: Permit[Identity], task: _Task, profiles: Sequence[int]) -> None:
     """Golden records and whom these people belong with: by key, unless they are a good part of everybody."""
-    if len(profiles) * A_GOOD_PART < everybody:
-        for start in range(0, len(profiles), IDENTIFIERS_AT_ONCE):
-            chunk = profiles[start : start + IDENTIFIERS_AT_ONCE]
-            golden.refresh_traits(permit, chunk)
-            households.relate(permit, chunk, now=now)
+    if task.is_good_part(len(profiles)):
+        changed = golden.refresh_traits_of_many(permit, profiles)
+        households.relate_many(permit, profiles, sorted(changed), now=task.now)
         return
-    changed = golden.refresh_traits_of_many(permit, profiles)
-    households.relate_many(permit, profiles, sorted(changed), now=now)
+    for start in range(0, len(profiles), IDENTIFIERS_AT_ONCE):
+        chunk = profiles[start : start + IDENTIFIERS_AT_ONCE]
+        golden.refresh_traits(permit, chunk)
+        households.relate(permit, chunk, now=task.now)
 
 
 def _causes(ids: Numbers, before: Numbers, after: Numbers) -> Iterator[tuple[int, Cause]]:
@@ -173,7 +160,7 @@ def _causes(ids: Numbers, before: Numbers, after: Numbers) -> Iterator[tuple[int
     return zip(changed.tolist(), (Cause.SPLIT if split else Cause.MERGE for split in is_split), strict=True)
 
 
-# -- everybody ------------------------------------------------------------------------------------------------------
+# -- the crowd ------------------------------------------------------------------------------------------------------
 
 _EVERYBODY: Final = "COPY (SELECT id, type, profile_id FROM identifier) TO STDOUT (FORMAT csv)"
 _IDENTIFIER: Final = pa.schema([("id", pa.int64()), ("type", pa.string()), ("profile", pa.int64())])
@@ -196,15 +183,41 @@ COPY (
 """  # noqa: S608  # our own constant
 _JUDGEMENT: Final = pa.schema([(name, pa.int64()) for name in ("left", "right", "is_same", "kind")])
 
+_KINDS: Final = {kind: place for place, kind in enumerate(Kind)}
 
-def _crowd(rules: Rules, alike: pa.Table) -> tuple[Crowd, pa.Table, Numbers]:
-    """With the pairs that are about to be judged the same; and those of them of whom both ends are known, with the places
-    of their left ends.
+
+def _everybody(rules: Rules) -> tuple[pa.Table, pa.Table]:
+    """Identifiers and judgements of the workspace."""
+    given = {"kinds": [kind.value for kind in Kind], **rules.blocking}
+    return records.table(_EVERYBODY, {}, _IDENTIFIER), records.table(_STANDING, given, _JUDGEMENT)
+
+
+def _near_by(identifier_ids: Collection[int], rules: Rules) -> tuple[pa.Table, pa.Table]:
+    """The same of all that the people of these rest on. Those behind a shared identifier are there, each alone: nothing is
+    decided of them, for who is near such an identifier is doubtful.
     """
-    everybody = records.table(_EVERYBODY, {}, _IDENTIFIER)
-    standing = records.table(_STANDING, {"kinds": [kind.value for kind in Kind], **rules.blocking}, _JUDGEMENT)
-    types = everybody["type"].combine_chunks().dictionary_encode()
-    ids = everybody["id"].to_numpy()
+    near = queries.neighbourhood_of(identifier_ids, rules)
+    types = {**near.ends, **near.types}
+    people = {
+        "id": list(types),
+        "type": list(types.values()),
+        "profile": [near.profiles.get(one, one) for one in types],
+    }
+    judgements = {
+        "left": [one.left for one in near.judgements],
+        "right": [one.right for one in near.judgements],
+        "is_same": [int(one.is_same) for one in near.judgements],
+        "kind": [_KINDS[one.kind] for one in near.judgements],
+    }
+    return pa.table(people, schema=_IDENTIFIER), pa.table(judgements, schema=_JUDGEMENT)
+
+
+def _with(alike: pa.Table, people: pa.Table, standing: pa.Table) -> tuple[Crowd, pa.Table, Numbers]:
+    """The crowd, when these pairs will have been judged the same; and those of them of whom both ends are known, with the
+    places of their left ends.
+    """
+    types = people["type"].combine_chunks().dictionary_encode()
+    ids = people["id"].to_numpy()
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     left, right, are_known = _ends(ids, standing["left"], standing["right"])
@@ -214,13 +227,11 @@ def _crowd(rules: Rules, alike: pa.Table) -> tuple[Crowd, pa.Table, Numbers]:
         ids=ids,
         kinds=types.indices.to_numpy().astype(np.int64)[order],
         types=types.dictionary.to_pylist(),
-        profiles=everybody["profile"].to_numpy()[order],
+        profiles=people["profile"].to_numpy()[order],
         left=np.append(left, new_left),
         right=np.append(right, new_right),
         is_same=np.append(standing["is_same"].to_numpy()[are_known] == 1, np.ones(new, dtype=np.bool_)),
-        judged_by=np.append(
-            standing["kind"].to_numpy()[are_known], np.full(new, tuple(Kind).index(Kind.PROBABILISTIC))
-        ),
+        judged_by=np.append(standing["kind"].to_numpy()[are_known], np.full(new, _KINDS[Kind.PROBABILISTIC])),
     )
     return crowd, alike.filter(are_new_known), new_left
 

@@ -49,7 +49,7 @@ def _compare(
     with model.at_work():
         model.add(arrivals)
         kept, asked = model.keys()
-        index.replace_keys(changed, kept, workspace_id=permit.workspace_id)
+        index.replace_keys(changed, index.of_keys(kept), workspace_id=permit.workspace_id)
         pairs = records.pairs_sharing(asked) | records.still_sharing(decided, asked)
         ends = {end for pair in pairs for end in pair}
         others = records.records_of(ends.difference(row[0] for row in arrivals), rules)

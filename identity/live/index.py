@@ -1,7 +1,7 @@
 """The blocking keys of a workspace, and for which model they were made."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import lru_cache
@@ -102,9 +102,9 @@ WITH forgotten AS (
 """  # noqa: S608  # our own constant
 
 
-def replace_keys(identifier_ids: Iterable[int], keys: Collection[tuple[int, int]], *, workspace_id: int) -> None:
-    """Of (record, key). What is unchanged is not written."""
-    given: dict[str, Any] = {**of_keys(keys), "ids": bigints(identifier_ids), "workspace": workspace_id}
+def replace_keys(identifier_ids: Iterable[int], keys: Mapping[str, str], *, workspace_id: int) -> None:
+    """The keys that these have now, as `of_keys` makes them. What is unchanged is not written."""
+    given: dict[str, Any] = {**keys, "ids": bigints(identifier_ids), "workspace": workspace_id}
     with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_REPLACE_KEYS, given)
 

@@ -75,9 +75,15 @@ def model(workspace, frozen):
 
 
 @pytest.fixture(autouse=True)
-def everybody_at_once(monkeypatch):
+def many_at_once(monkeypatch):
     """However few they are: some hundred would go the way of the pipeline, which has tests of its own."""
     monkeypatch.setattr(wholesale, "FEW", 0)
+
+
+@pytest.fixture(params=[wholesale.BY_KEY, 0], ids=["by-key", "everybody"])
+def looked_at(request, monkeypatch):
+    """Whom a run looks at: those whom it concerns, or the whole workspace."""
+    monkeypatch.setattr(wholesale, "BY_KEY", request.param)
 
 
 @pytest.fixture
@@ -277,8 +283,8 @@ def written():
     }
 
 
-def test_resolve__of_everybody_at_once__writes_what_the_pipeline_would(
-    workspace, model, entities, resolve, now, monkeypatch
+def test_resolve__of_many_at_once__writes_what_the_pipeline_would(
+    workspace, model, entities, resolve, now, monkeypatch, looked_at
 ):
     others = sorted(entities)[:: PEOPLE // 8]
     for left, right in itertools.pairwise(others):
@@ -346,7 +352,7 @@ def writers_of(table):
         return cursor.fetchone()[0]
 
 
-def test_resolve__by_several_transactions__writes_what_one_would(shared_out, now):
+def test_resolve__by_several_transactions__writes_what_one_would(shared_out, now, looked_at):
     untouched = written_in(shared_out)
     at_once = written_at_once(shared_out, now)
     assert written_in(shared_out) == untouched
@@ -377,20 +383,47 @@ def test_resolve__with_a_newer_model__retracts_and_judges_in_one_transaction(sha
     assert written_in(shared_out)["people"] == before
 
 
+def keys():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key, identifier_id FROM core.blocking_key")
+        return set(cursor.fetchall())
+
+
+def test_resolve__only_new_by_several_transactions__keeps_their_keys_and_finds_whom_a_run_over_all_finds(
+    shared_out, now
+):
+    linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+    index.build_index(workspace_id=shared_out.pk, now=now)
+    known = list(itertools.islice(febrl.people("4b"), PEOPLE))
+    with workspace_scope(shared_out.pk):
+        before = keys()
+        load(shared_out, "till", known, now)
+
+    new = linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now, only_new=True)
+
+    with workspace_scope(shared_out.pk):
+        kept = keys()
+    whole = linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+    index.build_index(workspace_id=shared_out.pk, now=now)
+    with workspace_scope(shared_out.pk):
+        assert before < kept == keys()
+    assert new["judgements"] >= 10
+    assert whole["judgements"] == 0
+
+
 def test_resolve__of_which_a_share_fails__leaves_whole_people_and_the_next_run_writes_the_rest(
     shared_out, now, monkeypatch
 ):
     at_once = written_at_once(shared_out, now)
-    refresh, calls = golden.refresh_traits_of_many, itertools.count()
+    refresh, calls = golden.refresh_traits, itertools.count()
 
     def fail_once(*given):
         if next(calls) == 0:
             raise OSError("disk")
-        return refresh(*given)
+        refresh(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(wholesale, "A_GOOD_PART", 10_000)
-        patched.setattr(golden, "refresh_traits_of_many", fail_once)
+        patched.setattr(golden, "refresh_traits", fail_once)
         with pytest.raises(OSError, match="disk"):
             linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
 
