@@ -30,7 +30,6 @@ from identity.live import index
 from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
-from identity.queries import Rules
 from identity.scored import ASK, IS_JUDGED
 
 log = structlog.get_logger()
@@ -146,14 +145,15 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
     ) as duck:
         with aside.at_work(workspace_id, threads=1) as begin:
             with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-                rules = queries.rules_of(workspace_id)
-                model = training.model_to_use(permit, rules, now=progress.now())
-                progress.lap("train")
+                model = registry.active_model(workspace_id)
                 last = progress.last_position()
                 progress.run.position = _position(last)  # first: what comes meanwhile is new to the next run
-                arrivals = _arrivals(last) if only_new else None
-                loaded = _load(duck, rules, model, arrivals, begin if is_alone else partial(_now, permit))
-            progress.step("load", records=loaded)
+                arrivals = _arrivals(last) if only_new and model else None  # to a first model everybody is new
+                loaded = _load(duck, model, arrivals, permit, begin if is_alone else partial(_now, permit))
+                progress.lap("load", records=loaded)
+                model = model or training.train_on(permit, duck, now=progress.now())
+                registry.keep_active(model, author=None, now=progress.now())
+            progress.step("train")
             if loaded:
                 _score(duck, training.thawed(model), arrivals)
         scored = engine.evidence_above(duck, model.metadata["thresholds"]["lower"]) if loaded else engine.no_evidence()
@@ -170,13 +170,20 @@ def _now(permit: Permit[Identity], work: Work) -> None:
     work(permit)
 
 
-def _load(duck: DuckDBPyConnection, rules: Rules, model: LinkageModel, arrivals: list[int] | None, begin: Begin) -> int:
+def _load(
+    duck: DuckDBPyConnection,
+    model: LinkageModel | None,
+    arrivals: list[int] | None,
+    permit: Permit[Identity],
+    begin: Begin,
+) -> int:
     """Everybody; with arrivals only those with whom they can be compared, where it is known who that is."""
-    if arrivals is None or not arrivals:
-        return 0 if arrivals is not None else records.load(duck, rules, workspace_id=model.workspace_id)
-    current = registry.current_index(model.workspace_id)
-    if current is None or current.model_id != model.pk:
-        return records.load(duck, rules, workspace_id=model.workspace_id)
+    rules = queries.rules_of(permit.workspace_id)
+    if arrivals is not None and not arrivals:
+        return 0
+    current = registry.current_index(permit.workspace_id)
+    if arrivals is None or model is None or current is None or current.model_id != model.pk:
+        return records.load(duck, rules, workspace_id=permit.workspace_id)
 
     def keep(keys: Mapping[str, str]) -> None:
         begin(lambda permit: index.replace_keys(arrivals, keys, workspace_id=permit.workspace_id))

@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 from django.conf import settings
 from django.db.models import Max
+from duckdb import DuckDBPyConnection
 
 from cdp.kernel.errors import TesseraError
 from consent.gate import Identity, Permit
@@ -26,9 +27,20 @@ def train(permit: Permit[Identity], rules: Rules, *, seed: int, now: datetime) -
         spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
     ) as duck:
         population = records.load_sample(duck, rules, workspace_id=permit.workspace_id, size=SAMPLE)
-        engine.number_by_content(duck)
-        frozen = training.train(duck, seed=seed, population=population)
-    return _kept(permit, frozen, now)
+        return _learned(permit, duck, population, seed, now)
+
+
+def train_on(permit: Permit[Identity], duck: DuckDBPyConnection, *, now: datetime) -> LinkageModel:
+    """The same from all records, where they are loaded already: they stay as they are."""
+    with engine.sampled(duck, size=SAMPLE) as sample:
+        return _learned(permit, sample, len(engine.records(duck)), training.SEED, now)
+
+
+def _learned(
+    permit: Permit[Identity], duck: DuckDBPyConnection, population: int, seed: int, now: datetime
+) -> LinkageModel:
+    engine.number_by_content(duck)
+    return _kept(permit, training.train(duck, seed=seed, population=population), now)
 
 
 JUDGED_FOR_CALIBRATION = 50
@@ -68,13 +80,6 @@ def _kept(permit: Permit[Identity], frozen: FrozenModel, now: datetime) -> Linka
         created_at=now,
     )
     registry.watch_drift(model)
-    return model
-
-
-def model_to_use(permit: Permit[Identity], rules: Rules, *, now: datetime) -> LinkageModel:
-    """The one that links from now on, if none did so far: whatever is trained later is a candidate."""
-    model = registry.active_model(permit.workspace_id) or train(permit, rules, seed=training.SEED, now=now)
-    registry.keep_active(model, author=None, now=now)
     return model
 
 

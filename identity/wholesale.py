@@ -123,6 +123,8 @@ def _hand_over(permit: Permit[Identity], touched: Mapping[int, Cause]) -> None:
 
 
 def _link_clear(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
+    if not chosen.any():
+        return
     ids, before, after = (each[chosen] for each in (task.crowd.ids, task.crowd.profiles, task.seen.people))
     is_moved = before != after
     with planning.in_bulk() if task.is_good_part(len(ids)) else planning.by_key():

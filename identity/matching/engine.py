@@ -95,15 +95,16 @@ def parsed(block: bytes, schema: pa.Schema) -> pa.Table:
 
 
 _PIVOT: Final = """
-CREATE OR REPLACE TABLE raw AS
-SELECT v.id AS unique_id, any_value(u.type) AS unique_in, {columns}
+CREATE OR REPLACE TABLE pivoted AS
+SELECT v.id AS unique_id, any_value(u.type) AS unique_in{columns}
 FROM value v LEFT JOIN unique_type u ON u.id = v.id
 GROUP BY v.id HAVING min(v.trait) <> max(v.trait)
 """
+# What nobody has is a constant: DuckDB does not look at it for each record.
+_RAW: Final = "CREATE OR REPLACE VIEW raw AS SELECT unique_id, unique_in, {columns} FROM pivoted"
 # Where sources differ, the newest value, and of two at the same moment that of the older source.
-_NEWEST: Final = "arg_max(v.text, (v.at, -v.source)) FILTER (WHERE v.trait = {place}) AS {name}"
-_ONLY: Final = "any_value(v.text) FILTER (WHERE v.trait = {place}) AS {name}"
-_NONE: Final = "NULL::VARCHAR AS {name}"
+_NEWEST: Final = ", arg_max(v.text, (v.at, -v.source)) FILTER (WHERE v.trait = {place}) AS {name}"
+_ONLY: Final = ", any_value(v.text) FILTER (WHERE v.trait = {place}) AS {name}"
 
 
 def pivot(connection: DuckDBPyConnection, *, are_competing: bool, is_day_first: bool | None = None) -> int:
@@ -112,7 +113,13 @@ def pivot(connection: DuckDBPyConnection, *, are_competing: bool, is_day_first: 
     `are_competing` says that a trait of a record may have several values. Unless `is_day_first` is given, the dates
     themselves say how they are read.
     """
-    connection.execute(_PIVOT.format(columns=_pivoted(connection, _NEWEST if are_competing else _ONLY)))
+    present = {place for (place,) in connection.execute("SELECT DISTINCT trait FROM value").fetchall()}
+    chosen = _NEWEST if are_competing else _ONLY
+    places = {name: place for place, name in enumerate(features.TRAITS, start=1)}
+    made = (chosen.format(place=place, name=name) for name, place in places.items() if place in present)
+    connection.execute(_PIVOT.format(columns="".join(made)))
+    raw = (name if place in present else f"NULL::VARCHAR AS {name}" for name, place in places.items())
+    connection.execute(_RAW.format(columns=", ".join(raw)))
     connection.execute("DROP TABLE value")
     connection.execute("DROP TABLE unique_type")
     if is_day_first is None:
@@ -120,17 +127,9 @@ def pivot(connection: DuckDBPyConnection, *, are_competing: bool, is_day_first: 
     else:
         features.learn_macros(connection)
         connection.execute(f"CREATE OR REPLACE TABLE record AS {features.cleaning(is_day_first=is_day_first)}")
-    connection.execute("DROP TABLE raw")
+    connection.execute("DROP VIEW raw")
+    connection.execute("DROP TABLE pivoted")
     return int(connection.execute("SELECT count(*) FROM record").fetchall()[0][0])
-
-
-def _pivoted(connection: DuckDBPyConnection, chosen: str) -> str:
-    """A column for each trait: what nobody has is not looked for."""
-    present = {place for (place,) in connection.execute("SELECT DISTINCT trait FROM value").fetchall()}
-    return ", ".join(
-        (chosen if place in present else _NONE).format(place=place, name=name)
-        for place, name in enumerate(features.TRAITS, start=1)
-    )
 
 
 _EVIDENCE: Final = pa.schema([
@@ -160,6 +159,25 @@ def pairs_above(connection: DuckDBPyConnection, weight: float) -> list[tuple[int
 
 def records(connection: DuckDBPyConnection) -> npt.NDArray[np.int64]:
     return connection.execute("SELECT unique_id FROM record").fetchnumpy()["unique_id"]
+
+
+@contextmanager
+def sampled(connection: DuckDBPyConnection, *, size: int) -> Iterator[DuckDBPyConnection]:
+    """For whoever works on what is yielded, table `record` has about `size` of the records, all if there are fewer, and
+    whatever is made is gone in the end.
+    """
+    connection.execute("CREATE SCHEMA sample")
+    with connection.cursor() as beside:
+        beside.execute("SET search_path = 'sample,main'")
+        beside.execute(_SAMPLE, {"size": size})
+        yield beside
+    connection.execute("DROP SCHEMA sample CASCADE")
+
+
+_SAMPLE: Final = """
+CREATE TABLE sample.record AS SELECT * FROM main.record
+WHERE hash(unique_id, 'sample') % 1000000 < 1e6 * $size / (SELECT greatest(count(*), 1) FROM main.record)
+"""
 
 
 def number_by_content(connection: DuckDBPyConnection) -> None:

@@ -113,7 +113,9 @@ _MACROS: Final = (
     r"""CREATE OR REPLACE MACRO words_of(words) AS NULLIF(trim(regexp_replace(
         CASE WHEN strlen(words) = length(words) THEN lower(words) ELSE latin(lower(strip_accents(words))) END,
         '[^\p{L}\p{N}]+', ' ', 'g')), '')""",
-    f"CREATE OR REPLACE MACRO said(words) AS CASE WHEN words NOT IN ({_listed(PLACEHOLDERS)}) THEN words END",
+    # One look into a text is quicker than thirty comparisons; and of words none has a bar in it.
+    f"""CREATE OR REPLACE MACRO said(words) AS
+        CASE WHEN NOT contains('|{"|".join(PLACEHOLDERS)}|', '|' || words || '|') THEN words END""",
     "CREATE OR REPLACE MACRO digits_of(words) AS NULLIF(regexp_replace(words, '[^0-9]', '', 'g'), '')",
     f"CREATE OR REPLACE MACRO month_named(word) AS {_month()}",
     # Nobody alive was born in a year that has not come: two digits up to 29 are of this century.

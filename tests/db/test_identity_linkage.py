@@ -510,7 +510,7 @@ def test_command__train_and_resolve__print_one_object(workspace, entities, capsy
     assert trained["model"] == 1
     assert trained["seconds"] > 0
     assert resolved.keys() == {"pairs", "judgements", "review", "clusters", "steps", "seconds"}
-    assert list(resolved["steps"]) == ["train", "load", "score", "write"]
+    assert list(resolved["steps"]) == ["load", "train", "score", "write"]
     assert resolved["clusters"] == len(set(people().values()))
 
 
