@@ -95,9 +95,9 @@ def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
     task.judge(task.alike.filter(chosen[task.left]))
     _link_clear(permit, task, chosen & _near(task.seen, task.is_named) & ~task.seen.is_doubtful)
     doubtful = _side_by_side(task.crowd.ids, task.seen.neighbourhoods, chosen & task.is_named & task.seen.is_doubtful)
-    for start in range(0, len(doubtful), IDENTIFIERS_AT_ONCE):
-        chunk = dict.fromkeys(doubtful[start : start + IDENTIFIERS_AT_ONCE], Cause.LEARNT)
-        _hand_over(permit, services.link(permit, chunk, now=task.now, rules=task.rules))
+    for chunk in _in_chunks(doubtful):
+        subjects = dict.fromkeys(chunk, Cause.LEARNT)
+        _hand_over(permit, services.link(permit, subjects, now=task.now, rules=task.rules))
 
 
 def _are_among(crowd: Crowd, identifier_ids: Collection[int]) -> Flags:
@@ -134,21 +134,28 @@ def _link_clear(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
         refusals.keep(permit, ids.tolist(), (), now=task.now)
     touched = dict.fromkeys(task.seen.people[chosen & task.is_named].tolist(), Cause.LEARNT)
     touched.update(_causes(ids, before, after))
-    _describe(permit, task, sorted(touched))
+    _describe(permit, task, sorted(touched), np.intersect1d(list(touched), after).tolist())
     _hand_over(permit, touched)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(ids), moved=int(is_moved.sum()))
 
 
-def _describe(permit: Permit[Identity], task: _Task, profiles: Sequence[int]) -> None:
-    """Golden records and whom these people belong with: by key, unless they are a good part of everybody."""
+def _describe(permit: Permit[Identity], task: _Task, profiles: Sequence[int], living: Sequence[int]) -> None:
+    """Golden records of the living, and whom these people belong with: by key, unless they are a good part of everybody.
+
+    Of those who were merged away the golden record is gone already. To look for it would find each row that just went.
+    """
     if task.is_good_part(len(profiles)):
-        changed = golden.refresh_traits_of_many(permit, profiles)
+        changed = golden.refresh_traits_of_many(permit, living)
         households.relate_many(permit, profiles, sorted(changed), now=task.now)
         return
-    for start in range(0, len(profiles), IDENTIFIERS_AT_ONCE):
-        chunk = profiles[start : start + IDENTIFIERS_AT_ONCE]
+    for chunk in _in_chunks(living):
         golden.refresh_traits(permit, chunk)
+    for chunk in _in_chunks(profiles):
         households.relate(permit, chunk, now=task.now)
+
+
+def _in_chunks(profiles: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (profiles[start : start + IDENTIFIERS_AT_ONCE] for start in range(0, len(profiles), IDENTIFIERS_AT_ONCE))
 
 
 def _causes(ids: Numbers, before: Numbers, after: Numbers) -> Iterator[tuple[int, Cause]]:

@@ -38,6 +38,34 @@ def weights(duck):
     return {(left, right): weight for left, right, weight, _ in engine.pairs_above(duck, scoring.LEAST_WEIGHT)}
 
 
+def ids(connection):
+    return sorted(engine.records(connection).tolist())
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(300, 230, 370), (1000, 1000, 1000), (200_000, 1000, 1000)])
+def test_sampled__of_a_thousand_records__are_about_so_many_and_all_of_them_stay(duck, size, least, most):
+    everybody = ids(duck)
+
+    with engine.sampled(duck, size=size) as sample:
+        chosen = ids(sample)
+        engine.number_by_content(sample)
+
+    assert least <= len(chosen) <= most
+    assert set(chosen) <= set(everybody)
+    assert ids(duck) == everybody
+
+
+def test_train__on_a_sample__learns_what_it_would_from_these_records_and_leaves_nothing(duck, model):
+    tables = "SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL"
+    before = duck.execute(tables).fetchall()
+
+    with engine.sampled(duck, size=1000) as sample:
+        learned = training.train(sample)
+
+    assert (learned.settings, learned.frequencies) == (model.settings, model.frequencies)
+    assert duck.execute(tables).fetchall() == before
+
+
 def test_model__frozen_to_json_and_thawed__scores_the_same(duck, model):
     scoring.score_batch(duck, model)
     before = weights(duck)
