@@ -60,8 +60,6 @@ def _per_row(rows: int, measured: dict[int, dict[str, Any]]) -> float:
 
 
 def _linked(rows: int) -> dict[str, Any]:
-    from identity import linkage
-
     workspace_id = fill(rows)
     with _peak_memory() as memory:
         resolved = _resolve(workspace_id)  # trains the first model
