@@ -117,7 +117,7 @@ def fill(rows: int) -> int:
 
 
 def add(workspace_id: int, *, rows: int, first: int) -> None:
-    """Records about people of whom some are known, others are not."""
+    """Further records, nearly all about people who are known."""
     from cdp.models import Source
     from cdp.models.tenancy import workspace_scope
 

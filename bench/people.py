@@ -39,19 +39,8 @@ _TOWNS = (
     ("", " la rive", " on sea", " les bois"),
 )
 _PROVIDERS: Final = (
-    "mail",
-    "poste",
-    "orbit",
-    "webnet",
-    "inbox",
-    "clef",
-    "letter",
-    "home",
-    "bureau",
-    "free",
-    "post",
-    "box",
-)
+    "mail", "poste", "orbit", "webnet", "inbox", "clef", "letter", "home", "bureau", "free", "post", "box",
+)  # fmt: skip
 
 # Whatever is drawn depends on the number of the row or person and on what it is drawn for, and on nothing else.
 _MACROS: Final = (
@@ -89,7 +78,7 @@ _ROW: Final = """
 CREATE OR REPLACE TABLE paper AS
 WITH row_of AS (
     SELECT n, CASE WHEN n < $people THEN n ELSE (hash(n, 'whose') % $people::UBIGINT)::BIGINT END AS entity
-    FROM range($rows) AS numbers (n)
+    FROM range($first, $first + $rows) AS numbers (n)
 ),
 lived AS (
     SELECT n, p.*, entity,
@@ -98,7 +87,7 @@ lived AS (
         CASE WHEN drawn(n, 'wrote') < 0.2 THEN surname || figure ELSE mailbox END AS box
     FROM row_of JOIN person p ON p.id = row_of.entity
 )
-SELECT row_number() OVER (ORDER BY hash(n, 'order')) + $after AS unique_id, entity,
+SELECT row_number() OVER (ORDER BY hash(n, 'order')) + $first AS unique_id, entity,
     mistyped(given_name, n, 'g', 0.06) AS given_name,
     mistyped(surname, n, 's', 0.06) AS surname,
     present(mistyped(date_of_birth, n, 'd', 0.03), n, 'has born', 0.85) AS date_of_birth,
@@ -114,16 +103,18 @@ FROM lived
 
 
 def make(connection: DuckDBPyConnection, *, rows: int, first: int = 0) -> None:
-    """Table `paper`: unique_id from `first` + 1, entity, and COLUMNS."""
+    """Table `paper`: unique_id from `first` + 1, entity, and COLUMNS. The rows that follow on the `first` of the same file:
+    each one about somebody of all its people.
+    """
     for statement in (_MACROS[0], _MACROS[1], _PLACE_IN, *_MACROS[2:]):
         connection.execute(statement)
-    people = round(rows * PEOPLE_PER_ROW)
+    people = round((first + rows) * PEOPLE_PER_ROW)
     given = [one for pair in zip(_words(_FRENCH), _words(_ENGLISH), strict=True) for one in pair]
     connection.execute(
         _PERSON, {"given": given, "houses": _words(_HOUSES), "providers": list(_PROVIDERS), "people": people}
     )
     lists = {"roads": _words(_ROADS), "towns": _words(_TOWNS)}
-    connection.execute(_ROW, {**lists, "people": people, "rows": rows, "after": first})
+    connection.execute(_ROW, {**lists, "people": people, "rows": rows, "first": first})
     connection.execute("DROP TABLE person")
 
 

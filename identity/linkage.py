@@ -138,24 +138,28 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
 def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts:
     """People are read and written under the purpose; between the two, where only numbers are at work, nothing is held."""
     is_alone = connection.get_autocommit()  # within a transaction: what others write would outlive its rollback
-    with engine.connect(
-        memory_limit=settings.DUCKDB_MEMORY_LIMIT,
-        threads=settings.DUCKDB_THREADS,
-        spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
-    ) as duck:
-        with aside.at_work(workspace_id, threads=1) as begin:
-            with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
-                model = registry.active_model(workspace_id)
-                last = progress.last_position()
-                progress.run.position = _position(last)  # first: what comes meanwhile is new to the next run
-                arrivals = _arrivals(last) if only_new and model else None  # to a first model everybody is new
-                loaded = _load(duck, model, arrivals, permit, begin if is_alone else partial(_now, permit))
-                progress.lap("load", records=loaded)
-                model = model or training.train_on(permit, duck, now=progress.now())
-                registry.keep_active(model, author=None, now=progress.now())
-            progress.step("train")
-            if loaded:
-                _score(duck, training.thawed(model), arrivals)
+    with (
+        aside.at_work(workspace_id, threads=1) as begin,
+        engine.connect(
+            memory_limit=settings.DUCKDB_MEMORY_LIMIT,
+            threads=settings.DUCKDB_THREADS,
+            spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
+        ) as duck,
+    ):
+        with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
+            model = registry.active_model(workspace_id)
+            last = progress.last_position()  # read first: what comes meanwhile is new to the next run
+            if only_new and model:
+                arrivals, progress.run.position = _arrivals(last)
+            else:  # to a first model everybody is new
+                arrivals, progress.run.position = None, _position(last)
+            loaded = _load(duck, model, arrivals, permit, begin if is_alone else partial(_now, permit))
+            progress.lap("load", records=loaded)
+            model = model or training.train_on(permit, duck, now=progress.now())
+            registry.keep_active(model, author=None, now=progress.now())
+        progress.step("train")
+        if loaded:
+            _score(duck, training.thawed(model), arrivals)
         scored = engine.evidence_above(duck, model.metadata["thresholds"]["lower"]) if loaded else engine.no_evidence()
         progress.step("score", pairs=scored.num_rows)
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
@@ -248,15 +252,19 @@ def _only(chosen: Sequence[Pair], scored: pa.Table) -> pa.Table:
 
 
 # Values that came since; what a source corrected keeps its row, and is compared anew by the next run over all.
-_ARRIVALS = "SELECT DISTINCT identifier_id FROM identifier_trait WHERE id > %s AND name = ANY(%s::varchar[])"
+_ARRIVALS = """
+SELECT identifier_id, bool_or(name = ANY(%s::varchar[])), max(id) FROM identifier_trait WHERE id > %s GROUP BY identifier_id
+"""
 # From the end, by the index: for the largest of all the view of a purpose would read all.
 _POSITION = "SELECT id FROM identifier_trait WHERE id > %s ORDER BY id DESC LIMIT 1"
 
 
-def _arrivals(position: int) -> list[int]:
+def _arrivals(last: int) -> tuple[list[int], int]:
+    """Of whom something can be compared that came since, and the position after it."""
     with connection.cursor() as cursor:
-        cursor.execute(_ARRIVALS, [position, list(features.TRAITS)])
-        return [one for (one,) in cursor.fetchall()]
+        cursor.execute(_ARRIVALS, [list(features.TRAITS), last])
+        found = cursor.fetchall()
+    return [one for one, is_compared, _ in found if is_compared], max((newest for *_, newest in found), default=last)
 
 
 def _position(last: int) -> int:
@@ -285,9 +293,14 @@ WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts
 RETURNING left_id, right_id
 """
 
+# Of arrivals by key: of nearly all nothing was judged yet.
 _UNJUDGED = f"""
+WITH judged AS (
+    SELECT * FROM judgement WHERE %(scope)s::bigint[] IS NULL
+    OR left_id = ANY(%(scope)s::bigint[]) OR right_id = ANY(%(scope)s::bigint[])
+)
 SELECT s.left_id, s.right_id FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
-WHERE NOT {IS_JUDGED.format(judgements="judgement")}
+WHERE NOT {IS_JUDGED.format(judgements="judged")}
 """  # noqa: S608  # our own constant
 _JUDGE = """
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, created_at)

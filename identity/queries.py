@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -17,64 +18,22 @@ from identity.resolver import Kind
 from identity.windows import Window
 
 # Values that a form, a script or a test leaves behind: nobody's, and everybody's.
-BLOCKED_VALUES = frozenset(
-    {"", "0", "00000000-0000-0000-0000-000000000000", "-1", "anonymous", "guest", "n/a", "na", "nil", "none", "null"}
-    | {"test", "undefined", "unknown", "user", "none@none.com", "test@test.com", "noreply@example.com"}
-)
-
-
+BLOCKED_VALUES: Final = frozenset((
+    "", "-1", "0", "00000000-0000-0000-0000-000000000000", "anonymous", "guest", "n/a", "na", "nil", "none",
+    "none@none.com", "noreply@example.com", "null", "test", "test@test.com", "undefined", "unknown", "user",
+))  # fmt: skip
 # Mailboxes of an office and not of a person, in English and French: before the @, and before a +.
-ROLE_ADDRESSES = frozenset(
-    {
-        "abuse",
-        "accounting",
-        "accounts",
-        "admin",
-        "administrateur",
-        "administration",
-        "administrator",
-        "accueil",
-        "billing",
-    }
-    | {"booking", "careers", "commande", "commandes", "commercial", "compta", "comptabilite", "contact", "contacts"}
-    | {"direction", "do-not-reply", "donotreply", "dpo", "enquiries", "facturation", "factures", "gdpr", "help"}
-    | {
-        "helpdesk",
-        "hostmaster",
-        "hr",
-        "info",
-        "information",
-        "informations",
-        "infos",
-        "inquiries",
-        "invoice",
-        "invoices",
-    }
-    | {"jobs", "legal", "mailer-daemon", "mairie", "marketing", "ne-pas-repondre", "nepasrepondre", "newsletter"}
-    | {"no-reply", "noreply", "office", "order", "orders", "postmaster", "presse", "press", "privacy", "reception"}
-    | {
-        "recrutement",
-        "relation-client",
-        "relations-clients",
-        "reservation",
-        "reservations",
-        "rgpd",
-        "rh",
-        "root",
-        "sales",
-    }
-    | {
-        "sav",
-        "secretariat",
-        "security",
-        "service",
-        "service-client",
-        "service-clients",
-        "serviceclient",
-        "serviceclients",
-    }
-    | {"support", "vente", "ventes", "webmaster"}
-)
+ROLE_ADDRESSES: Final = frozenset((
+    "abuse", "accounting", "accounts", "accueil", "admin", "administrateur", "administration", "administrator",
+    "billing", "booking", "careers", "commande", "commandes", "commercial", "compta", "comptabilite", "contact",
+    "contacts", "direction", "do-not-reply", "donotreply", "dpo", "enquiries", "facturation", "factures", "gdpr",
+    "help", "helpdesk", "hostmaster", "hr", "info", "information", "informations", "infos", "inquiries", "invoice",
+    "invoices", "jobs", "legal", "mailer-daemon", "mairie", "marketing", "ne-pas-repondre", "nepasrepondre",
+    "newsletter", "no-reply", "noreply", "office", "order", "orders", "postmaster", "press", "presse", "privacy",
+    "reception", "recrutement", "relation-client", "relations-clients", "reservation", "reservations", "rgpd", "rh",
+    "root", "sales", "sav", "secretariat", "security", "service", "service-client", "service-clients",
+    "serviceclient", "serviceclients", "support", "vente", "ventes", "webmaster",
+))  # fmt: skip
 
 # Of an identifier in SQL. A pattern is written for `type:value`, and looks no further than any honest value reaches.
 IS_BLOCKED = """(

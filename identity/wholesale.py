@@ -39,9 +39,9 @@ Judge = Callable[[pa.Table], None]  # writes pairs down as judged the same
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What a transaction must know to link a share of the crowd: of each identifier whether it was named, and of each pair
-    in `alike` the place of its left end. `everybody` is how many identifiers there are, without end where only some were
-    looked at.
+    """What a transaction must know to link a share of the crowd: of each identifier whether it was named, or one of its
+    neighbourhood was; and of each pair in `alike` the place of its left end. `everybody` is how many identifiers there are,
+    without end where only some were looked at.
     """
 
     rules: Rules
@@ -49,6 +49,7 @@ class _Task:
     crowd: Crowd
     seen: Glance
     is_named: Flags
+    is_near: Flags
     alike: pa.Table
     left: Numbers
     judge: Judge
@@ -79,10 +80,11 @@ def link(
         crowd, alike, left = _with(alike, *(_everybody(rules) if is_everybody else _near_by(ends, rules)))
     seen = glance.look_at(crowd, rules.limits, rules.windows)
     everybody = len(crowd.ids) if is_everybody else math.inf
-    task = _Task(rules, everybody, crowd, seen, _are_among(crowd, ends), alike, left, judge, now)
+    is_named = _are_among(crowd, ends)
+    task = _Task(rules, everybody, crowd, seen, is_named, _near(seen, is_named), alike, left, judge, now)
     # What only this transaction has written no other one sees.
     mine = _near(seen, _are_among(crowd, sighted.union(parted)))
-    others = _near(seen, task.is_named) & ~mine
+    others = task.is_near & ~mine
     shares = glance.shares(seen, others, writers) if writers > 1 and others.sum() > MANY else []
     with aside.at_work(permit.workspace_id, threads=writers) as begin:
         for share in shares:
@@ -93,7 +95,7 @@ def link(
 def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
     """What was judged of the chosen, and the people behind those of them who were named."""
     task.judge(task.alike.filter(chosen[task.left]))
-    _link_clear(permit, task, chosen & _near(task.seen, task.is_named) & ~task.seen.is_doubtful)
+    _link_clear(permit, task, chosen & task.is_near & ~task.seen.is_doubtful)
     doubtful = _side_by_side(task.crowd.ids, task.seen.neighbourhoods, chosen & task.is_named & task.seen.is_doubtful)
     for chunk in _in_chunks(doubtful):
         subjects = dict.fromkeys(chunk, Cause.LEARNT)

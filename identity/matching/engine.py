@@ -114,19 +114,15 @@ def pivot(connection: DuckDBPyConnection, *, are_competing: bool, is_day_first: 
     themselves say how they are read.
     """
     present = {place for (place,) in connection.execute("SELECT DISTINCT trait FROM value").fetchall()}
+    given = {name: place for place, name in enumerate(features.TRAITS, start=1) if place in present}
     chosen = _NEWEST if are_competing else _ONLY
-    places = {name: place for place, name in enumerate(features.TRAITS, start=1)}
-    made = (chosen.format(place=place, name=name) for name, place in places.items() if place in present)
+    made = (chosen.format(place=place, name=name) for name, place in given.items())
     connection.execute(_PIVOT.format(columns="".join(made)))
-    raw = (name if place in present else f"NULL::VARCHAR AS {name}" for name, place in places.items())
+    raw = (name if name in given else f"NULL::VARCHAR AS {name}" for name in features.TRAITS)
     connection.execute(_RAW.format(columns=", ".join(raw)))
     connection.execute("DROP TABLE value")
     connection.execute("DROP TABLE unique_type")
-    if is_day_first is None:
-        features.clean(connection)
-    else:
-        features.learn_macros(connection)
-        connection.execute(f"CREATE OR REPLACE TABLE record AS {features.cleaning(is_day_first=is_day_first)}")
+    features.clean(connection, given=given, is_day_first=is_day_first)
     connection.execute("DROP VIEW raw")
     connection.execute("DROP TABLE pivoted")
     return int(connection.execute("SELECT count(*) FROM record").fetchall()[0][0])

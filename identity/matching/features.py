@@ -3,7 +3,7 @@
 Empty strings and placeholders become NULL, because equal placeholders would count as agreement.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from duckdb import DuckDBPyConnection
@@ -243,7 +243,7 @@ WITH lined AS (
             NULLIF(regexp_extract(birth_day, '\d+'), ''))) AS date_of_birth)
     FROM raw
 ), worded AS (
-    SELECT unique_id, unique_in, {", ".join(f"words_of({_UNDOTTED.get(name, name)}) AS {name}" for name in _TEXTS)},
+    SELECT unique_id, unique_in, $written,
         words_of(in_order(COALESCE(NULLIF(trim(full_name), ''), native_name))) AS whole,
         regexp_extract_all(split_part(split_part(date_of_birth, 'T', 1), ':', 1), '\d+') AS date_parts,
         regexp_extract(lower(strip_accents(date_of_birth)), '[a-z]{{3,}}') AS date_word,
@@ -254,7 +254,7 @@ WITH lined AS (
         regexp_extract(full_address, '\b(\d{{5}}|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}})\b[^,]*$', 1) AS code
     FROM lined
 ), told AS (
-    SELECT * REPLACE ({", ".join(f"said({name}) AS {name}" for name in _TEXTS)}, said(whole) AS whole),
+    SELECT * REPLACE ($said),
         date_digits(in_parts(date_parts), date_word, $day_first) AS dob,
         mailbox(email) AS mail, mailbox(other_email) AS other_mail,
         number_of(phone) AS number, number_of(other_phone) AS other_number
@@ -312,11 +312,15 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def clean(connection: DuckDBPyConnection) -> None:
-    """Make table `record` from table `raw` (unique_id, unique_in, and the standard traits as text)."""
+def clean(connection: DuckDBPyConnection, *, given: Collection[str] = TRAITS, is_day_first: bool | None = None) -> None:
+    """Make table `record` from table `raw` (unique_id, unique_in, and the standard traits as text), in which nobody has a
+    trait that is not `given`. Unless it is said, the dates themselves say how they are read.
+    """
     learn_macros(connection)
-    is_day_first = says_day_first(connection)
-    connection.execute(f"CREATE OR REPLACE TABLE record AS {cleaning(is_day_first=is_day_first)}")
+    if is_day_first is None:
+        is_day_first = says_day_first(connection)
+    cleaned = cleaning(is_day_first=is_day_first, given=given)
+    connection.execute(f"CREATE OR REPLACE TABLE record AS {cleaned}")
     connection.execute(f"SET VARIABLE is_day_first = {is_day_first}")
 
 
@@ -345,9 +349,15 @@ def were_read_day_first(connection: DuckDBPyConnection) -> bool:
     return bool(connection.execute("SELECT getvariable('is_day_first')").fetchall()[0][0])
 
 
-def cleaning(*, is_day_first: bool) -> str:
-    """The query that makes clean records of table `raw`."""
-    return _CLEAN.replace("$day_first", str(is_day_first).lower())
+def cleaning(*, is_day_first: bool, given: Collection[str] = TRAITS) -> str:
+    """The query that makes clean records of table `raw`, in which nobody has a trait that is not `given`: to plan what would
+    become of it takes longer than to clean some thousand records.
+    """
+    words = (f"words_of({_UNDOTTED.get(name, name)})" if name in given else "NULL::VARCHAR" for name in _TEXTS)
+    written = ", ".join(f"{made} AS {name}" for made, name in zip(words, _TEXTS, strict=True))
+    said = ", ".join(f"said({name}) AS {name}" for name in ("whole", *filter(frozenset(given).__contains__, _TEXTS)))
+    day_first = str(is_day_first).lower()
+    return _CLEAN.replace("$written", written).replace("$said", said).replace("$day_first", day_first)
 
 
 # What of a record each trait becomes, where that is not called the same.

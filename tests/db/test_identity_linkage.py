@@ -22,7 +22,7 @@ from identity.matching import engine, features, training
 from identity.matching.accuracy import pairwise
 from identity.models import Judgement, JudgementKind, LinkageModel, Refusal, Relation, ReviewPair, Verdict
 from tests.factories import SourceFactory, febrl, say
-from tests.outbox import waiting
+from tests.outbox import subjects_waiting, waiting
 
 pytestmark = pytest.mark.slow
 
@@ -66,12 +66,18 @@ def frozen():
         return training.train(duck)
 
 
+def keep(workspace, learnt, *, version, **thresholds):
+    """In the registry, as it was learnt or with other thresholds."""
+    metadata = {**learnt.metadata, "thresholds": {**learnt.metadata["thresholds"], **thresholds}}
+    return LinkageModel.objects.create(
+        workspace=workspace, version=version, settings=learnt.settings, frequencies=learnt.frequencies,
+        metadata=metadata,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def model(workspace, frozen):
-    return LinkageModel.objects.create(
-        workspace=workspace, version=1, settings=frozen.settings, frequencies=frozen.frequencies,
-        metadata=frozen.metadata,
-    )  # fmt: skip
+    return keep(workspace, frozen, version=1)
 
 
 @pytest.fixture(autouse=True)
@@ -180,10 +186,7 @@ def test_resolve__with_a_newer_model__replaces_the_judgements_of_the_older(works
 def test_resolve__question_that_a_steward_answered__is_not_asked_again(workspace, model, entities, resolve, now):
     resolve()
     upper = model.metadata["thresholds"]["upper"]
-    LinkageModel.objects.create(
-        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
-        metadata={**model.metadata, "thresholds": {"lower": upper, "upper": 1000.0}},
-    )  # fmt: skip
+    keep(workspace, model, version=2, lower=upper, upper=1000.0)
     registry.activate(workspace_id=workspace.pk, version=2, author=None, now=now)
     asked = resolve()["review"]
     pair = ReviewPair.objects.order_by("-weight").first()
@@ -319,10 +322,7 @@ def shared_out(committed, frozen, now, monkeypatch):
     with workspace_scope(committed.pk):
         for name, file in (("crm", "4a"), ("webshop", "4b")):
             load(committed, name, [row for row in febrl.people(file) if row[0] in chosen], now)
-        LinkageModel.objects.create(
-            workspace=committed, version=1, settings=frozen.settings, frequencies=frozen.frequencies,
-            metadata=frozen.metadata,
-        )  # fmt: skip
+        keep(committed, frozen, version=1)
         one, other, third = Identifier.objects.filter(type="crm:id").order_by("pk")[:3]
         for left, right in ((one, other), (other, third)):
             identity.judge(
@@ -346,9 +346,14 @@ def written_at_once(workspace, now):
     return found
 
 
-def writers_of(table):
+def transactions_of(version):
+    """How many wrote the judgements of this model."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(DISTINCT xmin::text) FROM core.{table} WHERE model_id IS NOT NULL")
+        cursor.execute(
+            "SELECT count(DISTINCT j.xmin::text) FROM core.judgement j JOIN core.linkage_model m ON m.id = j.model_id"
+            " WHERE m.version = %s",
+            [version],
+        )
         return cursor.fetchone()[0]
 
 
@@ -362,24 +367,20 @@ def test_resolve__by_several_transactions__writes_what_one_would(shared_out, now
     assert written_in(shared_out) == at_once != untouched
     with workspace_scope(shared_out.pk):
         assert result["judgements"] == Judgement.objects.exclude(model=None).count() >= PEOPLE - 20
-        assert writers_of("judgement") == 2
+        assert transactions_of(version=1) == 2
 
 
 def test_resolve__with_a_newer_model__retracts_and_judges_in_one_transaction(shared_out, frozen, now):
     linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
     with workspace_scope(shared_out.pk):
-        newer = LinkageModel.objects.create(
-            workspace=shared_out, version=2, settings=frozen.settings, frequencies=frozen.frequencies,
-            metadata=frozen.metadata,
-        )  # fmt: skip
+        keep(shared_out, frozen, version=2)
         registry.activate(workspace_id=shared_out.pk, version=2, author=None, now=now)
     before = written_in(shared_out)["people"]
 
     linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
 
-    with workspace_scope(shared_out.pk), connection.cursor() as cursor:
-        cursor.execute("SELECT count(DISTINCT xmin::text) FROM core.judgement WHERE model_id = %s", [newer.pk])
-        assert cursor.fetchone() == (1,)
+    with workspace_scope(shared_out.pk):
+        assert transactions_of(version=2) == 1
     assert written_in(shared_out)["people"] == before
 
 
@@ -411,10 +412,14 @@ def test_resolve__only_new_by_several_transactions__keeps_their_keys_and_finds_w
     assert whole["judgements"] == 0
 
 
-def test_resolve__of_which_a_share_fails__leaves_whole_people_and_the_next_run_writes_the_rest(
-    shared_out, now, monkeypatch
-):
-    at_once = written_at_once(shared_out, now)
+@pytest.fixture
+def at_once(shared_out, now):
+    return written_at_once(shared_out, now)
+
+
+@pytest.fixture
+def failed(shared_out, now, monkeypatch):
+    """A run of which one share is written, and the other fails."""
     refresh, calls = golden.refresh_traits, itertools.count()
 
     def fail_once(*given):
@@ -426,9 +431,27 @@ def test_resolve__of_which_a_share_fails__leaves_whole_people_and_the_next_run_w
         patched.setattr(golden, "refresh_traits", fail_once)
         with pytest.raises(OSError, match="disk"):
             linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
-
     with workspace_scope(shared_out.pk):
-        assert Run.objects.get().state == RunState.FAILED
+        return Run.objects.get()
+
+
+def test_undo__of_a_run_that_failed__parts_whom_it_had_put_together(shared_out, failed, now):
+    with gate.permit(Purpose.IDENTITY, workspace_id=shared_out.pk):
+        together = people()
+
+    undone = undoing.undo(workspace_id=shared_out.pk, scope=undoing.Scope.RUN, number=failed.pk, author=None, now=now)
+
+    with gate.permit(Purpose.IDENTITY, workspace_id=shared_out.pk) as permit:
+        identity.link(permit, dict.fromkeys(subjects_waiting(stage=Stage.IDENTITY), Cause.SPLIT), now=now)
+        assert people() == {one: one for one in together} != together
+    assert undone.retracted > 0
+
+
+def test_resolve__of_which_a_share_fails__leaves_whole_people_and_the_next_run_writes_the_rest(
+    shared_out, at_once, failed, now
+):
+    with workspace_scope(shared_out.pk):
+        assert failed.state == RunState.FAILED
         profiles, judged = people(), Judgement.objects.exclude(model=None)
         assert 0 < judged.count() < PEOPLE * 0.8
         assert all(profiles[one.left_id] == profiles[one.right_id] for one in judged)
@@ -519,10 +542,7 @@ def test_resolve__a_model_that_was_trained_since__changes_nothing_until_it_is_ac
 ):
     resolve()
     before = people(), Judgement.objects.count()
-    LinkageModel.objects.create(
-        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
-        metadata={**model.metadata, "thresholds": {"lower": 900.0, "upper": 1000.0}},
-    )  # fmt: skip
+    keep(workspace, model, version=2, lower=900.0, upper=1000.0)
 
     resolve()
 
@@ -535,10 +555,7 @@ def test_rehearsal__of_another_model__tells_who_would_part_and_changes_nothing(
     resolve()
     merged = Profile.objects.exclude(merged_into=None).count()
     before = people(), Judgement.objects.count(), Run.objects.count(), registry.active_model(workspace.pk)
-    LinkageModel.objects.create(
-        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies,
-        metadata={**model.metadata, "thresholds": {"lower": 900.0, "upper": 1000.0}},
-    )  # fmt: skip
+    keep(workspace, model, version=2, lower=900.0, upper=1000.0)
 
     changes = rehearsal.resolve(workspace_id=workspace.pk, version=2, now=now)
 
@@ -552,9 +569,7 @@ def test_resolve__after_all_of_a_model_was_undone__only_another_model_judges_the
 ):
     linked = resolve()["judgements"]
     undoing.undo(workspace_id=workspace.pk, scope=undoing.Scope.MODEL, number=1, author=None, now=now)
-    LinkageModel.objects.create(
-        workspace=workspace, version=2, settings=model.settings, frequencies=model.frequencies, metadata=model.metadata
-    )
+    keep(workspace, model, version=2)
 
     by_the_same = resolve()["judgements"]
     registry.activate(workspace_id=workspace.pk, version=2, author=None, now=now)
