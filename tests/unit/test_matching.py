@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from identity.matching import accuracy, columns, engine, features, thresholds
@@ -154,6 +154,19 @@ def test_clean__twice__gives_the_same(duck):
     again = cleaned(duck, {name: first[name] for name in ("given_name", "street", "organisation")})[0]
 
     assert again == first
+
+
+SAID = ("12 rue Pasteur, 69007 Lyon", "Ada Lovelace", "SARL Durand", "1976-01-02", "ada@example.org", "n/a", "7")
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(features.TRAITS), st.sampled_from(SAID)))
+def test_clean__told_which_traits_there_are__makes_the_same_records(duck, said):
+    of_all = cleaned(duck, said)
+
+    features.clean(duck, given=said.keys())
+
+    assert [tuple(one.values()) for one in of_all] == duck.execute("SELECT * FROM record").fetchall()
 
 
 def test_recognise__by_name__knows_the_common_ones():
