@@ -184,11 +184,12 @@ def _store(workspace_id: int, source_id: int, *, rows: int, first: int) -> None:
 
 
 def _settle() -> None:
-    """What autovacuum does of its own soon after much was written, and well before anybody runs again."""
+    """What Postgres does of its own within minutes after much was written, and well before anybody runs again."""
     import psycopg
 
     with psycopg.connect(harness.address_of("postgres"), autocommit=True) as postgres:
         postgres.execute("VACUUM (ANALYZE)")
+        postgres.execute("CHECKPOINT")
 
 
 def _insert(copy: tuple[str, str, str]) -> None:

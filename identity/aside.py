@@ -4,7 +4,7 @@ So it sees nothing that the waiting one has not committed, and what it has done 
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 from django.db import connection
@@ -19,13 +19,18 @@ Begin = Callable[[Work], None]
 
 @contextmanager
 def at_work(workspace_id: int, *, threads: int) -> Iterator[Begin]:
-    """What is begun in the block has ended when the block ends. Then the first error is raised.
+    """What is begun in the block has ended when the block ends; what has not started by the first error is not done. Then
+    that error is raised.
 
     Whoever waits must have locked no row: of a circle of waiting that goes through a thread Postgres would not know.
     """
     begun: list[Future[None]] = []
     with ThreadPoolExecutor(threads) as executor:
-        yield lambda work: begun.append(executor.submit(_done, workspace_id, work))
+        try:
+            yield lambda work: begun.append(executor.submit(_done, workspace_id, work))
+            wait(begun, return_when=FIRST_EXCEPTION)
+        finally:
+            executor.shutdown(cancel_futures=True)
     for each in begun:
         each.result()
 

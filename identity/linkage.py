@@ -1,18 +1,21 @@
 """Batch record linkage: train on the records of a workspace; score them all, judge, and cluster."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Max
 from duckdb import DuckDBPyConnection
 
@@ -36,6 +39,7 @@ log = structlog.get_logger()
 
 KIND = "identity.resolve"
 PAIRS_AT_ONCE = 100_000
+SECONDS_BETWEEN_SIGNS: Final = 1.0  # of life
 
 Pair = tuple[int, int]
 
@@ -49,19 +53,27 @@ class Counts:
 
 
 class RunCancelledError(TesseraError):
-    """The run was cancelled: nothing of it was written. Start it again when it suits."""
+    """The run was cancelled. Whom it had written by then is whole: start it again for the others, or undo the run."""
 
     code = "run_cancelled"
 
 
+class NotAtWorkError(TesseraError):
+    """No such run of record linkage is at work: the console shows all of them under Runs."""
+
+    code = "not_at_work"
+
+
 class Progress:
-    """The row of a run, told of each step as it ends; asked at the same time whether somebody has cancelled it."""
+    """The row of a run: how far it is, for all to see; and whether somebody has cancelled it, for the run to ask."""
 
     def __init__(self, run: Run, clock: Callable[[], datetime]) -> None:
         self.run, self.now = run, clock
         self.seconds: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self._began = time.perf_counter()
+        self._lock = threading.Lock()
+        self._is_cancelled = False
 
     @classmethod
     def begin(cls, workspace_id: int, clock: Callable[[], datetime]) -> "Progress":
@@ -69,6 +81,29 @@ class Progress:
         with workspace_scope(workspace_id):
             run = Run.objects.create(workspace_id=workspace_id, kind=KIND, started_at=now, heartbeat_at=now)
         return cls(run, clock)
+
+    @contextmanager
+    def told(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """While the block works, a thread tells again and again how far it is. Once somebody has cancelled the run, it
+        calls `interrupt` as often, for what is at work then; what begins later asks `go_on`.
+        """
+        ended = threading.Event()
+        teller = threading.Thread(target=self._tell_until, args=(ended, interrupt))
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
+
+    def _tell_until(self, ended: threading.Event, interrupt: Callable[[], None]) -> None:
+        try:
+            while not ended.wait(SECONDS_BETWEEN_SIGNS):
+                self._tell()
+                if self._is_cancelled:
+                    interrupt()
+        finally:
+            connection.close()  # which no other thread would take over
 
     def lap(self, name: str, **counts: int) -> None:
         """`name` is done."""
@@ -81,18 +116,27 @@ class Progress:
         """The same, and all may see it: between the transactions that see people."""
         self.lap(name, **counts)
         self._tell()
+        self.go_on()
+
+    def add(self, name: str, more: int) -> None:
+        with self._lock:
+            self.counts[name] = self.counts.get(name, 0) + more
+
+    def go_on(self) -> None:
+        """Raises `RunCancelledError` where that is known by now."""
+        if self._is_cancelled:
+            raise RunCancelledError(run=self.run.pk)
 
     def _tell(self) -> None:
         with workspace_scope(self.run.workspace_id):
             running = Run.objects.filter(pk=self.run.pk, state=RunState.RUNNING)
-            if not running.update(heartbeat_at=self.now(), counts=self.counts):
-                raise RunCancelledError(run=self.run.pk)
+            self._is_cancelled = not running.update(heartbeat_at=self.now(), counts=dict(self.counts))
 
     def end(self, **changes: Any) -> None:
         now = self.now()
-        changes = {"position": self.run.position, **changes, "finished_at": now, "heartbeat_at": now}
+        state = {"position": self.run.position, "counts": self.counts, "finished_at": now, "heartbeat_at": now}
         with workspace_scope(self.run.workspace_id):
-            Run.objects.filter(pk=self.run.pk).update(**changes)
+            Run.objects.filter(pk=self.run.pk).update(**{**state, **changes})
 
     def last_position(self) -> int:
         """Up to which value the last complete run has read."""
@@ -117,22 +161,30 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
     """Link all records with the active model, training the first one; or only those whose values came since the last run,
     among each other and with all others. The same records once more write nothing.
 
-    Nothing is written before all is scored, so a run that is cancelled leaves the ledger as it was. Very many people are
-    written by several transactions: of a run that fails then the next one writes what is missing. Within a transaction of
-    the caller all is part of that one.
+    Nothing is written before all is scored, so a run that is cancelled before leaves the ledger as it was. Very many people
+    are written by several transactions: of a run that is cancelled or fails then the next one writes what is missing. Within
+    a transaction of the caller all is part of that one.
     """
     progress = Progress.begin(workspace_id, clock)
     try:
         counts = _resolve(workspace_id, progress, only_new=only_new)
-    except RunCancelledError:
+    except (RunCancelledError, duckdb.InterruptException, KeyboardInterrupt) as error:
         progress.end(state=RunState.CANCELLED)
-        raise
+        raise RunCancelledError(run=progress.run.pk) from error
     except Exception as error:
         progress.end(state=RunState.FAILED, error=type(error).__name__)
         raise
     result = {name: getattr(counts, name) for name in Counts.__slots__}
     progress.end(state=RunState.DONE, counts={**progress.counts, **result})
     return {**result, "steps": progress.seconds, "seconds": round(sum(progress.seconds.values()), 3)}
+
+
+def cancel(*, workspace_id: int, run: int, now: datetime) -> dict[str, Any]:
+    """A run that is at work stops as soon as what it is at is whole."""
+    with workspace_scope(workspace_id):
+        if not Run.objects.filter(pk=run, kind=KIND).cancel(now=now):
+            raise NotAtWorkError(run=run)
+    return {"cancelled": run}
 
 
 def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts:
@@ -145,6 +197,7 @@ def _resolve(workspace_id: int, progress: Progress, *, only_new: bool) -> Counts
             threads=settings.DUCKDB_THREADS,
             spill_directory=settings.DUCKDB_SPILL_DIRECTORY,
         ) as duck,
+        progress.told(interrupt=duck.interrupt) if is_alone else nullcontext(),
     ):
         with gate.permit(Purpose.IDENTITY, workspace_id=workspace_id) as permit:
             model = registry.active_model(workspace_id)
@@ -217,7 +270,7 @@ def _write(
     judged = _executed(_UNJUDGED, {**origin, **_ends_of(alike)})
     retracted = {end for pair in outdated for end in pair}
     wholesale.link(
-        permit, _only(judged, alike), retracted, partial(_judge, origin), writers=writers, now=progress.now()
+        permit, _only(judged, alike), retracted, partial(_judge, origin, progress), writers=writers, now=progress.now()
     )
     if judged or outdated:
         seen = crowds.seen(compared)
@@ -227,9 +280,11 @@ def _write(
     return Counts(pairs=scored.num_rows, judgements=len(judged), review=review, clusters=clusters)
 
 
-def _judge(origin: Mapping[str, Any], alike: pa.Table) -> None:
+def _judge(origin: Mapping[str, Any], progress: Progress, alike: pa.Table) -> None:
+    progress.go_on()
     for some in _in_parts(alike):
         _written(_JUDGE, {**origin, **some})
+    transaction.on_commit(partial(progress.add, "judgements", alike.num_rows))
 
 
 def _ask(scored: pa.Table, seen: crowds.Seen, origin: Mapping[str, Any]) -> None:

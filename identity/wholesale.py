@@ -4,8 +4,8 @@ Identifiers and judgements, of all whom it concerns or of the whole workspace, a
 Nearly everybody is clear at once and written by a handful of statements; whoever a guard might object to goes the way of
 the pipeline.
 
-Neighbourhoods have nothing in common, so very many are written by several transactions at a time, each with a share of
-them: judgements, people, golden records and what waits for the next stage. Each is whole whatever becomes of the others.
+Neighbourhoods have nothing in common, so very many are written in shares, by several transactions at a time: judgements,
+people, golden records and what waits for the next stage. Each is whole whatever becomes of the others.
 """
 
 import math
@@ -32,6 +32,7 @@ IDENTIFIERS_AT_ONCE: Final = 20_000
 FEW = 5_000  # for whom it does not pay to look at them as arrays
 BY_KEY = 50_000  # up to so many are found by key with whom they know: quicker than to read everybody
 MANY = 10_000  # for whom it pays to write by several transactions
+SHARE = 150_000  # identifiers that one of them writes, about: between two a run can be cancelled
 A_GOOD_PART: Final = 8  # one in so many: to read everybody in a row is quicker then than to read these by key
 
 Judge = Callable[[pa.Table], None]  # writes pairs down as judged the same
@@ -65,7 +66,8 @@ def link(
     """Judge these pairs the same, and resolve the people behind them and behind those in `parted`, of whom this transaction
     has retracted something. Every profile that may look different then waits for the next stage.
 
-    Of many, `writers` transactions write at a time, and then this one what is left. With one writer there is no other.
+    Of many, `writers` transactions write at a time, and then this one what is left. With one writer there is no other. After
+    an error, as `judge` may raise one, no further share is begun.
     """
     ends = {*alike["left_id"].to_pylist(), *alike["right_id"].to_pylist(), *parted}
     if len(ends) <= FEW:
@@ -85,7 +87,8 @@ def link(
     # What only this transaction has written no other one sees.
     mine = _near(seen, _are_among(crowd, sighted.union(parted)))
     others = task.is_near & ~mine
-    shares = glance.shares(seen, others, writers) if writers > 1 and others.sum() > MANY else []
+    rounds = math.ceil(others.sum() / (SHARE * writers))
+    shares = glance.shares(seen, others, rounds * writers) if writers > 1 and others.sum() > MANY else []
     with aside.at_work(permit.workspace_id, threads=writers) as begin:
         for share in shares:
             begin(partial(_write, task=task, chosen=share))

@@ -23,6 +23,7 @@ from identity.undoing import KIND_OF_RUN
 
 REFRESH_SECONDS = 2
 OF_FILES = (loading.RECORDS, loading.EVENTS)
+CANCELLABLE = (*OF_FILES, KIND_OF_RUN)
 STATE_COLOURS = {
     RunState.RUNNING.value: "info",
     RunState.DONE.value: "success",
@@ -78,12 +79,13 @@ class RunAdmin(LedgerAdmin):
 
     @method_decorator(require_POST)
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What works on it finds out at its next chunk."""
+        """What works on it finds out by itself."""
         if workspace_of(request) is None or not request.user.has_perm("cdp.change_run"):
             raise PermissionDenied
-        running = self.get_queryset(request).filter(pk=pk, kind__in=OF_FILES)
-        if loading.cancel(running, now=timezone.now()):
-            self.message_user(request, gettext("Cancelled: it stops after the rows that it is at."), messages.SUCCESS)
+        chosen = self.get_queryset(request).filter(pk=pk, kind__in=CANCELLABLE).values("pk")
+        if Run.objects.filter(pk__in=chosen).cancel(now=timezone.now()):
+            said = gettext("Cancelled: it stops as soon as what it is at is whole.")
+            self.message_user(request, said, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:cdp_run_change", args=[pk]))
 
 
@@ -97,7 +99,7 @@ def progress_of(run: Run) -> dict[str, Any]:
         "upload": upload,
         "share": share,
         "counts": words.counts_in_words(run.counts),
-        "is_cancellable": is_of_file and run.state == RunState.RUNNING,
+        "is_cancellable": run.kind in CANCELLABLE and run.state == RunState.RUNNING,
         "refused": urlencode({"place": f"{file_of(run)}:*"}) if is_of_file else "",
         "report": QualityReport.objects.filter(run=run).values_list("pk", flat=True).first(),
     }

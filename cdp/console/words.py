@@ -62,6 +62,7 @@ COUNTS = {
     "traits": _("traits"),
     "identifiers": _("identifiers"),
     "without_mapping": _("without a mapping"),
+    "records": _("records compared"),
     "pairs": _("pairs"),
     "judgements": _("judgements"),
     "review": _("pairs to review"),

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection, connections
-from django.db.models import QuerySet
 
 from cdp.ingestion import backpressure, plans, quarantine, storing
 from cdp.ingestion.bodies import storable_json
@@ -346,11 +345,6 @@ def _profiler(load: Load, run: Run) -> "Profiler":
     from cdp.ingestion import quality_measuring  # noqa: PLC0415  # as in `run_load`
 
     return quality_measuring.profiler_of_load(run.pk, key=load.key, decimal=load.table.dialect.decimal)
-
-
-def cancel(runs: QuerySet[Run], *, now: datetime) -> int:
-    """Those of these loads that are running stop at their next chunk, and can be taken up again."""
-    return runs.filter(state=RunState.RUNNING).update(state=RunState.CANCELLED, finished_at=now)
 
 
 def _end(run: Run, state: RunState, now: datetime, error: str) -> None:

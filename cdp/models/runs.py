@@ -1,5 +1,7 @@
 """Every long piece of work has a row: what it is, how far it got, what it counted, why it failed."""
 
+from datetime import datetime
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -12,6 +14,12 @@ class RunState(models.TextChoices):
     DONE = "DONE", _("done")
     FAILED = "FAILED", _("failed")
     CANCELLED = "CANCELLED", _("cancelled")
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def cancel(self, *, now: datetime) -> int:
+        """Those of these that are at work stop as soon as what they are at is whole. Returns how many that are."""
+        return self.filter(state=RunState.RUNNING).update(state=RunState.CANCELLED, finished_at=now)
 
 
 class Run(models.Model):
@@ -27,6 +35,8 @@ class Run(models.Model):
     started_at = models.DateTimeField(_("started at"))
     heartbeat_at = models.DateTimeField(_("last sign of life"))
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
 
     class Meta:
         db_table = "run"

@@ -60,6 +60,18 @@ def client(steward, models, as_login):
     return client_of(steward)
 
 
+def test_run__of_record_linkage__is_cancelled_on_its_page(client, workspace, now):
+    run = Run.objects.create(workspace=workspace, kind=KIND_OF_RUN, started_at=now, heartbeat_at=now)
+    page = reverse("admin:cdp_run_change", args=[run.pk])
+    assert 'id="cancel"' in client.get(page).text
+
+    client.post(reverse("admin:cdp_run_cancel", args=[run.pk]))
+
+    run.refresh_from_db()
+    assert (run.state, run.finished_at is None) == ("CANCELLED", False)
+    assert 'id="cancel"' not in client.get(page).text
+
+
 def test_model__its_page__shows_weights_and_what_moved_since_the_version_before(client, models):
     text = client.get(reverse("admin:identity_linkagemodel_change", args=[models[1].pk])).content.decode()
 

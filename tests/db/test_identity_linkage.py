@@ -2,11 +2,14 @@
 
 import itertools
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
 from cdp import rehearsal
 from cdp.kernel.purposes import Purpose
@@ -495,9 +498,102 @@ def test_resolve__cancelled_while_it_scores__writes_nothing_and_can_be_started_a
             resolve()
 
     assert ledger() == before
+    cancelled = Run.objects.get()
+    again = resolve()
+    assert cancelled.state == RunState.CANCELLED
+    assert cancelled.counts == {"records": 2 * PEOPLE, "pairs": again["pairs"]}
+    assert again["judgements"] >= PEOPLE - 5
+
+
+def cancel_now(workspace):
+    """As somebody else does, in a transaction of their own."""
+
+    def cancel():
+        with workspace_scope(workspace.pk):
+            Run.objects.filter(workspace=workspace).cancel(now=timezone.now())
+        connection.close()
+
+    with ThreadPoolExecutor(1) as somebody_else:
+        somebody_else.submit(cancel).result()
+
+
+def test_resolve__cancelled_while_duckdb_is_at_work__stops_it(shared_out, now, monkeypatch):
+    untouched, came_to_an_end = written_in(shared_out), []
+
+    def score(duck, *given):
+        cancel_now(shared_out)
+        duck.execute("SELECT sum(hash(range)) FROM range(100_000_000_000)")
+        came_to_an_end.append(True)
+
+    monkeypatch.setattr(linkage, "SECONDS_BETWEEN_SIGNS", 0.05)
+    monkeypatch.setattr(linkage.scoring, "score_batch", score)
+
+    with pytest.raises(linkage.RunCancelledError):
+        linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    with workspace_scope(shared_out.pk):
+        assert Run.objects.get().state == RunState.CANCELLED
+    assert written_in(shared_out) == untouched
+    assert not came_to_an_end
+
+
+def test_resolve__cancelled_while_it_writes__leaves_whole_people_and_can_be_started_again(
+    shared_out, at_once, now, monkeypatch
+):
+    refresh, calls = golden.refresh_traits, itertools.count()
+
+    def refresh_slowly(*given):
+        if next(calls) == 0:
+            cancel_now(shared_out)
+        time.sleep(0.2)
+        refresh(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(linkage, "SECONDS_BETWEEN_SIGNS", 0.01)
+        patched.setattr(wholesale, "SHARE", PEOPLE // 5)
+        patched.setattr(golden, "refresh_traits", refresh_slowly)
+        with pytest.raises(linkage.RunCancelledError):
+            linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    with workspace_scope(shared_out.pk):
+        run, profiles, judged = Run.objects.get(), people(), Judgement.objects.exclude(model=None)
+        assert run.state == RunState.CANCELLED
+        assert 0 < judged.count() < PEOPLE * 0.8
+        assert all(profiles[one.left_id] == profiles[one.right_id] for one in judged)
+
+    linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+
+    assert written_in(shared_out)["people"] == at_once["people"]
+
+
+def test_resolve__interrupted_at_the_keyboard__is_cancelled(model, entities, resolve, monkeypatch):
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linkage.scoring, "score_batch", interrupt)
+
+    with pytest.raises(linkage.RunCancelledError):
+        resolve()
+
     assert Run.objects.get().state == RunState.CANCELLED
-    assert Run.objects.get().counts == {"records": 2 * PEOPLE}
-    assert resolve()["judgements"] >= PEOPLE - 5
+
+
+def test_command__cancel__stops_a_run_that_is_at_work_and_no_other(workspace, now, capsys):
+    at_work, done, of_a_file = (
+        Run.objects.create(workspace=workspace, kind=kind, state=state, started_at=now, heartbeat_at=now)
+        for kind, state in (
+            (linkage.KIND, RunState.RUNNING), (linkage.KIND, RunState.DONE), ("load records", RunState.RUNNING)
+        )
+    )  # fmt: skip
+
+    call_command("identity", "cancel", str(at_work.pk), "--json", workspace=workspace.slug)
+
+    assert json.loads(capsys.readouterr().out) == {"cancelled": at_work.pk}
+    for other in (at_work, done, of_a_file):
+        with pytest.raises(linkage.NotAtWorkError):
+            call_command("identity", "cancel", str(other.pk), workspace=workspace.slug)
+    states = Run.objects.order_by("pk").values_list("state", flat=True)
+    assert list(states) == [RunState.CANCELLED, RunState.DONE, RunState.RUNNING]
 
 
 def test_load__values_with_commas_quotes_and_lines__are_what_the_sources_said_last(workspace, now):

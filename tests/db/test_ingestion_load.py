@@ -419,7 +419,7 @@ def test_load__that_is_cancelled__stops_after_its_chunk(crm, tmp_path, monkeypat
 def test_load__that_was_cancelled__goes_on_with_the_same_command(crm, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
     with pytest.raises(LoadCancelledError):
-        load(crm, write(tmp_path, TEN), report=lambda _: loading.cancel(Run.objects.all(), now=NOW))
+        load(crm, write(tmp_path, TEN), report=lambda _: Run.objects.all().cancel(now=NOW))
 
     counts = load(crm, write(tmp_path, TEN))
 
@@ -430,7 +430,7 @@ def test_load__that_was_cancelled__goes_on_with_the_same_command(crm, tmp_path, 
 def test_load__of_a_file_that_changed__does_not_go_on_but_begins(crm, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
     with pytest.raises(LoadCancelledError):
-        load(crm, write(tmp_path, TEN), report=lambda _: loading.cancel(Run.objects.all(), now=NOW))
+        load(crm, write(tmp_path, TEN), report=lambda _: Run.objects.all().cancel(now=NOW))
 
     counts = load(crm, write(tmp_path, TEN.replace("2,free", "2,paid")))
 
@@ -460,7 +460,7 @@ def test_load__that_goes_on__begins_at_its_place(crm, tmp_path, monkeypatch):
 def test_load__of_a_run_that_knows_no_place_yet__passes_over_its_rows(crm, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK_ROWS", 3)
     with pytest.raises(LoadCancelledError):
-        load(crm, write(tmp_path, TEN), report=lambda _: loading.cancel(Run.objects.all(), now=NOW))
+        load(crm, write(tmp_path, TEN), report=lambda _: Run.objects.all().cancel(now=NOW))
     Run.objects.update(bookmark={})
 
     assert load(crm, write(tmp_path, TEN)) == Counts(read=10, accepted=10, duplicates=0, quarantined=0)

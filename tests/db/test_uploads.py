@@ -206,7 +206,7 @@ def test_upload__that_is_cancelled__stops_and_is_taken_up_again(crm, tmp_path, m
     upload = started(crm, tmp_path, "id,plan\n1,a\n2,b\n3,c\n")
     turn(crm, seconds=0)
 
-    assert loading.cancel(Run.objects.filter(pk=upload.run_id), now=NOW) == 1
+    assert Run.objects.filter(pk=upload.run_id).cancel(now=NOW) == 1
     assert not turn(crm)
     assert Record.objects.count() == 2
     assert len(files_in(directory)) == 1

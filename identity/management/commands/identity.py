@@ -1,4 +1,4 @@
-"""`manage.py identity train|resolve|index|models|undo|history|households|opinions|evaluate|columns`."""
+"""`manage.py identity train|resolve|cancel|index|models|undo|history|households|opinions|evaluate|columns`."""
 
 import argparse
 from collections.abc import Mapping
@@ -38,6 +38,8 @@ class Command(TesseraCommand):
         resolve.add_argument("--preview", action="store_true", help="say what would change, and change nothing")
         resolve.add_argument("--model", type=int, metavar="N", help="with --preview: this version, not the active one")
         resolve.add_argument("--only-new", action="store_true", help="only records that came since the last run")
+        cancel = actions.add_parser("cancel", help="stop a run of `resolve` that is at work")
+        cancel.add_argument("run", type=int)
         _add_models(actions.add_parser("models", help="the versions of the model, and which one links"))
         _add_undo(actions.add_parser("undo", help="take back a judgement, a run, or all that a model judged"))
         history = actions.add_parser("history", help="what a profile was on a day")
@@ -76,6 +78,9 @@ class Command(TesseraCommand):
             message = "`resolve` links with the active model: `identity models activate N` first, or add --preview."
             raise CommandError(message)
         return linkage.resolve(workspace_id=workspace_id, clock=timezone.now, only_new=options["only_new"])
+
+    def cancel(self, options: dict[str, Any]) -> Mapping[str, Any]:
+        return linkage.cancel(workspace_id=self.workspace_id(options), run=options["run"], now=timezone.now())
 
     def models(self, options: dict[str, Any]) -> Mapping[str, Any]:
         workspace_id, deed, numbers = self.workspace_id(options), options["deed"], options["versions"]
