@@ -26,8 +26,10 @@ class Seen:
     ids: Numbers
     profiles: Numbers
 
-    def knows(self, identifiers: Numbers) -> Flags:
-        return places(self.ids, identifiers)[1]
+    def of(self, pairs: pa.Table) -> pa.Table:
+        """Those of which both ends are known."""
+        left, right = (places(self.ids, pairs[end].to_numpy())[1] for end in ("left_id", "right_id"))
+        return pairs.filter(left & right)
 
     def are_apart(self, left: Numbers, right: Numbers) -> Flags:
         """Known, and of two profiles."""

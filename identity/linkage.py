@@ -263,21 +263,17 @@ def _write(
         "workspace": permit.workspace_id, "model": model.pk, "run": progress.run.pk, "now": progress.now(),
         "scope": None if arrivals is None else bigints(arrivals),
     }  # fmt: skip
-    seen = crowds.seen(compared)
-    scored = scored.filter(seen.knows(scored["left_id"].to_numpy()) & seen.knows(scored["right_id"].to_numpy()))
     alike = scored.filter(pc.field("weight") >= model.metadata["thresholds"]["upper"])
     outdated = _executed(_RETRACT_OUTDATED, {**origin, **_ends_of(alike)})
-    judged = _executed(_UNJUDGED, {**origin, **_ends_of(alike)})
+    unjudged = _only(_executed(_UNJUDGED, {**origin, **_ends_of(alike)}), alike)
     retracted = {end for pair in outdated for end in pair}
-    wholesale.link(
-        permit, _only(judged, alike), retracted, partial(_judge, origin, progress), writers=writers, now=progress.now()
-    )
-    if judged or outdated:
-        seen = crowds.seen(compared)
+    judge = partial(_judge, origin, progress)
+    judgements = wholesale.link(permit, unjudged, retracted, judge, writers=writers, now=progress.now())
+    seen = crowds.seen(compared)
     _ask(scored, seen, origin)
     review = ReviewPair.objects.filter(judgement=None).count()
     clusters = seen.people_behind(compared)
-    return Counts(pairs=scored.num_rows, judgements=len(judged), review=review, clusters=clusters)
+    return Counts(pairs=scored.num_rows, judgements=judgements, review=review, clusters=clusters)
 
 
 def _judge(origin: Mapping[str, Any], progress: Progress, alike: pa.Table) -> None:

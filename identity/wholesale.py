@@ -62,18 +62,21 @@ class _Task:
 
 def link(
     permit: Permit[Identity], alike: pa.Table, parted: Collection[int], judge: Judge, *, writers: int, now: datetime
-) -> None:
-    """Judge these pairs the same, and resolve the people behind them and behind those in `parted`, of whom this transaction
-    has retracted something. Every profile that may look different then waits for the next stage.
+) -> int:
+    """Judge these pairs the same, so far as the purpose still sees both ends, and resolve the people behind them and behind
+    those in `parted`, of whom this transaction has retracted something. Every profile that may look different then waits for
+    the next stage. Returns how many pairs were judged.
 
     Of many, `writers` transactions write at a time, and then this one what is left. With one writer there is no other. After
     an error, as `judge` may raise one, no further share is begun.
     """
-    ends = {*alike["left_id"].to_pylist(), *alike["right_id"].to_pylist(), *parted}
+    ends = _ends_of(alike).union(parted)
     if len(ends) <= FEW:
+        alike = crowds.seen(ends).of(alike)
         judge(alike)
-        _hand_over(permit, services.link(permit, dict.fromkeys(sorted(ends), Cause.LEARNT), now=now))
-        return
+        subjects = dict.fromkeys(sorted(_ends_of(alike).union(parted)), Cause.LEARNT)
+        _hand_over(permit, services.link(permit, subjects, now=now))
+        return len(alike)
     golden.take_turn(permit)
     rules = queries.rules_of(permit.workspace_id)
     is_everybody = len(ends) > BY_KEY
@@ -93,6 +96,7 @@ def link(
         for share in shares:
             begin(partial(_write, task=task, chosen=share))
     _write(permit, task, ~np.logical_or.reduce([np.zeros_like(mine), *shares]))
+    return len(alike)
 
 
 def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
@@ -103,6 +107,10 @@ def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
     for chunk in _in_chunks(doubtful):
         subjects = dict.fromkeys(chunk, Cause.LEARNT)
         _hand_over(permit, services.link(permit, subjects, now=task.now, rules=task.rules))
+
+
+def _ends_of(pairs: pa.Table) -> set[int]:
+    return {*pairs["left_id"].to_pylist(), *pairs["right_id"].to_pylist()}
 
 
 def _are_among(crowd: Crowd, identifier_ids: Collection[int]) -> Flags:

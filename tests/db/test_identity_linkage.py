@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from cdp import rehearsal
@@ -170,6 +171,25 @@ def test_resolve__person_who_objects__is_not_compared(model, entities, resolve):
     assert people()[objector.pk] == objector.pk
     assert not Judgement.objects.filter(left=objector).exists()
     assert not ReviewPair.objects.filter(left=objector).exists()
+
+
+@pytest.mark.parametrize("few", [0, 10_000], ids=["wholesale", "as-the-pipeline"])
+def test_resolve__person_who_objects_while_it_scores__is_not_judged(model, entities, resolve, monkeypatch, few):
+    objector, score_batch = Identifier.objects.get(type="crm:id", value="0"), linkage.scoring.score_batch
+
+    def object_meanwhile(*given: object):
+        score_batch(*given)
+        say(objector, Purpose.IDENTITY, ConsentState.REFUSED)
+
+    monkeypatch.setattr(wholesale, "FEW", few)
+    monkeypatch.setattr(linkage.scoring, "score_batch", object_meanwhile)
+
+    result = resolve()
+
+    assert people()[objector.pk] == objector.pk
+    assert not Judgement.objects.filter(Q(left=objector) | Q(right=objector)).exists()
+    assert not ReviewPair.objects.filter(Q(left=objector) | Q(right=objector)).exists()
+    assert result["judgements"] == Judgement.objects.count() >= PEOPLE - 20
 
 
 def test_resolve__with_a_newer_model__replaces_the_judgements_of_the_older(workspace, model, entities, resolve, now):
