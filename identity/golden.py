@@ -18,19 +18,14 @@ theirs AS (SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(
 known AS (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
 standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
 """
-# Of few one after the other: who permits what is then looked up for them, and not made a list of everybody first.
+# Of few each step is done before the next. Not one person after the other: where Postgres does not know yet how much there
+# is, it would look through everybody for each of them.
 _OF_FEW = """
 theirs AS MATERIALIZED (
     SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
 ),
-known AS MATERIALIZED (
-    SELECT t.* FROM unnest(%(identifiers)s::bigint[]) AS one (id)
-    CROSS JOIN LATERAL (SELECT * FROM identifier_trait WHERE identifier_id = one.id OFFSET 0) AS t
-),
-standing AS (
-    SELECT t.* FROM unnest(%(profiles)s::bigint[]) AS one (id)
-    CROSS JOIN LATERAL (SELECT * FROM trait WHERE profile_id = one.id OFFSET 0) AS t
-),
+known AS MATERIALIZED (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
+standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
 """
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older

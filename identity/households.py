@@ -29,12 +29,10 @@ from identity.matching.belonging import TRUST, Belonging, Rule
 PEOPLE_AT_ONCE: Final = 10_000
 MANY_AT_ONCE: Final = 100_000  # where all is held by one transaction anyway
 
-# Only the traits that a rule reads, one person after the other: who permits to be recognised is looked up for them, and
-# not made a list of everybody first. Whoever does not has none here.
+# Only the traits that a rule reads, by key; whoever does not permit to be recognised has none here.
 _TRAITS = """
-SELECT t.profile_id, t.name, CASE WHEN jsonb_typeof(t.value) IN ('string', 'number') THEN t.value #>> '{}' END
-FROM unnest(%(profiles)s::bigint[]) AS one (id)
-CROSS JOIN LATERAL (SELECT * FROM trait WHERE profile_id = one.id AND name = ANY(%(names)s) OFFSET 0) AS t
+SELECT profile_id, name, CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN value #>> '{}' END
+FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[]) AND name = ANY(%(names)s)
 """
 # Of events the purpose sees group calls alone. The newest of each person: the calls of a person who is merged or undone follow the identifier.
 _GROUPS = """

@@ -13,17 +13,15 @@ from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.base import ServerBindingCursor  # type: ignore[attr-defined]  # the stubs do not know it
 
-# Analysed while it was empty, filled since: Postgres takes such a table for one of no rows, whatever lies in it, and would
-# go through it once more for each row of another one, by whatever kind of join. To merge with what was found by key,
-# everybody would be read in the order of an index.
+# Analysed while it was empty, filled since: Postgres takes such a table for one of no rows, whatever lies in it.
+# To merge with what was found by key, everybody would be read in the order of an index.
 _BY_KEY = """
 SELECT setting, set_config(setting, 'off', true) FROM (
     SELECT CASE WHEN EXISTS (
         SELECT 1 FROM pg_class WHERE reltuples = 0 AND relpages > 0
         AND oid IN ('core.identifier'::regclass, 'core.identifier_trait'::regclass, 'core.judgement'::regclass,
                     'core.sighting'::regclass, 'core.profile'::regclass, 'core.trait'::regclass)
-    ) THEN ARRAY['enable_seqscan', 'enable_mergejoin', 'enable_nestloop']
-    ELSE ARRAY['enable_seqscan', 'enable_mergejoin'] END AS settings
+    ) THEN ARRAY['enable_nestloop'] ELSE ARRAY['enable_seqscan', 'enable_mergejoin'] END AS settings
 ) AS chosen, unnest(settings) AS setting
 """
 # Through the views of a purpose the planner knows nothing of the values, fears that all fall into one bucket of a hash

@@ -2,18 +2,11 @@
 everybody by hash.
 """
 
-import itertools
-from functools import partial
-
 import pytest
 from django.db import DataError, connection, transaction
 from psycopg.pq import PipelineStatus
 
-from cdp.kernel.purposes import Purpose
 from cdp.models import planning
-from consent import gate
-from identity import golden, households
-from tests.factories import LONG_AGO
 
 ORDINARY = ("auto", "on", "on")
 
@@ -99,46 +92,3 @@ def test_few__what_nobody_waits_for__is_written_in_the_order_in_which_it_was_sai
     with connection.cursor() as cursor:
         cursor.execute("SELECT word FROM said ORDER BY ctid")
         assert cursor.fetchall() == [("one0",), ("two1",), ("three2",)]
-
-
-LOOKED_UP = ("identifier", "identifier_trait", "judgement", "sighting", "profile", "trait")
-
-
-@pytest.fixture
-def looking_empty(workspace):
-    """Tables as they are for Postgres when they were analysed empty and filled since."""
-    with connection.cursor() as cursor:
-        names = [f"core.{name}" for name in LOOKED_UP]
-        cursor.execute("UPDATE pg_class SET reltuples = 0, relpages = 1 WHERE oid = ANY(%s::regclass[])", [names])
-    return workspace
-
-
-def plans_of(work):
-    """A line for each node of the plans of its queries that begin with a table of keys or of steps."""
-    lines = []
-
-    def explain(execute, statement, given, many, context):
-        if statement.lstrip().startswith(("SELECT t.", "WITH")):
-            execute(f"EXPLAIN {statement}", given, many, context)
-            lines.extend(line for (line,) in context["cursor"].fetchall())
-        return execute(statement, given, many, context)
-
-    with connection.execute_wrapper(explain):
-        work()
-    return lines
-
-
-@pytest.mark.parametrize(
-    "tell", [golden.refresh_traits, partial(households.relate, now=LONG_AGO)], ids=["golden", "households"]
-)
-def test_by_key__where_tables_look_empty__still_reads_none_of_them_for_each_person(looking_empty, tell):
-    with gate.permit(Purpose.IDENTITY, workspace_id=looking_empty.pk) as permit:
-        lines = plans_of(lambda: tell(permit, range(1, 5_000)))
-
-    read_whole = [
-        before.strip()
-        for before, line in itertools.pairwise(lines)
-        if any(f"Seq Scan on {name} " in line for name in LOOKED_UP)
-    ]
-    assert lines
-    assert all(f"(hashed {once})" in " ".join(lines).replace(".col1", "") for once in read_whole)
