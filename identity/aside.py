@@ -25,12 +25,12 @@ def at_work(workspace_id: int, *, threads: int) -> Iterator[Begin]:
     Whoever waits must have locked no row: of a circle of waiting that goes through a thread Postgres would not know.
     """
     begun: list[Future[None]] = []
-    with ThreadPoolExecutor(threads) as executor:
-        try:
-            yield lambda work: begun.append(executor.submit(_done, workspace_id, work))
-            wait(begun, return_when=FIRST_EXCEPTION)
-        finally:
-            executor.shutdown(cancel_futures=True)
+    executor = ThreadPoolExecutor(threads)
+    try:
+        yield lambda work: begun.append(executor.submit(_done, workspace_id, work))
+        wait(begun, return_when=FIRST_EXCEPTION)
+    finally:
+        executor.shutdown(cancel_futures=True)
     for each in begun:
         each.result()
 

@@ -13,20 +13,17 @@ from consent.gate import Enrichment, Identity, Permit
 # the keys are given: conditions reach an index through the view of a purpose, joins do not.
 _IDENTIFIERS = "SELECT id FROM identifier WHERE profile_id = ANY(%s::bigint[])"
 
-_OF_MANY = """
-theirs AS (SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])),
-known AS (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
+_CANDIDATES = """
+theirs AS {materialized} (
+    SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
+),
+known AS {materialized} (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
 standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
 """
 # Of few each step is done before the next. Not one person after the other: where Postgres does not know yet how much there
 # is, it would look through everybody for each of them.
-_OF_FEW = """
-theirs AS MATERIALIZED (
-    SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
-),
-known AS MATERIALIZED (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
-standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
-"""
+_OF_FEW = _CANDIDATES.format(materialized="MATERIALIZED")
+_OF_MANY = _CANDIDATES.format(materialized="")
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
 # identifier. Nothing else decides, so the same values always give the same record.

@@ -34,10 +34,10 @@ from identity.matching import engine, features, scoring
 from identity.matching.scoring import FrozenModel
 from identity.models import LinkageModel, ReviewPair
 from identity.scored import ASK, IS_JUDGED
+from identity.undoing import KIND_OF_RUN
 
 log = structlog.get_logger()
 
-KIND = "identity.resolve"
 PAIRS_AT_ONCE = 100_000
 SECONDS_BETWEEN_SIGNS: Final = 1.0  # of life
 
@@ -79,7 +79,7 @@ class Progress:
     def begin(cls, workspace_id: int, clock: Callable[[], datetime]) -> "Progress":
         now = clock()
         with workspace_scope(workspace_id):
-            run = Run.objects.create(workspace_id=workspace_id, kind=KIND, started_at=now, heartbeat_at=now)
+            run = Run.objects.create(workspace_id=workspace_id, kind=KIND_OF_RUN, started_at=now, heartbeat_at=now)
         return cls(run, clock)
 
     @contextmanager
@@ -140,7 +140,7 @@ class Progress:
 
     def last_position(self) -> int:
         """Up to which value the last complete run has read."""
-        done = Run.objects.filter(workspace_id=self.run.workspace_id, kind=KIND, state=RunState.DONE)
+        done = Run.objects.filter(workspace_id=self.run.workspace_id, kind=KIND_OF_RUN, state=RunState.DONE)
         return int(done.aggregate(last=Max("position"))["last"] or 0)
 
 
@@ -182,7 +182,7 @@ def resolve(*, workspace_id: int, clock: Callable[[], datetime], only_new: bool 
 def cancel(*, workspace_id: int, run: int, now: datetime) -> dict[str, Any]:
     """A run that is at work stops as soon as what it is at is whole."""
     with workspace_scope(workspace_id):
-        if not Run.objects.filter(pk=run, kind=KIND).cancel(now=now):
+        if not Run.objects.filter(pk=run, kind=KIND_OF_RUN).cancel(now=now):
             raise NotAtWorkError(run=run)
     return {"cancelled": run}
 

@@ -602,7 +602,7 @@ def test_command__cancel__stops_a_run_that_is_at_work_and_no_other(workspace, no
     at_work, done, of_a_file = (
         Run.objects.create(workspace=workspace, kind=kind, state=state, started_at=now, heartbeat_at=now)
         for kind, state in (
-            (linkage.KIND, RunState.RUNNING), (linkage.KIND, RunState.DONE), ("load records", RunState.RUNNING)
+            (undoing.KIND_OF_RUN, RunState.RUNNING), (undoing.KIND_OF_RUN, RunState.DONE), ("load records", RunState.RUNNING)
         )
     )  # fmt: skip
 
