@@ -17,13 +17,15 @@ _CANDIDATES = """
 theirs AS {materialized} (
     SELECT id, workspace_id, profile_id FROM identifier WHERE id = ANY(%(identifiers)s::bigint[])
 ),
-known AS {materialized} (SELECT * FROM identifier_trait WHERE identifier_id = ANY(%(identifiers)s::bigint[])),
-standing AS (SELECT * FROM trait WHERE profile_id = ANY(%(profiles)s::bigint[])),
+known AS {materialized} (SELECT * FROM identifier_trait WHERE identifier_id = ANY({identifiers})),
+standing AS (SELECT * FROM trait WHERE profile_id = ANY({profiles})),
 """
-# Of few each step is done before the next. Not one person after the other: where Postgres does not know yet how much there
-# is, it would look through everybody for each of them.
-_OF_FEW = _CANDIDATES.format(materialized="MATERIALIZED")
-_OF_MANY = _CANDIDATES.format(materialized="")
+_GIVEN = ("identifiers", "profiles")
+# Of few each step is done before the next.
+_OF_FEW = _CANDIDATES.format(
+    materialized="MATERIALIZED", **{name: planning.UNCOUNTED.format(ids=f"%({name})s") for name in _GIVEN}
+)
+_OF_MANY = _CANDIDATES.format(materialized="", **{name: f"%({name})s::bigint[]" for name in _GIVEN})
 
 # A steward's word first; then the newest value; at the same time the more trusted source, the surer value, the older
 # identifier. Nothing else decides, so the same values always give the same record.

@@ -28,19 +28,14 @@ _SOURCES: Final = "SELECT count(*) FROM source WHERE workspace_id = %s AND kind 
 _VALUES: Final = """
 COPY (
     SELECT t.identifier_id, array_position(%(traits)s::varchar[], t.name), t.value #>> '{{}}'{moment}
-    FROM {values} t
+    FROM identifier_trait t
     WHERE t.name = ANY(%(traits)s::varchar[])
       AND t.source_id IN (SELECT id FROM source WHERE kind <> 'ENRICHMENT') {chosen}
 ) TO STDOUT (FORMAT csv)
 """
 _MOMENT: Final = ", (extract(epoch FROM t.observed_at) * 1000000)::bigint, t.source_id"
-# Of some one after the other: whom the purpose may see is then looked up for them, and not made a list of everybody first.
-_OF_SOME: Final = """(
-        SELECT t.* FROM unnest(%(ids)s::bigint[]) AS one (id) CROSS JOIN LATERAL (
-            SELECT * FROM identifier_trait WHERE identifier_id = one.id OFFSET 0
-        ) AS t
-    )"""
 _IN_SHARE: Final = f"AND (hashint8(t.identifier_id) & {_PARTS - 1}) < %(parts)s"
+_OF_SOME: Final = f"AND t.identifier_id = ANY({planning.UNCOUNTED.format(ids='%(ids)s')})"
 _AMONG: Final = "AND id = ANY(%(ids)s::bigint[])"
 _UNIQUE: Final = """
 COPY (SELECT id, type FROM identifier WHERE type = ANY(%(types)s::varchar[]) {chosen}) TO STDOUT (FORMAT csv)
@@ -75,7 +70,7 @@ def load_some(
     """As `load`, of these alone and by key. How dates are read is not for so few to say."""
     given = {"traits": list(features.TRAITS), "ids": bigints(sorted(identifier_ids))}
     with planning.by_key():
-        return _receive(duck, rules, workspace_id, "", given, is_day_first=is_day_first)
+        return _receive(duck, rules, workspace_id, _OF_SOME, given, is_day_first=is_day_first)
 
 
 def _load(duck: DuckDBPyConnection, rules: Rules, workspace_id: int, chosen: str, given: dict[str, Any]) -> int:
@@ -89,8 +84,7 @@ def _receive(
 ) -> int:  # fmt: skip
     unique_types = [kind for kind, limit in rules.limits.items() if limit == 1]
     competing = _are_competing(workspace_id)
-    of_whom = _OF_SOME if "ids" in given else "identifier_trait"
-    values = _VALUES.format(values=of_whom, moment=_MOMENT if competing else "", chosen=chosen)
+    values = _VALUES.format(moment=_MOMENT if competing else "", chosen=chosen)
     engine.receive(duck, "value", engine.COMPETING_VALUE if competing else engine.VALUE, _blocks(values, given))
     unique = _UNIQUE.format(chosen=_AMONG if "ids" in given else "")
     engine.receive(duck, "unique_type", engine.UNIQUE_TYPE, _blocks(unique, {**given, "types": unique_types}))

@@ -156,10 +156,9 @@ def judge_sightings(subjects: Iterable[int], rules: queries.Rules, now: datetime
 
 
 # The golden record of a profile that is merged away goes first: once nobody belongs to it, nobody permits anything on
-# it, and the gate would hide what must go. Where Postgres sees that they are many it makes a list of all who permit it
-# before it looks at the first: of few it is not told how many.
+# it, and the gate would hide what must go.
 _FORGET_TRAITS = "DELETE FROM trait WHERE profile_id = ANY(%s::bigint[])"
-_FORGET_TRAITS_OF_FEW = "DELETE FROM trait WHERE profile_id = ANY(ARRAY(SELECT unnest(%s::bigint[])))"
+_FORGET_TRAITS_OF_FEW = f"DELETE FROM trait WHERE profile_id = ANY({planning.UNCOUNTED.format(ids='%s')})"  # noqa: S608  # our own
 _FEW: Final = 50_000
 
 _MOVE = """

@@ -8,6 +8,7 @@ Neither depends on statistics, so the first load is as fast as the hundredth.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import Final
 
 from django.conf import settings
 from django.db import connection
@@ -37,6 +38,10 @@ _ONCE = """
 SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
 """
 _EACH_TIME = "SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)"
+
+# An array of ids whose length the planner does not see, and takes for ten. Told that they are thousands, it makes a list of
+# everybody who permits the purpose before it looks at the first row. Where everybody is asked for, it is to know.
+UNCOUNTED: Final = "ARRAY(SELECT unnest({ids}::bigint[]))"
 
 _chosen: ContextVar[str | None] = ContextVar("chosen", default=None)
 
