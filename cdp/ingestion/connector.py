@@ -129,7 +129,7 @@ class Connector(Protocol):
 
 def code_of(said: str) -> str:
     """What another system calls its error, as a code of ours."""
-    return _NOT_IN_CODE.sub("_", said.lower()).strip("_")[:LONGEST_CODE]
+    return _NOT_IN_CODE.sub("_", said.lower()).strip("_")[:LONGEST_CODE].rstrip("_")
 
 
 def load_extra(module: str, *, extra: str) -> ModuleType:
