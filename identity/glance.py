@@ -22,7 +22,8 @@ Flags = npt.NDArray[np.bool_]
 @dataclass(frozen=True, slots=True)
 class Crowd:
     """Identifiers in the order of their ids, each with its type (a place in `types`) and its present profile; and every
-    judgement that counts, its two ends by their places among the identifiers.
+    judgement that counts, its two ends by their places among the identifiers. In `parting` are the ends of each that counted
+    until now.
     """
 
     ids: Numbers
@@ -33,12 +34,13 @@ class Crowd:
     right: Numbers
     is_same: Flags
     judged_by: Numbers  # a place in `Kind`
+    parting: tuple[Numbers, Numbers]
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
     """For each identifier: the person that it belongs to, unless that is doubtful; and the number of its neighbourhood:
-    all whom judgements and present profiles connect, which are resolved together.
+    all whom judgements, those that just ceased to count, and present profiles connect, which are resolved together.
     """
 
     people: Numbers
@@ -52,7 +54,12 @@ def look_at(crowd: Crowd, limits: Mapping[str, int], windowed: Collection[str] =
     groups = _connected(len(crowd.ids), left, right)
     first_of_profile = _firsts(np.unique(crowd.profiles, return_inverse=True)[1])
     everybody = np.arange(len(crowd.ids), dtype=np.int64)
-    near = _connected(len(crowd.ids), np.append(left, everybody), np.append(right, first_of_profile))
+    one_end, other_end = crowd.parting
+    near = _connected(
+        len(crowd.ids),
+        np.concatenate([left, one_end, everybody]),
+        np.concatenate([right, other_end, first_of_profile]),
+    )
     questioned = np.zeros(len(crowd.ids), dtype=np.bool_)
     for found in _questioned(crowd, groups, limits, windowed):
         questioned |= found[groups]

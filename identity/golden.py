@@ -127,11 +127,12 @@ def refresh_traits(permit: Permit[Identity] | Permit[Enrichment], profile_ids: I
         _refresh(cursor, profile_ids, _REFRESH, _REFRESH_BY_RULE)
 
 
-def refresh_traits_of_many(permit: Permit[Identity], profile_ids: Iterable[int]) -> list[int]:
-    """The same for a good part of everybody, at once. Returns the profiles whose golden record is another one now."""
+def refreshed_traits(permit: Permit[Identity], profile_ids: Iterable[int], *, are_good_part: bool) -> list[int]:
+    """The same, by key or for a good part of everybody. Returns the profiles whose golden record is another one now."""
     del permit  # as above
-    with planning.in_bulk(), connection.cursor() as cursor:
-        _refresh(cursor, profile_ids, _REFRESH_MANY, _REFRESH_MANY_BY_RULE)
+    with planning.in_bulk() if are_good_part else planning.by_key(), connection.cursor() as cursor:
+        by_default = _REFRESH_MANY if are_good_part else _REFRESH
+        _refresh(cursor, profile_ids, by_default, _REFRESH_MANY_BY_RULE if are_good_part else _REFRESH_BY_RULE)
         return [profile for (profile,) in cursor.fetchall()]
 
 

@@ -57,7 +57,11 @@ _END_OF_THE_GONE = """
 UPDATE core.relation SET until = %(now)s
 WHERE until IS NULL AND workspace_id = %(workspace)s AND profile_id NOT IN (SELECT id FROM profile)
 """
-_END_OF_THE_GONE_AMONG = f"{_END_OF_THE_GONE} AND profile_id = ANY(%(profiles)s::bigint[])"
+_END_OF_THE_GONE_AMONG = """
+UPDATE core.relation SET until = %(now)s
+WHERE until IS NULL AND workspace_id = %(workspace)s AND profile_id = ANY(%(profiles)s::bigint[])
+AND profile_id NOT IN (SELECT id FROM profile WHERE id = ANY(%(profiles)s::bigint[]))
+"""
 _EVERYBODY = "SELECT id FROM profile WHERE id > %s ORDER BY id LIMIT %s"
 
 _OF_TRAITS: Final = [rule for rule in Rule if rule is not Rule.GROUP_CALL]
@@ -77,11 +81,11 @@ def relate(permit: Permit[Identity], profile_ids: Iterable[int], *, now: datetim
 def relate_many(
     permit: Permit[Identity], profile_ids: Collection[int], changed: Sequence[int], *, now: datetime
 ) -> None:
-    """The same of a good part of everybody, of whom those in `changed` have another golden record than before. Of the
-    others there is nothing new to say, unless they are gone.
+    """The same of very many, of whom those in `changed` have another golden record than before. Of the others there is
+    nothing new to say, unless they are gone.
     """
     given: dict[str, Any] = {"workspace": permit.workspace_id, "now": now, "profiles": bigints(profile_ids)}
-    with planning.in_bulk(), connection.cursor() as cursor:
+    with planning.by_key(), connection.cursor() as cursor:
         cursor.execute(_END_OF_THE_GONE_AMONG, given)
     slices = (bigints(changed[start : start + MANY_AT_ONCE]) for start in range(0, len(changed), MANY_AT_ONCE))
     with ThreadPoolExecutor(1) as aside:  # one slice is reckoned while the one before it is written

@@ -264,11 +264,12 @@ def _write(
         "scope": None if arrivals is None else bigints(arrivals),
     }  # fmt: skip
     alike = scored.filter(pc.field("weight") >= model.metadata["thresholds"]["upper"])
-    outdated = _executed(_RETRACT_OUTDATED, {**origin, **_ends_of(alike)})
-    unjudged = _only(_executed(_UNJUDGED, {**origin, **_ends_of(alike)}), alike)
-    retracted = {end for pair in outdated for end in pair}
+    given = {**origin, **_ends_of(alike)}
+    with planning.in_bulk():
+        outdated = records.table(_OUTDATED, given, _JUDGED)
+    unjudged = _only(_executed(_UNJUDGED, {**given, "outdated": bigints(outdated["id"].to_pylist())}), alike)
     judge = partial(_judge, origin, progress)
-    judgements = wholesale.link(permit, unjudged, retracted, judge, writers=writers, now=progress.now())
+    judgements = wholesale.link(permit, outdated, unjudged, judge, writers=writers, now=progress.now())
     seen = crowds.seen(compared)
     _ask(scored, seen, origin)
     review = ReviewPair.objects.filter(judgement=None).count()
@@ -276,8 +277,10 @@ def _write(
     return Counts(pairs=scored.num_rows, judgements=judgements, review=review, clusters=clusters)
 
 
-def _judge(origin: Mapping[str, Any], progress: Progress, alike: pa.Table) -> None:
+def _judge(origin: Mapping[str, Any], progress: Progress, outdated: pa.Table, alike: pa.Table) -> None:
     progress.go_on()
+    if outdated.num_rows:
+        _written(_RETRACT, {**origin, "outdated": bigints(outdated["id"].to_pylist())})
     for some in _in_parts(alike):
         _written(_JUDGE, {**origin, **some})
     transaction.on_commit(partial(progress.add, "judgements", alike.num_rows))
@@ -329,26 +332,36 @@ def _position(last: int) -> int:
 # -- what a run writes ----------------------------------------------------------------------------------------------
 
 # A judgement of the machine stands as long as the latest model says the same.
-_RETRACT_OUTDATED = """
+_OUTDATED = """
+COPY (
+    SELECT j.id, j.left_id, j.right_id
+    FROM judgement j
+    JOIN identifier l ON l.id = j.left_id JOIN identifier r ON r.id = j.right_id
+    LEFT JOIN unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
+        ON s.left_id = j.left_id AND s.right_id = j.right_id
+    WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts_id IS NULL
+      AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
+      AND (%(scope)s::bigint[] IS NULL OR j.left_id = ANY(%(scope)s::bigint[]) OR j.right_id = ANY(%(scope)s::bigint[]))
+      AND (j.model_id <> %(model)s OR s.left_id IS NULL)
+) TO STDOUT (FORMAT csv)
+"""
+_JUDGED: Final = pa.schema([(name, pa.int64()) for name in ("id", "left_id", "right_id")])
+
+# A steward may have been quicker.
+_RETRACT = """
 INSERT INTO judgement (workspace_id, left_id, right_id, verdict, kind, weight, evidence, model_id, run_id, retracts_id,
                        created_at)
-SELECT j.workspace_id, j.left_id, j.right_id, j.verdict, j.kind, 0, '{}', %(model)s, %(run)s, j.id, %(now)s
-FROM judgement j
-JOIN identifier l ON l.id = j.left_id JOIN identifier r ON r.id = j.right_id
-LEFT JOIN unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
-    ON s.left_id = j.left_id AND s.right_id = j.right_id
-WHERE j.workspace_id = %(workspace)s AND j.kind = 'PROBABILISTIC' AND j.retracts_id IS NULL
-  AND NOT EXISTS (SELECT 1 FROM judgement later WHERE later.retracts_id = j.id)
-  AND (%(scope)s::bigint[] IS NULL OR j.left_id = ANY(%(scope)s::bigint[]) OR j.right_id = ANY(%(scope)s::bigint[]))
-  AND (j.model_id <> %(model)s OR s.left_id IS NULL)
-RETURNING left_id, right_id
+SELECT workspace_id, left_id, right_id, verdict, kind, 0, '{}', %(model)s, %(run)s, id, %(now)s
+FROM judgement WHERE id = ANY(%(outdated)s::bigint[])
+ON CONFLICT (retracts_id) DO NOTHING
 """
 
 # Of arrivals by key: of nearly all nothing was judged yet.
 _UNJUDGED = f"""
 WITH judged AS (
-    SELECT * FROM judgement WHERE %(scope)s::bigint[] IS NULL
-    OR left_id = ANY(%(scope)s::bigint[]) OR right_id = ANY(%(scope)s::bigint[])
+    SELECT * FROM judgement WHERE id <> ALL(%(outdated)s::bigint[]) AND (
+        %(scope)s::bigint[] IS NULL OR left_id = ANY(%(scope)s::bigint[]) OR right_id = ANY(%(scope)s::bigint[])
+    )
 )
 SELECT s.left_id, s.right_id FROM unnest(%(left)s::bigint[], %(right)s::bigint[]) AS s (left_id, right_id)
 WHERE NOT {IS_JUDGED.format(judgements="judged")}

@@ -35,14 +35,14 @@ MANY = 10_000  # for whom it pays to write by several transactions
 SHARE = 150_000  # identifiers that one of them writes, about: between two a run can be cancelled
 A_GOOD_PART: Final = 8  # one in so many: to read everybody in a row is quicker then than to read these by key
 
-Judge = Callable[[pa.Table], None]  # writes pairs down as judged the same
+Judge = Callable[[pa.Table, pa.Table], None]  # takes judgements back, and writes pairs down as judged the same
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     """What a transaction must know to link a share of the crowd: of each identifier whether it was named, or one of its
-    neighbourhood was; and of each pair in `alike` the place of its left end. `everybody` is how many identifiers there are,
-    without end where only some were looked at.
+    neighbourhood was; and what was judged. `everybody` is how many identifiers there are, without end where only some were
+    looked at.
     """
 
     rules: Rules
@@ -51,8 +51,8 @@ class _Task:
     seen: Glance
     is_named: Flags
     is_near: Flags
-    alike: pa.Table
-    left: Numbers
+    outdated: "_Pairs"
+    alike: "_Pairs"
     judge: Judge
     now: datetime
 
@@ -60,21 +60,34 @@ class _Task:
         return count * A_GOOD_PART >= self.everybody
 
 
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Those of which both ends are known, by the places of their ends."""
+
+    table: pa.Table
+    left: Numbers
+    right: Numbers
+
+    def of(self, chosen: Flags) -> pa.Table:
+        return self.table.filter(chosen[self.left])
+
+
 def link(
-    permit: Permit[Identity], alike: pa.Table, parted: Collection[int], judge: Judge, *, writers: int, now: datetime
+    permit: Permit[Identity], outdated: pa.Table, alike: pa.Table, judge: Judge, *, writers: int, now: datetime
 ) -> int:
-    """Judge these pairs the same, so far as the purpose still sees both ends, and resolve the people behind them and behind
-    those in `parted`, of whom this transaction has retracted something. Every profile that may look different then waits for
-    the next stage. Returns how many pairs were judged.
+    """Take back these judgements of the machine and judge these pairs the same, so far as the purpose still sees both ends,
+    and resolve the people behind them. Every profile that may look different then waits for the next stage. Returns how many
+    pairs were judged.
 
     Of many, `writers` transactions write at a time, and then this one what is left. With one writer there is no other. After
     an error, as `judge` may raise one, no further share is begun.
     """
-    ends = _ends_of(alike).union(parted)
+    ends = _ends_of(alike, outdated)
     if len(ends) <= FEW:
-        alike = crowds.seen(ends).of(alike)
-        judge(alike)
-        subjects = dict.fromkeys(sorted(_ends_of(alike).union(parted)), Cause.LEARNT)
+        seen_now = crowds.seen(ends)
+        outdated, alike = seen_now.of(outdated), seen_now.of(alike)
+        judge(outdated, alike)
+        subjects = dict.fromkeys(sorted(_ends_of(alike, outdated)), Cause.LEARNT)
         _hand_over(permit, services.link(permit, subjects, now=now))
         return len(alike)
     golden.take_turn(permit)
@@ -82,13 +95,14 @@ def link(
     is_everybody = len(ends) > BY_KEY
     with planning.in_bulk() if is_everybody else planning.by_key():
         sighted = services.judge_sightings(ends, rules, now)
-        crowd, alike, left = _with(alike, *(_everybody(rules) if is_everybody else _near_by(ends, rules)))
+        people, standing = _everybody(rules) if is_everybody else _near_by(ends, rules)
+    crowd, gone, new = _when_judged(people, standing, outdated, alike)
     seen = glance.look_at(crowd, rules.limits, rules.windows)
     everybody = len(crowd.ids) if is_everybody else math.inf
     is_named = _are_among(crowd, ends)
-    task = _Task(rules, everybody, crowd, seen, is_named, _near(seen, is_named), alike, left, judge, now)
+    task = _Task(rules, everybody, crowd, seen, is_named, _near(seen, is_named), gone, new, judge, now)
     # What only this transaction has written no other one sees.
-    mine = _near(seen, _are_among(crowd, sighted.union(parted)))
+    mine = _near(seen, _are_among(crowd, sighted))
     others = task.is_near & ~mine
     rounds = math.ceil(others.sum() / (SHARE * writers))
     shares = glance.shares(seen, others, rounds * writers) if writers > 1 and others.sum() > MANY else []
@@ -96,12 +110,12 @@ def link(
         for share in shares:
             begin(partial(_write, task=task, chosen=share))
     _write(permit, task, ~np.logical_or.reduce([np.zeros_like(mine), *shares]))
-    return len(alike)
+    return len(new.table)
 
 
 def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
     """What was judged of the chosen, and the people behind those of them who were named."""
-    task.judge(task.alike.filter(chosen[task.left]))
+    task.judge(task.outdated.of(chosen), task.alike.of(chosen))
     _link_clear(permit, task, chosen & task.is_near & ~task.seen.is_doubtful)
     doubtful = _side_by_side(task.crowd.ids, task.seen.neighbourhoods, chosen & task.is_named & task.seen.is_doubtful)
     for chunk in _in_chunks(doubtful):
@@ -109,8 +123,8 @@ def _write(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
         _hand_over(permit, services.link(permit, subjects, now=task.now, rules=task.rules))
 
 
-def _ends_of(pairs: pa.Table) -> set[int]:
-    return {*pairs["left_id"].to_pylist(), *pairs["right_id"].to_pylist()}
+def _ends_of(*tables: pa.Table) -> set[int]:
+    return {end for pairs in tables for name in ("left_id", "right_id") for end in pairs[name].to_pylist()}
 
 
 def _are_among(crowd: Crowd, identifier_ids: Collection[int]) -> Flags:
@@ -145,26 +159,25 @@ def _link_clear(permit: Permit[Identity], task: _Task, chosen: Flags) -> None:
             ids[is_moved].tolist(), after[is_moved].tolist(), merged_away=ids[is_moved & (before == ids)].tolist()
         )
         refusals.keep(permit, ids.tolist(), (), now=task.now)
-    touched = dict.fromkeys(task.seen.people[chosen & task.is_named].tolist(), Cause.LEARNT)
-    touched.update(_causes(ids, before, after))
-    _describe(permit, task, sorted(touched), np.intersect1d(list(touched), after).tolist())
-    _hand_over(permit, touched)
+    changed = dict(_causes(ids, before, after))
+    _describe(permit, task, sorted(changed), np.intersect1d(list(changed), after).tolist())
+    _hand_over(permit, dict.fromkeys(task.seen.people[chosen & task.is_named].tolist(), Cause.LEARNT) | changed)
     log.info("identifiers.linked", workspace=permit.workspace_id, identifiers=len(ids), moved=int(is_moved.sum()))
 
 
 def _describe(permit: Permit[Identity], task: _Task, profiles: Sequence[int], living: Sequence[int]) -> None:
-    """Golden records of the living, and whom these people belong with: by key, unless they are a good part of everybody.
+    """Golden records of the living, and whom these people belong with: by key, unless they are a good part of everybody. Who
+    rests on the same identifiers as before looks the same.
 
     Of those who were merged away the golden record is gone already. To look for it would find each row that just went.
     """
-    if task.is_good_part(len(profiles)):
-        changed = golden.refresh_traits_of_many(permit, living)
-        households.relate_many(permit, profiles, sorted(changed), now=task.now)
-        return
-    for chunk in _in_chunks(living):
-        golden.refresh_traits(permit, chunk)
-    for chunk in _in_chunks(profiles):
-        households.relate(permit, chunk, now=task.now)
+    are_good_part = task.is_good_part(len(profiles))
+    changed = [
+        one
+        for chunk in ([living] if are_good_part else _in_chunks(living))
+        for one in golden.refreshed_traits(permit, chunk, are_good_part=are_good_part)
+    ]
+    households.relate_many(permit, profiles, sorted(changed), now=task.now)
 
 
 def _in_chunks(profiles: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -234,32 +247,41 @@ def _near_by(identifier_ids: Collection[int], rules: Rules) -> tuple[pa.Table, p
     return pa.table(people, schema=_IDENTIFIER), pa.table(judgements, schema=_JUDGEMENT)
 
 
-def _with(alike: pa.Table, people: pa.Table, standing: pa.Table) -> tuple[Crowd, pa.Table, Numbers]:
-    """The crowd, when these pairs will have been judged the same; and those of them of whom both ends are known, with the
-    places of their left ends.
-    """
+def _when_judged(
+    people: pa.Table, standing: pa.Table, outdated: pa.Table, alike: pa.Table
+) -> tuple[Crowd, _Pairs, _Pairs]:
+    """The crowd, as it is when these judgements of the machine will have been taken back and these pairs judged the same."""
     types = people["type"].combine_chunks().dictionary_encode()
     ids = people["id"].to_numpy()
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    left, right, are_known = _ends(ids, standing["left"], standing["right"])
-    new_left, new_right, are_new_known = _ends(ids, alike["left_id"], alike["right_id"])
-    new = len(new_left)
+    gone, new = (_known(ids, pairs, "left_id", "right_id") for pairs in (outdated, alike))
+    former = _known(ids, standing, "left", "right")
+    is_machine = former.table["kind"].to_numpy() == _KINDS[Kind.PROBABILISTIC]
+    counts = ~(is_machine & np.isin(_numbers(ids, former), _numbers(ids, gone)))
     crowd = Crowd(
         ids=ids,
         kinds=types.indices.to_numpy().astype(np.int64)[order],
         types=types.dictionary.to_pylist(),
         profiles=people["profile"].to_numpy()[order],
-        left=np.append(left, new_left),
-        right=np.append(right, new_right),
-        is_same=np.append(standing["is_same"].to_numpy()[are_known] == 1, np.ones(new, dtype=np.bool_)),
-        judged_by=np.append(standing["kind"].to_numpy()[are_known], np.full(new, _KINDS[Kind.PROBABILISTIC])),
+        left=np.append(former.left[counts], new.left),
+        right=np.append(former.right[counts], new.right),
+        is_same=np.append(former.table["is_same"].to_numpy()[counts] == 1, np.ones(len(new.left), dtype=np.bool_)),
+        judged_by=np.append(
+            former.table["kind"].to_numpy()[counts], np.full(len(new.left), _KINDS[Kind.PROBABILISTIC])
+        ),
+        parting=(gone.left, gone.right),
     )
-    return crowd, alike.filter(are_new_known), new_left
+    return crowd, gone, new
 
 
-def _ends(ids: Numbers, left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[Numbers, Numbers, Flags]:
-    """The places of both ends of each pair, where they are known: the gate hides both ends of a judgement alike."""
-    (one, is_one), (other, is_other) = (crowds.places(ids, end.to_numpy()) for end in (left, right))
+def _known(ids: Numbers, pairs: pa.Table, left: str, right: str) -> _Pairs:
+    """The gate hides both ends of a judgement alike."""
+    (one, is_one), (other, is_other) = (crowds.places(ids, pairs[end].to_numpy()) for end in (left, right))
     are_known = is_one & is_other
-    return one[are_known], other[are_known], are_known
+    return _Pairs(pairs.filter(are_known), one[are_known], other[are_known])
+
+
+def _numbers(ids: Numbers, pairs: _Pairs) -> Numbers:
+    """Of each pair one of its own."""
+    return pairs.left * len(ids) + pairs.right

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from cdp import rehearsal
 from cdp.kernel.purposes import Purpose
-from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, RunState, Stage, Trait
+from cdp.models import Cause, Identifier, IdentifierTrait, OutboxRow, Profile, Run, RunState, Stage, Trait, outbox
 from cdp.models.digests import identifier_digest
 from cdp.models.tenancy import workspace_scope
 from consent import gate
@@ -393,18 +393,33 @@ def test_resolve__by_several_transactions__writes_what_one_would(shared_out, now
         assert transactions_of(version=1) == 2
 
 
-def test_resolve__with_a_newer_model__retracts_and_judges_in_one_transaction(shared_out, frozen, now):
+@pytest.fixture(params=["no judgement", "the half of them"])
+def newer(request, shared_out, frozen, now):
+    """After a run there is another model: it judges the same, or asks for so much that half of the people are parted."""
     linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
     with workspace_scope(shared_out.pk):
-        keep(shared_out, frozen, version=2)
+        weights = sorted(Judgement.objects.exclude(model=None).values_list("weight", flat=True))
+        stricter = {"upper": weights[len(weights) // 2]} if request.param == "the half of them" else {}
+        keep(shared_out, frozen, version=2, **stricter)
         registry.activate(workspace_id=shared_out.pk, version=2, author=None, now=now)
-    before = written_in(shared_out)["people"]
+    return bool(stricter)
+
+
+def test_resolve__with_a_newer_model__retracts_and_judges_by_several_transactions_what_one_would(
+    shared_out, newer, now, looked_at
+):
+    before = written_in(shared_out)
+    at_once = written_at_once(shared_out, now)
+    assert written_in(shared_out) == before
 
     linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
 
+    after = written_in(shared_out)
+    assert after == at_once
+    assert (after["people"] != before["people"]) is newer
     with workspace_scope(shared_out.pk):
-        assert transactions_of(version=2) == 1
-    assert written_in(shared_out)["people"] == before
+        assert transactions_of(version=2) == 2
+        assert {one.model.version for one in queries.current_judgements().exclude(model=None)} == {2}
 
 
 def keys():
@@ -443,15 +458,15 @@ def at_once(shared_out, now):
 @pytest.fixture
 def failed(shared_out, now, monkeypatch):
     """A run of which one share is written, and the other fails."""
-    refresh, calls = golden.refresh_traits, itertools.count()
+    refreshed, calls = golden.refreshed_traits, itertools.count()
 
-    def fail_once(*given):
+    def fail_once(*given, **more):
         if next(calls) == 0:
             raise OSError("disk")
-        refresh(*given)
+        return refreshed(*given, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(golden, "refresh_traits", fail_once)
+        patched.setattr(golden, "refreshed_traits", fail_once)
         with pytest.raises(OSError, match="disk"):
             linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
     with workspace_scope(shared_out.pk):
@@ -557,32 +572,55 @@ def test_resolve__cancelled_while_duckdb_is_at_work__stops_it(shared_out, now, m
     assert not came_to_an_end
 
 
-def test_resolve__cancelled_while_it_writes__leaves_whole_people_and_can_be_started_again(
-    shared_out, at_once, now, monkeypatch
-):
-    refresh, calls = golden.refresh_traits, itertools.count()
+@pytest.fixture
+def cancelled(shared_out, now, monkeypatch):
+    """Runs that are cancelled when the first shares of five are nearly written."""
+    hand_over, calls = outbox.hand_over, itertools.count()
 
-    def refresh_slowly(*given):
+    def cancel_and_hand_over(*given, **more):
         if next(calls) == 0:
             cancel_now(shared_out)
         time.sleep(0.2)
-        refresh(*given)
+        hand_over(*given, **more)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(linkage, "SECONDS_BETWEEN_SIGNS", 0.01)
-        patched.setattr(wholesale, "SHARE", PEOPLE // 5)
-        patched.setattr(golden, "refresh_traits", refresh_slowly)
-        with pytest.raises(linkage.RunCancelledError):
-            linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+    def run():
+        with monkeypatch.context() as patched:
+            patched.setattr(linkage, "SECONDS_BETWEEN_SIGNS", 0.01)
+            patched.setattr(wholesale, "SHARE", PEOPLE // 5)
+            patched.setattr(outbox, "hand_over", cancel_and_hand_over)
+            with pytest.raises(linkage.RunCancelledError):
+                linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
+        with workspace_scope(shared_out.pk):
+            return Run.objects.latest("pk").state
+
+    return run
+
+
+def test_resolve__cancelled_while_it_writes__leaves_whole_people_and_can_be_started_again(
+    shared_out, at_once, cancelled, now
+):
+    assert cancelled() == RunState.CANCELLED
 
     with workspace_scope(shared_out.pk):
-        run, profiles, judged = Run.objects.get(), people(), Judgement.objects.exclude(model=None)
-        assert run.state == RunState.CANCELLED
+        profiles, judged = people(), Judgement.objects.exclude(model=None)
         assert 0 < judged.count() < PEOPLE * 0.8
         assert all(profiles[one.left_id] == profiles[one.right_id] for one in judged)
 
     linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
 
+    assert written_in(shared_out)["people"] == at_once["people"]
+
+
+def test_resolve__with_a_newer_model_cancelled_while_it_writes__goes_on_where_it_was(shared_out, newer, cancelled, now):
+    at_once = written_at_once(shared_out, now)
+
+    assert cancelled() == RunState.CANCELLED
+
+    with workspace_scope(shared_out.pk):
+        standing = list(queries.current_judgements().exclude(model=None))
+        assert {one.model.version for one in standing} == {1, 2}
+        assert len({(one.left_id, one.right_id) for one in standing}) == len(standing)
+    linkage.resolve(workspace_id=shared_out.pk, clock=lambda: now)
     assert written_in(shared_out)["people"] == at_once["people"]
 
 

@@ -26,9 +26,12 @@ def crowds(draw):
     return types, profiles, draw(st.lists(judgement, max_size=30))
 
 
-def crowd_of(types, profiles, judgements):
+def crowd_of(types, profiles, judgements, parting=()):
     ids = np.array(sorted(types))
-    ends = np.searchsorted(ids, np.array([one[:2] for one in judgements], dtype=np.int64).reshape(-1, 2))
+    ends, parted = (
+        np.searchsorted(ids, np.array([one[:2] for one in some], dtype=np.int64).reshape(-1, 2))
+        for some in (judgements, parting)
+    )
     return glance.Crowd(
         ids=ids,
         kinds=np.array([TYPES.index(types[one]) for one in ids]),
@@ -38,6 +41,7 @@ def crowd_of(types, profiles, judgements):
         right=ends[:, 1],
         is_same=np.array([one.is_same for one in judgements], dtype=bool),
         judged_by=np.array([tuple(Kind).index(one.kind) for one in judgements], dtype=np.int64),
+        parting=(parted[:, 0], parted[:, 1]),
     )
 
 
@@ -67,6 +71,21 @@ def test_glance__whom_judgements_or_profiles_connect__are_one_neighbourhood(know
     number = dict(zip(sorted(types), zip(seen.neighbourhoods, seen.is_doubtful, strict=True), strict=True))
     assert all(number[one.left] == number[one.right] for one in judgements if one.is_same)
     assert all(number[one] == number[other] for one in types for other in types if profiles[one] == profiles[other])
+
+
+@given(crowds(), st.data())
+def test_glance__whom_a_judgement_connected_until_now__are_neighbours_and_not_one_person_for_it(known, data):
+    types, profiles, judgements = known
+    counts = data.draw(st.lists(st.booleans(), min_size=len(judgements), max_size=len(judgements)))
+    standing, parting = (
+        [one for one, is_so in zip(judgements, counts, strict=True) if is_so is so] for so in (True, False)
+    )
+
+    seen = glance.look_at(crowd_of(types, profiles, standing, parting), LIMITS)
+
+    number = dict(zip(sorted(types), seen.neighbourhoods, strict=True))
+    assert all(number[one.left] == number[one.right] for one in parting)
+    assert seen.people.tolist() == glance.look_at(crowd_of(types, profiles, standing), LIMITS).people.tolist()
 
 
 @given(crowds(), st.integers(2, 5), st.data())

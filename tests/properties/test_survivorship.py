@@ -190,9 +190,9 @@ def golden_records():
 
 
 @on_postgres(max_examples=30)
-@given(several, several, belonging, belonging, st.none() | st.sampled_from(Choice))
+@given(several, several, belonging, belonging, st.none() | st.sampled_from(Choice), st.booleans())
 def test_everybody_at_once__whatever_was_known_before__is_chosen_as_by_the_pipeline(
-    workspace, known, added, before, after, choice
+    workspace, known, added, before, after, choice, are_good_part
 ):
     with transaction.atomic():
         sources = [SourceFactory(workspace=workspace, name=name, trust=trust) for name, trust in SOURCES]
@@ -210,7 +210,7 @@ def test_everybody_at_once__whatever_was_known_before__is_chosen_as_by_the_pipel
             by_the_pipeline = golden_records()
             transaction.savepoint_rollback(start)
 
-            changed = golden.refresh_traits_of_many(permit, ids)
+            changed = golden.refreshed_traits(permit, ids, are_good_part=are_good_part)
 
             at_once = golden_records()
         transaction.set_rollback(True)
