@@ -45,6 +45,9 @@ extras: $(VENV)/.demo ## the libraries of Salesforce, HubSpot, Kafka, and of the
 spark: $(VENV)/.demo   ## the library of Spark; it needs Java 17 as well
 	@$(INSTALL) -r requirements-spark.lock
 
+rival: $(VENV)/.dev    ## dedupe, which the benchmark of accuracy runs where it is installed; needs a C compiler
+	@$(INSTALL) -r requirements-rival.lock
+
 test: $(VENV)/.dev    ## the whole suite
 	@$(PYTEST) $(ARGS)
 
@@ -101,6 +104,7 @@ lock:                 ## compile the lock files anew (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra salesforce --extra hubspot --extra kafka --extra second-opinion pyproject.toml -o requirements-extras.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock --extra spark pyproject.toml -o requirements-spark.lock
 	uv pip compile -q --no-deps --generate-hashes --no-header --no-emit-index-url --no-annotate requirements-data.in -o requirements-data.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -c requirements-dev.lock requirements-rival.in -o requirements-rival.lock
 	for lock in tests/conformance/python/*.lock; do name=$$(basename $$lock .lock); echo "$${name%-*}==$${name##*-}" \
 	  | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate - -o $$lock; done
 	cd tests/conformance/node && npm install --package-lock-only --ignore-scripts --no-audit --no-fund

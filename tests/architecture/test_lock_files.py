@@ -25,6 +25,7 @@ def test_locks__are_all_there():
         "requirements-demo.lock",
         "requirements-dev.lock",
         "requirements-extras.lock",
+        "requirements-rival.lock",
         "requirements-spark.lock",
         "requirements.lock",
     ]
