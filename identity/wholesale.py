@@ -39,6 +39,18 @@ Judge = Callable[[pa.Table, pa.Table], None]  # takes judgements back, and write
 
 
 @dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Those of which both ends are known, by the places of their ends."""
+
+    table: pa.Table
+    left: Numbers
+    right: Numbers
+
+    def of(self, chosen: Flags) -> pa.Table:
+        return self.table.filter(chosen[self.left])
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """What a transaction must know to link a share of the crowd: of each identifier whether it was named, or one of its
     neighbourhood was; and what was judged. `everybody` is how many identifiers there are, without end where only some were
@@ -51,25 +63,13 @@ class _Task:
     seen: Glance
     is_named: Flags
     is_near: Flags
-    outdated: "_Pairs"
-    alike: "_Pairs"
+    outdated: _Pairs
+    alike: _Pairs
     judge: Judge
     now: datetime
 
     def is_good_part(self, count: int) -> bool:
         return count * A_GOOD_PART >= self.everybody
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Those of which both ends are known, by the places of their ends."""
-
-    table: pa.Table
-    left: Numbers
-    right: Numbers
-
-    def of(self, chosen: Flags) -> pa.Table:
-        return self.table.filter(chosen[self.left])
 
 
 def link(
@@ -216,7 +216,7 @@ COPY (
     WHERE kind <> 'DETERMINISTIC' OR NOT EXISTS (SELECT FROM blocked b WHERE b.id = s.left_id OR b.id = s.right_id)
 ) TO STDOUT (FORMAT csv)
 """  # noqa: S608  # our own constant
-_JUDGEMENT: Final = pa.schema([(name, pa.int64()) for name in ("left", "right", "is_same", "kind")])
+_JUDGEMENT: Final = pa.schema([(name, pa.int64()) for name in ("left_id", "right_id", "is_same", "kind")])
 
 _KINDS: Final = {kind: place for place, kind in enumerate(Kind)}
 
@@ -239,8 +239,8 @@ def _near_by(identifier_ids: Collection[int], rules: Rules) -> tuple[pa.Table, p
         "profile": [near.profiles.get(one, one) for one in types],
     }
     judgements = {
-        "left": [one.left for one in near.judgements],
-        "right": [one.right for one in near.judgements],
+        "left_id": [one.left for one in near.judgements],
+        "right_id": [one.right for one in near.judgements],
         "is_same": [int(one.is_same) for one in near.judgements],
         "kind": [_KINDS[one.kind] for one in near.judgements],
     }
@@ -255,8 +255,7 @@ def _when_judged(
     ids = people["id"].to_numpy()
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
-    gone, new = (_known(ids, pairs, "left_id", "right_id") for pairs in (outdated, alike))
-    former = _known(ids, standing, "left", "right")
+    former, gone, new = (_known(ids, pairs) for pairs in (standing, outdated, alike))
     is_machine = former.table["kind"].to_numpy() == _KINDS[Kind.PROBABILISTIC]
     counts = ~(is_machine & np.isin(_numbers(ids, former), _numbers(ids, gone)))
     crowd = Crowd(
@@ -275,9 +274,9 @@ def _when_judged(
     return crowd, gone, new
 
 
-def _known(ids: Numbers, pairs: pa.Table, left: str, right: str) -> _Pairs:
+def _known(ids: Numbers, pairs: pa.Table) -> _Pairs:
     """The gate hides both ends of a judgement alike."""
-    (one, is_one), (other, is_other) = (crowds.places(ids, pairs[end].to_numpy()) for end in (left, right))
+    (one, is_one), (other, is_other) = (crowds.places(ids, pairs[end].to_numpy()) for end in ("left_id", "right_id"))
     are_known = is_one & is_other
     return _Pairs(pairs.filter(are_known), one[are_known], other[are_known])
 
